@@ -1,0 +1,82 @@
+"""Exception and warning types: every error a user can cause is a ``DDCLTabError``.
+
+All of them are also ``ValueError`` or ``RuntimeError``, so code that knows nothing of this package still catches them.
+"""
+
+from __future__ import annotations
+
+
+class DDCLTabError(Exception):
+    """Base of all errors raised on purpose by this package."""
+
+
+class CatalogError(DDCLTabError, ValueError):
+    """A catalog file or one of its values breaks a rule.
+
+    Parameters
+    ----------
+    rule : str
+        The rule that was broken, as a sentence: ``"ECCENTRICITY is in [0, 1)"``.
+    file, line, column, value : optional
+        Where it stands and what stood there; ``line`` counts from 1 in text files and is the record number
+        (from 1) in JSON arrays.
+    remedy : str, optional
+        What to change.
+
+    Examples
+    --------
+    >>> str(CatalogError("INCLINATION is in [0, 180] deg", file="a.csv", line=3, column="INCLINATION", value="181"))
+    "a.csv, line 3, column INCLINATION: value '181' breaks the rule: INCLINATION is in [0, 180] deg"
+    """
+
+    def __init__(
+        self,
+        rule: str,
+        *,
+        file: object = None,
+        line: int | None = None,
+        column: str | None = None,
+        value: object = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.rule, self.file, self.line, self.column, self.value, self.remedy = rule, file, line, column, value, remedy
+        place = ", ".join(
+            part
+            for part in (
+                str(file) if file is not None else "",
+                f"line {line}" if line is not None else "",
+                f"column {column}" if column is not None else "",
+            )
+            if part
+        )
+        said = f"value {value!r} breaks the rule: {rule}" if value is not None else rule
+        message = f"{place}: {said}" if place else said
+        super().__init__(f"{message}. {remedy}" if remedy else message)
+
+    def __reduce__(self) -> tuple:
+        fields = {name: getattr(self, name) for name in ("file", "line", "column", "value", "remedy")}
+        return _rebuild_catalog_error, (self.rule, fields)
+
+
+def _rebuild_catalog_error(rule: str, fields: dict) -> CatalogError:
+    return CatalogError(rule, **fields)
+
+
+class ConfigurationError(DDCLTabError, ValueError):
+    """One or more parameters break their rules; the message lists all of them."""
+
+
+class InputError(DDCLTabError, ValueError):
+    """The table handed to ``fit`` or ``predict`` cannot be used as it is."""
+
+
+class ModelFileError(DDCLTabError, ValueError):
+    """A model file is foreign, damaged or of a version that this package does not read."""
+
+
+class TrainingError(DDCLTabError, RuntimeError):
+    """Training could not go on (for example the loss is no longer finite)."""
+
+
+class LeakWarning(UserWarning):
+    """Columns that give the class away were left out of the features."""

@@ -1,0 +1,1 @@
+"""Catalog files to validated polars frames with one schema."""

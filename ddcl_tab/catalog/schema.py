@@ -12,9 +12,11 @@ from typing import Literal
 
 import polars as pl
 
+from ddcl_tab.orbit.elements import WGS72
+
 Role = Literal["feature", "identifier", "leak", "target", "bookkeeping"]
 
-EARTH_RADIUS_KM = 6378.135
+EARTH_RADIUS_KM = WGS72.equatorial_radius_km
 """Equatorial radius of WGS-72 in km; SATCAT apogees and perigees are altitudes above it."""
 
 

@@ -1,0 +1,135 @@
+"""Open catalog files: plain or gzip, recognised by content, with errors that say what the file is instead."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import zlib
+from pathlib import Path
+from typing import Literal
+
+from ddcl_tab.errors import CatalogError
+
+Content = Literal["json", "csv", "elsets"]
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_LINE_1 = re.compile(r"^1 [A-Z0-9 ][0-9 ]{4}[A-Z ] .{50,}$", re.MULTILINE)
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    r"""Text of a file, decompressed where it is gzip, without a byte-order mark.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A UTF-8 text file, plain or gzip (by its first two bytes, not its name).
+
+    Returns
+    -------
+    str
+        The whole text; line ends as they stand.
+
+    Raises
+    ------
+    CatalogError
+        Missing or empty file, directory, damaged gzip, or bytes that are no UTF-8 text.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.csv")
+    ...     _ = path.write_bytes(gzip.compress(b"\xef\xbb\xbfNORAD_CAT_ID\n5\n"))
+    ...     read_text(path)
+    'NORAD_CAT_ID\n5\n'
+    """
+    data = _read_bytes(Path(path))
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CatalogError(
+            f"the file is UTF-8 text, but byte {error.start + 1} is 0x{data[error.start]:02x}",
+            file=path,
+            remedy="Download it again, or save it as UTF-8 text; zip archives must be unpacked first.",
+        ) from error
+    if "\0" in text:
+        raise CatalogError(
+            "the file is text, but it holds zero bytes", file=path, remedy="Download it again; this is binary data."
+        )
+    if not text.strip():
+        raise CatalogError("the file is empty", file=path, remedy="Download it again.")
+    return text
+
+
+def content_of(text: str, file: object) -> Content:
+    """Recognise what a text holds by its first characters.
+
+    Parameters
+    ----------
+    text : str
+        Text of a file, not blank.
+    file : object
+        Its name, for the error.
+
+    Returns
+    -------
+    {"json", "csv", "elsets"}
+        ``"csv"`` is every text with a comma in its first line that is none of the others.
+
+    Raises
+    ------
+    CatalogError
+        An HTML or XML page, or a text of no known form.
+
+    Examples
+    --------
+    >>> content_of('[{"NORAD_CAT_ID": "5"}]', "a.json"), content_of("NORAD_CAT_ID,PERIOD", "a.csv")
+    ('json', 'csv')
+    """
+    body = text.lstrip()
+    if body[0] in "[{":
+        return "json"
+    if body[0] == "<":
+        raise CatalogError(
+            "the file is a catalog, but it starts like an HTML or XML page",
+            file=file,
+            line=1,
+            value=_first_line(body),
+            remedy="Open it in a browser: it is probably a login or error page. Download the data as JSON, CSV or TLE.",
+        )
+    if _LINE_1.search(body[:400].replace("\r", "")):
+        return "elsets"
+    if "," in _first_line(body):
+        return "csv"
+    raise CatalogError(
+        "the file is a JSON array, a CSV with a header line, or two- or three-line element sets",
+        file=file,
+        line=1,
+        value=_first_line(body),
+        remedy="Download it again from Space-Track or CelesTrak in one of these forms.",
+    )
+
+
+def _first_line(text: str) -> str:
+    return text.split("\n", 1)[0].rstrip()[:80]
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise CatalogError("the file does not exist", file=path, remedy="Check the path.") from error
+    except IsADirectoryError as error:
+        raise CatalogError("this is a folder, not a file", file=path, remedy="Name one file in it.") from error
+    except (OSError, ValueError) as error:
+        raise CatalogError(f"the file cannot be opened: {error}", file=path) from error
+    if not data.startswith(_GZIP_MAGIC):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (EOFError, OSError, zlib.error) as error:
+        raise CatalogError(
+            f"the gzip file is damaged or cut off: {error}", file=path, remedy="Download it again."
+        ) from error

@@ -1,0 +1,326 @@
+"""Read satellite catalogs (SATCAT) of Space-Track and CelesTrak into the canonical frame."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+import os
+from typing import Any, Literal, overload
+
+import polars as pl
+
+from ddcl_tab.catalog.files import content_of, read_text
+from ddcl_tab.catalog.rules import BAD_SCHEMA, OnError, Rule, broken_rules, check_on_error, first_error
+from ddcl_tab.catalog.schema import EARTH_RADIUS_KM, SATCAT_COLUMNS, polars_schema
+from ddcl_tab.errors import CatalogError
+from ddcl_tab.orbit.elements import eccentricity_from_altitudes, semi_major_axis_from_altitudes
+
+# Canonical name -> names it has in the files, best first (Space-Track, then CelesTrak).
+_REQUIRED = {
+    "NORAD_CAT_ID": ("NORAD_CAT_ID", "OBJECT_NUMBER"),
+    "OBJECT_ID": ("OBJECT_ID", "INTLDES"),
+    "OBJECT_NAME": ("OBJECT_NAME", "SATNAME"),
+    "OBJECT_TYPE": ("OBJECT_TYPE",),
+    "COUNTRY": ("COUNTRY", "OWNER"),
+    "LAUNCH": ("LAUNCH", "LAUNCH_DATE"),
+    "SITE": ("SITE", "LAUNCH_SITE"),
+    "DECAY": ("DECAY", "DECAY_DATE"),
+    "PERIOD": ("PERIOD",),
+    "INCLINATION": ("INCLINATION",),
+    "APOGEE": ("APOGEE",),
+    "PERIGEE": ("PERIGEE",),
+}
+_OPTIONAL = ("OPS_STATUS_CODE", "RCS", "RCS_SIZE", "COMMENT", "ORBIT_CENTER")
+_LINE = "#line"
+_ORBIT = ("PERIOD", "INCLINATION", "APOGEE", "PERIGEE")
+_NUMBERS = (*_ORBIT, "RCS")
+_DATES = ("LAUNCH", "DECAY")
+_TYPES = {
+    "PAY": "PAYLOAD",
+    "R/B": "ROCKET BODY",
+    "DEB": "DEBRIS",
+    "UNK": "UNKNOWN",
+    "TBA": "UNKNOWN",
+    **{name: name for name in ("PAYLOAD", "ROCKET BODY", "DEBRIS", "UNKNOWN")},
+}
+_SIZES = ("SMALL", "MEDIUM", "LARGE")
+_REMEDY = "Correct the file, or read it with on_error='collect' to get the good rows and a list of the bad ones."
+
+
+@overload
+def read_satcat(path: str | os.PathLike[str], *, on_error: Literal["raise"] = "raise") -> pl.DataFrame: ...
+@overload
+def read_satcat(path: str | os.PathLike[str], *, on_error: Literal["collect"]) -> tuple[pl.DataFrame, pl.DataFrame]: ...
+def read_satcat(
+    path: str | os.PathLike[str], *, on_error: OnError = "raise"
+) -> pl.DataFrame | tuple[pl.DataFrame, pl.DataFrame]:
+    r"""Read a SATCAT file: Space-Track JSON or CSV, or CelesTrak CSV or JSON, plain or gzip.
+
+    The form is recognised by content, not by the file's name. Columns may come in any order; unknown ones are ignored.
+    Values that mean "not known" become null:
+
+    - PERIOD, INCLINATION, APOGEE and PERIGEE where all four are 0, Space-Track's filler for objects without elements;
+    - the same four where CelesTrak's ORBIT_CENTER is not the Earth, since the columns are geocentric;
+    - an RCS of 0 m^2.
+
+    OBJECT_TYPE is UNKNOWN where it is empty. RCS_SIZE is computed from RCS where the file gives only a number.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    on_error : {"raise", "collect"}
+        ``"raise"`` stops at the first row that breaks a rule; ``"collect"`` leaves such rows out and lists them.
+
+    Returns
+    -------
+    polars.DataFrame
+        Columns `ddcl_tab.catalog.SATCAT_COLUMNS`: angles in deg, PERIOD in min, lengths in km (APOGEE and PERIGEE
+        are altitudes above 6378.135 km), RCS in m^2. Rows in the file's order.
+    polars.DataFrame
+        Only with ``"collect"``: one row per broken rule with file, line (record number in JSON, from 1),
+        NORAD_CAT_ID, column, value (all as written) and rule.
+
+    Raises
+    ------
+    CatalogError
+        A file that is no SATCAT, or (with ``"raise"``) the first row that breaks a rule.
+    ConfigurationError
+        Another `on_error`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> header = "OBJECT_NAME,OBJECT_ID,NORAD_CAT_ID,OBJECT_TYPE,OWNER,LAUNCH_DATE,LAUNCH_SITE,DECAY_DATE"
+    >>> orbit = "PERIOD,INCLINATION,APOGEE,PERIGEE,RCS"
+    >>> row = "MADE UP DEB,2031-007C,90001,DEB,XX,2031-02-03,YY,,100.2,98.61,830,760,0.02"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "satcat.csv")
+    ...     _ = path.write_text(f"{header},{orbit}\n{row}\n")
+    ...     frame = read_satcat(path)
+    >>> frame.select("OBJECT_TYPE", "PERIGEE", "RCS_SIZE", "SEMIMAJOR_AXIS").row(0)
+    ('DEBRIS', 760.0, 'SMALL', 7173.135)
+    """
+    check_on_error(on_error)
+    written = _canonical_names(_read_table(path), path)
+    parsed = _parse(written)
+    bad = broken_rules(parsed, _rules(), file=path, number=_written("NORAD_CAT_ID"))
+    if on_error == "raise" and not bad.is_empty():
+        raise first_error(bad, _REMEDY)
+    good = parsed.with_row_index("row").filter(~pl.col("row").is_in(bad["row"].unique().implode()))
+    frame = good.select(polars_schema(SATCAT_COLUMNS).names())
+    return frame if on_error == "raise" else (frame, bad.select(BAD_SCHEMA.names()))
+
+
+def _read_table(path: str | os.PathLike[str]) -> pl.DataFrame:
+    """All values as stripped text or null, and their place in the file."""
+    text = read_text(path)
+    content = content_of(text, path)
+    if content == "elsets":
+        raise CatalogError(
+            "this is a file of element sets, not a SATCAT", file=path, line=1, remedy="Read it with read_elsets."
+        )
+    table = _read_json(text, path) if content == "json" else _read_csv(text, path)
+    if table.is_empty():
+        raise CatalogError("the SATCAT holds no row", file=path, remedy="Download it again.")
+    stripped = pl.col(pl.String).str.strip_chars()
+    return table.with_columns(pl.when(stripped != "").then(stripped).name.keep())
+
+
+def _read_json(text: str, file: object) -> pl.DataFrame:
+    try:
+        records = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CatalogError(
+            f"the JSON is damaged or cut off at character {error.colno}: {error.msg}",
+            file=file,
+            line=error.lineno,
+            remedy="Download it again.",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise CatalogError(f"the JSON cannot be read: {error}", file=file, remedy="Download it again.") from error
+    records = [records] if isinstance(records, dict) else records
+    for number, record in enumerate(records, start=1):
+        if not isinstance(record, dict):
+            raise CatalogError(
+                "a SATCAT in JSON is an array of records", file=file, line=number, value=repr(record)[:80]
+            )
+    names = [name for name in dict.fromkeys(name for record in records for name in record) if name != _LINE]
+    columns: dict[str, Any] = {_LINE: range(1, len(records) + 1)}
+    wanted = {alias for aliases in _REQUIRED.values() for alias in aliases}.union(_OPTIONAL)
+    for name in names:
+        # Columns that are not read keep only their names, for the "did you mean" of a missing one.
+        values = [record.get(name) for record in records] if name in wanted else [None] * len(records)
+        columns[name] = [_json_text(value, name, line, file) for line, value in enumerate(values, start=1)]
+    return pl.DataFrame(columns, schema={_LINE: pl.Int64(), **dict.fromkeys(names, pl.String())})
+
+
+def _json_text(value: object, column: str, line: int, file: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise CatalogError(
+            "a value is a text, a number or null", file=file, line=line, column=column, value=repr(value)[:80]
+        )
+    return str(value)
+
+
+def _read_csv(text: str, file: object) -> pl.DataFrame:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    names: list[str] = []
+    lines, rows, end = [], [], 0
+    try:
+        for row in reader:
+            start, end = end + 1, reader.line_num
+            if not row or row == [""]:
+                continue
+            if not names:
+                names = [name.strip() for name in row]
+            elif len(row) != len(names):
+                raise CatalogError(
+                    f"a row has as many fields as the header: {len(names)}, not {len(row)}",
+                    file=file,
+                    line=start,
+                    remedy="Download it again (the file may be cut off), or quote fields that hold a comma.",
+                )
+            else:
+                lines.append(start)
+                rows.append(row)
+    except csv.Error as error:
+        raise CatalogError(f"the CSV is damaged or cut off: {error}", file=file, line=reader.line_num) from error
+    twice = sorted({name for name in names if names.count(name) > 1} | {_LINE}.intersection(names))
+    if twice:
+        raise CatalogError("each column of the header has a name of its own", file=file, line=1, value=", ".join(twice))
+    data = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(names, ())
+    return pl.DataFrame(
+        {_LINE: lines, **data}, schema={_LINE: pl.Int64(), **dict.fromkeys(names, pl.String())}, strict=True
+    )
+
+
+def _canonical_names(table: pl.DataFrame, file: object) -> pl.DataFrame:
+    """For each column that is read ``NAME written``, under its canonical name."""
+    found = {name: next((a for a in aliases if a in table.columns), None) for name, aliases in _REQUIRED.items()}
+    missing = [name for name, alias in found.items() if alias is None]
+    if missing:
+        near = difflib.get_close_matches(missing[0], [name for name in table.columns if name != _LINE], n=1)
+        there = ", ".join(table.columns[1:])
+        raise CatalogError(
+            f"a SATCAT has the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}",
+            file=file,
+            remedy=(f"Did you mean {near[0]}? " if near else "") + f"The file has: {there[:300]}",
+        )
+    optional = [
+        (pl.col(name) if name in table.columns else pl.lit(None, pl.String())).alias(f"{name} written")
+        for name in _OPTIONAL
+    ]
+    return table.select(
+        _LINE, *(pl.col(str(alias)).alias(f"{name} written") for name, alias in found.items()), *optional
+    )
+
+
+def _written(name: str) -> pl.Expr:
+    return pl.col(f"{name} written")
+
+
+def _parse(written: pl.DataFrame) -> pl.DataFrame:
+    """Add the typed columns; what cannot be parsed is null there and caught by a rule."""
+    number = _written("NORAD_CAT_ID")
+    kind = _written("OBJECT_TYPE").str.to_uppercase()
+    frame = written.with_columns(
+        pl.when(number.str.contains(r"^\d{1,9}$")).then(number).cast(pl.Int64).alias("NORAD_CAT_ID"),
+        kind.replace_strict(_TYPES, default=None).alias("OBJECT_TYPE"),
+        _written("RCS_SIZE").str.to_uppercase().alias("RCS_SIZE"),
+        # CelesTrak's CSV may add a time of day.
+        *(
+            _written(name).str.extract(r"^(\d{4}-\d{2}-\d{2})(?:[T ].*)?$").str.to_date(strict=False).alias(name)
+            for name in _DATES
+        ),
+        *(_written(name).cast(pl.Float64, strict=False).alias(name) for name in _NUMBERS),
+        *(
+            _written(name).alias(name)
+            for name in ("OBJECT_ID", "OBJECT_NAME", "OPS_STATUS_CODE", "COUNTRY", "SITE", "COMMENT")
+        ),
+    )
+    center = _written("ORBIT_CENTER")
+    # An object docked to another (its centre is a catalog number) still circles the Earth.
+    elsewhere = center.is_not_null() & (center != "EA") & ~center.str.contains(r"^\d+$")
+    filler = pl.all_horizontal(pl.col(name) == 0 for name in _ORBIT)
+    frame = frame.with_columns(
+        pl.when(~(elsewhere | filler).fill_null(False)).then(pl.col(*_ORBIT)).name.keep(),
+        pl.when(pl.col("RCS") != 0).then(pl.col("RCS")).alias("RCS"),
+    )
+    return _derive(frame)
+
+
+def _derive(frame: pl.DataFrame) -> pl.DataFrame:
+    """Add the columns computed from others; wrong altitudes leave SEMIMAJOR_AXIS and ECCENTRICITY null."""
+    rcs, year = pl.col("RCS"), pl.col("OBJECT_ID").str.extract(r"^(\d{4})-").cast(pl.Int64)
+    size = (
+        pl.when(rcs < 0.1)
+        .then(pl.lit("SMALL"))
+        .when(rcs <= 1)
+        .then(pl.lit("MEDIUM"))
+        .when(rcs > 1)
+        .then(pl.lit("LARGE"))
+    )
+    altitudes = frame.select(
+        pl.when(
+            (pl.col("PERIGEE") > -EARTH_RADIUS_KM)
+            & (pl.col("PERIGEE") <= pl.col("APOGEE"))
+            & pl.col("APOGEE").is_finite()
+        )
+        .then(pl.col("PERIGEE", "APOGEE"))
+        .name.keep()
+    )
+    perigee, apogee = (altitudes[name].to_numpy() for name in ("PERIGEE", "APOGEE"))
+    return frame.with_columns(
+        pl.col("RCS_SIZE").fill_null(size),
+        pl.col("LAUNCH").dt.year().cast(pl.Int64).fill_null(year).alias("LAUNCH_YEAR"),
+        pl.Series("SEMIMAJOR_AXIS", semi_major_axis_from_altitudes(perigee, apogee), nan_to_null=True),
+        pl.Series("ECCENTRICITY", eccentricity_from_altitudes(perigee, apogee), nan_to_null=True),
+    )
+
+
+def _rules() -> list[Rule]:
+    line, number = pl.col(_LINE), pl.col("NORAD_CAT_ID")
+
+    def rule(column: str, text: str | pl.Expr, broken: pl.Expr, value: pl.Expr | None = None) -> Rule:
+        return Rule(column, text, broken, _written(column) if value is None else value, line)
+
+    def unread(column: str, text: str) -> Rule:
+        return rule(column, text, _written(column).is_not_null() & pl.col(column).is_null())
+
+    first, last = line.min().over(number), line.max().over(number)
+    other = pl.when(line == first).then(last).otherwise(first)
+    altitudes = pl.format("PERIGEE {}, APOGEE {}", _written("PERIGEE"), _written("APOGEE"))
+    bounded = [column for column in SATCAT_COLUMNS if column.name in _NUMBERS]
+    (eccentricity,) = (column for column in SATCAT_COLUMNS if column.name == "ECCENTRICITY")
+    return [
+        rule(
+            "NORAD_CAT_ID", "NORAD_CAT_ID is a positive integer of at most 9 digits", number.is_null() | (number <= 0)
+        ),
+        rule(
+            "NORAD_CAT_ID",
+            pl.format("each NORAD_CAT_ID stands once, but line {} has it too", other),
+            number.is_not_null() & number.is_duplicated(),
+        ),
+        rule(
+            "OBJECT_ID",
+            "OBJECT_ID is written YYYY-NNNA",
+            ~_written("OBJECT_ID").str.contains(r"^\d{4}-\d{3}[A-Z]{0,3}$"),
+        ),
+        unread("OBJECT_TYPE", f"OBJECT_TYPE is one of {', '.join(_TYPES)}, or empty"),
+        rule("RCS_SIZE", f"RCS_SIZE is one of {', '.join(_SIZES)}, or empty", ~pl.col("RCS_SIZE").is_in(_SIZES)),
+        *(unread(name, f"{name} is a date, YYYY-MM-DD, or empty") for name in _DATES),
+        *(rule(name, f"{name} is a number or empty", _unread_number(name)) for name in _NUMBERS),
+        *(rule(column.name, column.rule, column.out_of_bounds()) for column in bounded),
+        rule("PERIGEE", "PERIGEE is not above APOGEE", pl.col("PERIGEE") > pl.col("APOGEE"), altitudes),
+        rule("ECCENTRICITY", eccentricity.rule, eccentricity.out_of_bounds(), altitudes),
+    ]
+
+
+def _unread_number(name: str) -> pl.Expr:
+    return _written(name).is_not_null() & _written(name).cast(pl.Float64, strict=False).is_null()

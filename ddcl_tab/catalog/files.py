@@ -14,7 +14,7 @@ from ddcl_tab.errors import CatalogError
 Content = Literal["json", "csv", "elsets"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_LINE_1 = re.compile(r"^1 [A-Z0-9 ][0-9 ]{4}[A-Z ] .{50,}$", re.MULTILINE)
+_ELEMENT_LINE = re.compile(r"^(1 [A-Z0-9 ][0-9 ]{3}[0-9][A-Z ]? |2 [A-Z0-9 ][0-9 ]{3}[0-9] )", re.MULTILINE)
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -99,7 +99,7 @@ def content_of(text: str, file: object) -> Content:
             value=_first_line(body),
             remedy="Open it in a browser: it is probably a login or error page. Download the data as JSON, CSV or TLE.",
         )
-    if _LINE_1.search(body[:400].replace("\r", "")):
+    if _ELEMENT_LINE.search(body[:400]):
         return "elsets"
     if "," in _first_line(body):
         return "csv"

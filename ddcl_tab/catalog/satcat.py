@@ -228,7 +228,7 @@ def _written(name: str) -> pl.Expr:
 def _parse(written: pl.DataFrame) -> pl.DataFrame:
     """Add the typed columns; what cannot be parsed is null there and caught by a rule."""
     number = _written("NORAD_CAT_ID")
-    kind = _written("OBJECT_TYPE").str.to_uppercase()
+    kind = _written("OBJECT_TYPE").str.to_uppercase().fill_null("UNKNOWN")
     frame = written.with_columns(
         pl.when(number.str.contains(r"^\d{1,9}$")).then(number).cast(pl.Int64).alias("NORAD_CAT_ID"),
         kind.replace_strict(_TYPES, default=None).alias("OBJECT_TYPE"),

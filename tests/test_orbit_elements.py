@@ -81,6 +81,7 @@ def made_up_satellite(a: float, e: float, i: float) -> Satrec:
 
 
 # 3e-3: SGP4 adds J2^2 and J4 terms to the first-order rates.
+@pytest.mark.parametrize(("a", "e", "i"), [(7158, 0.001, 98.6), (6928, 0.0002, 53.0), (7400, 0.02, 74.0)])
 def test_drift_agrees_with_sgp4(a, e, i):
     satellite = made_up_satellite(a, e, i)
     axis = satellite.a * satellite.radiusearthkm

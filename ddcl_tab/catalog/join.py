@@ -123,10 +123,10 @@ def _with_shape(elsets: pl.DataFrame) -> pl.DataFrame:
     axis = semi_major_axis_from_period(period)
     eccentricity = elsets["ECCENTRICITY"].to_numpy()
     return elsets.with_columns(
-        pl.Series("PERIOD", period),
-        pl.Series("SEMIMAJOR_AXIS", axis),
-        pl.Series("APOGEE", apogee_altitude(axis, eccentricity)),
-        pl.Series("PERIGEE", perigee_altitude(axis, eccentricity)),
+        pl.Series("PERIOD", period, nan_to_null=True),
+        pl.Series("SEMIMAJOR_AXIS", axis, nan_to_null=True),
+        pl.Series("APOGEE", apogee_altitude(axis, eccentricity), nan_to_null=True),
+        pl.Series("PERIGEE", perigee_altitude(axis, eccentricity), nan_to_null=True),
     )
 
 

@@ -73,7 +73,7 @@ def join_elsets(satcat: pl.DataFrame, elsets: pl.DataFrame) -> pl.DataFrame:
     again = [name for name in _ADDED if name in satcat.columns]
     if again:
         raise CatalogError(
-            f"satcat has no column {', '.join(again)} before the join", remedy="Join a frame from read_satcat once."
+            f"satcat has been joined before: it holds {', '.join(again)}", remedy="Join a frame from read_satcat once."
         )
     newest = elsets.sort("EPOCH", maintain_order=True).unique("NORAD_CAT_ID", keep="last", maintain_order=True)
     orbit = _with_shape(newest)
@@ -134,5 +134,5 @@ def _require(frame: pl.DataFrame, name: str, columns: Iterable[str]) -> None:
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise CatalogError(
-            f"{name} has the columns {', '.join(missing)}", remedy="Hand over frames from read_satcat and read_elsets."
+            f"{name} lacks {', '.join(missing)}", remedy="Hand over frames from read_satcat and read_elsets."
         )

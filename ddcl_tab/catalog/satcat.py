@@ -208,7 +208,7 @@ def _canonical_names(table: pl.DataFrame, file: object) -> pl.DataFrame:
         near = difflib.get_close_matches(missing[0], [name for name in table.columns if name != _LINE], n=1)
         there = ", ".join(table.columns[1:])
         raise CatalogError(
-            f"a SATCAT has the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}",
+            f"the SATCAT lacks {', '.join(missing)}",
             file=file,
             remedy=(f"Did you mean {near[0]}? " if near else "") + f"The file has: {there[:300]}",
         )

@@ -77,11 +77,11 @@ class Column:
         if self.lower is None and self.upper is None:
             return ""
         if self.upper is None:
-            return f"{self.name} is {'above' if self.lower_open else 'at least'} {self.lower:g}{unit}"
+            return f"{self.name} is {'above' if self.lower_open else 'at least'} {self.lower:.10g}{unit}"
         if self.lower is None:
-            return f"{self.name} is {'below' if self.upper_open else 'at most'} {self.upper:g}{unit}"
+            return f"{self.name} is {'below' if self.upper_open else 'at most'} {self.upper:.10g}{unit}"
         left, right = "(" if self.lower_open else "[", ")" if self.upper_open else "]"
-        return f"{self.name} is in {left}{self.lower:g}, {self.upper:g}{right}{unit}"
+        return f"{self.name} is in {left}{self.lower:.10g}, {self.upper:.10g}{right}{unit}"
 
     def out_of_bounds(self) -> pl.Expr:
         """Polars expression, true where the column's value breaks its bounds (NaN and infinity included).

@@ -54,6 +54,7 @@ def test_all_forms_of_one_file_give_the_same_sets(tmp_path):
     forms = {
         "bare names": f"MADE UP             \n{TWO}1 MADE UP\n{OTHER}",
         "CRLF": three.replace("\n", "\r\n"),
+        "CR": three.replace("\n", "\r"),
         "BOM": b"\xef\xbb\xbf" + three.encode(),
         "gzip": gzip.compress(three.encode()),
         "blank lines": three.replace("\n0 1 MADE", "\n\n \n0 1 MADE") + "\n\n",
@@ -240,8 +241,10 @@ def test_one_wrong_digit_or_sign_never_gets_through(tmp_path_factory, data):
     at = data.draw(st.sampled_from(places))
     new = data.draw(st.characters(min_codepoint=33, max_codepoint=126).filter(lambda c: c != lines[which][at]))
     lines[which] = lines[which][:at] + new + lines[which][at + 1 :]
-    _, bad = read_elsets(save(tmp_path_factory.mktemp("wrong"), "\n".join(lines)), on_error="collect")
+    path = save(tmp_path_factory.mktemp("wrong"), OTHER + "\n".join(lines))
+    good, bad = read_elsets(path, on_error="collect")
     assert bad.height
+    assert good["NORAD_CAT_ID"].to_list() == [90002]
 
 
 WRONG_FILES = {

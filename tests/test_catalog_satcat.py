@@ -84,7 +84,7 @@ def test_all_forms_of_one_catalog_give_the_same_frame(tmp_path):
         "quoted CSV": as_csv(rows, quoting=csv.QUOTE_ALL),
         "gzip CSV": gzip.compress(table.encode()),
         "reversed columns": as_csv([dict(reversed(row.items())) for row in rows]),
-        "trailing blank lines": table + "\r\n\r\n",
+        "trailing blank lines": table + "\r\n \r\n",
     }
     for form, content in forms.items():
         assert_frame_equal(read_satcat(save(tmp_path, content, form)), expected)
@@ -139,8 +139,10 @@ def test_fillers_mean_unknown(tmp_path):
 BROKEN = [
     ({"INCLINATION": "181"}, "INCLINATION", "181", "INCLINATION is in [0, 180] deg"),
     ({"PERIOD": "0"}, "PERIOD", "0", "PERIOD is above 0 min"),
-    ({"PERIOD": "ninety"}, "PERIOD", "ninety", "PERIOD is a number or empty"),
-    ({"APOGEE": "nan"}, "APOGEE", "nan", "APOGEE is above -6378.135 km"),
+    ({"PERIOD": "ninety"}, "PERIOD", "ninety", "PERIOD is a finite number or empty"),
+    ({"APOGEE": "nan"}, "APOGEE", "nan", "APOGEE is a finite number or empty"),
+    ({"PERIOD": "inf"}, "PERIOD", "inf", "PERIOD is a finite number or empty"),
+    ({"APOGEE": "-6400", "PERIGEE": None}, "APOGEE", "-6400", "APOGEE is above -6378.135 km"),
     ({"PERIGEE": "-6378.135"}, "PERIGEE", "-6378.135", "PERIGEE is above -6378.135 km"),
     ({"PERIGEE": "831"}, "PERIGEE", "PERIGEE 831, APOGEE 830", "PERIGEE is not above APOGEE"),
     ({"APOGEE": "1e300"}, "ECCENTRICITY", "PERIGEE 760, APOGEE 1e300", "ECCENTRICITY is in [0, 1)"),
@@ -205,6 +207,9 @@ WRONG_FILES = {
     "array of numbers": (b"[1, 2]", "line 1: value '1' breaks the rule: a SATCAT in JSON is an array"),
     "error object": (b'{"error": "You must be logged in"}', "The file has: error"),
     "nested value": (json.dumps([record(PERIOD=[1])]).encode(), "a value is a text, a number or null"),
+    "half a surrogate pair": (json.dumps([record(OBJECT_NAME="\ud800")]).encode(), "surrogate pair"),
+    "half a surrogate pair in a name": (b'[{"\\ud800": null}]', "surrogate pair"),
+    "endless number": (b'[{"NORAD_CAT_ID": ' + b"9" * 5000 + b"}]", "the JSON cannot be read"),
     "HTML": (b"<!DOCTYPE html>\n<html><body>Log in, please</body></html>", "HTML or XML page"),
     "binary": (bytes(range(256)), "UTF-8 text, but byte"),
     "zero bytes": (b"a\0b\0,c", "zero bytes"),

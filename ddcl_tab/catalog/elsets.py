@@ -76,7 +76,7 @@ def read_elsets(
     '2031-04-10 12:00:00+00:00'
     """
     check_on_error(on_error)
-    text = read_text(path)
+    text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
     if content_of(text, path) != "elsets":
         raise CatalogError(
             "this is JSON or CSV, not two- or three-line element sets",

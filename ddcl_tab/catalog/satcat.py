@@ -155,7 +155,15 @@ def _read_json(text: str, file: object) -> pl.DataFrame:
         # Columns that are not read keep only their names, for the "did you mean" of a missing one.
         values = [record.get(name) for record in records] if name in wanted else [None] * len(records)
         columns[name] = [_json_text(value, name, line, file) for line, value in enumerate(values, start=1)]
-    return pl.DataFrame(columns, schema={_LINE: pl.Int64(), **dict.fromkeys(names, pl.String())})
+    try:
+        return pl.DataFrame(columns, schema={_LINE: pl.Int64(), **dict.fromkeys(names, pl.String())})
+    except UnicodeEncodeError as error:
+        raise CatalogError(
+            "the JSON escapes one half of a surrogate pair, which is no character",
+            file=file,
+            value=ascii(error.object)[:80],
+            remedy="Download it again.",
+        ) from error
 
 
 def _json_text(value: object, column: str, line: int, file: object) -> str | None:
@@ -175,7 +183,7 @@ def _read_csv(text: str, file: object) -> pl.DataFrame:
     try:
         for row in reader:
             start, end = end + 1, reader.line_num
-            if not row or row == [""]:
+            if len(row) <= 1 and not "".join(row).strip():
                 continue
             if not names:
                 names = [name.strip() for name in row]
@@ -238,7 +246,7 @@ def _parse(written: pl.DataFrame) -> pl.DataFrame:
             _written(name).str.extract(r"^(\d{4}-\d{2}-\d{2})(?:[T ].*)?$").str.to_date(strict=False).alias(name)
             for name in _DATES
         ),
-        *(_written(name).cast(pl.Float64, strict=False).alias(name) for name in _NUMBERS),
+        *(_finite(name).alias(name) for name in _NUMBERS),
         *(
             _written(name).alias(name)
             for name in ("OBJECT_ID", "OBJECT_NAME", "OPS_STATUS_CODE", "COUNTRY", "SITE", "COMMENT")
@@ -315,12 +323,16 @@ def _rules() -> list[Rule]:
         unread("OBJECT_TYPE", f"OBJECT_TYPE is one of {', '.join(_TYPES)}, or empty"),
         rule("RCS_SIZE", f"RCS_SIZE is one of {', '.join(_SIZES)}, or empty", ~pl.col("RCS_SIZE").is_in(_SIZES)),
         *(unread(name, f"{name} is a date, YYYY-MM-DD, or empty") for name in _DATES),
-        *(rule(name, f"{name} is a number or empty", _unread_number(name)) for name in _NUMBERS),
+        *(
+            rule(name, f"{name} is a finite number or empty", _written(name).is_not_null() & _finite(name).is_null())
+            for name in _NUMBERS
+        ),
         *(rule(column.name, column.rule, column.out_of_bounds()) for column in bounded),
         rule("PERIGEE", "PERIGEE is not above APOGEE", pl.col("PERIGEE") > pl.col("APOGEE"), altitudes),
         rule("ECCENTRICITY", eccentricity.rule, eccentricity.out_of_bounds(), altitudes),
     ]
 
 
-def _unread_number(name: str) -> pl.Expr:
-    return _written(name).is_not_null() & _written(name).cast(pl.Float64, strict=False).is_null()
+def _finite(name: str) -> pl.Expr:
+    number = _written(name).cast(pl.Float64, strict=False)
+    return pl.when(number.is_finite()).then(number)

@@ -184,7 +184,7 @@ def pair_lines(text: str) -> tuple[pl.DataFrame, list[dict[str, object]]]:
     Parameters
     ----------
     text : str
-        The file; lines end with a line feed or a carriage return and a line feed.
+        The file; lines end with a line feed.
 
     Returns
     -------

@@ -19,6 +19,7 @@ from ddcl_tab.orbit import (
 )
 
 DECAYED_BELOW_KM = 300.0
+LOST_ABOVE_KM = 300_000.0  # towards the Moon no orbit is Keplerian for long
 PAYLOAD, ROCKET_BODY, DEBRIS = range(3)
 
 
@@ -169,11 +170,11 @@ def _cloud(rng: np.random.Generator, launches: Launches, parent: int, n: int) ->
         parent_orbit = _parent_orbit(rng, perigee_km, apogee_km, inclination)
         cloud = fragment_orbits(parent_orbit, pieces.delta_v_m_s, rng)
         a, e = cloud.elements.semi_major_axis_km, cloud.elements.eccentricity
-        perigee = perigee_altitude(a, e)
-        up = np.flatnonzero(perigee >= DECAYED_BELOW_KM)[:n]
+        perigee, apogee = perigee_altitude(a, e), apogee_altitude(a, e)
+        up = np.flatnonzero((perigee >= DECAYED_BELOW_KM) & (apogee < LOST_ABOVE_KM))[:n]
         if len(up) == n:
             area = pieces.area_m2[cloud.kept[up]]
-            orbits = (perigee[up], apogee_altitude(a, e)[up], cloud.elements.inclination_deg[up])
+            orbits = (perigee[up], apogee[up], cloud.elements.inclination_deg[up])
             return Objects(launch, _kind(launch, DEBRIS), *orbits, area)
         # Too few stay up around a low parent: the higher one keeps more, so the loop ends.
         perigee_km, apogee_km = perigee_km + 100.0, apogee_km + 100.0

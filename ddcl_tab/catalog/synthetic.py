@@ -196,7 +196,8 @@ def _sizes(rng: np.random.Generator, area_m2: NDArray[np.float64]) -> list[str |
 def write_satcat(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
     """Write a catalog as Space-Track serves it: a JSON array or a CSV file with every value quoted.
 
-    Null is null in JSON and an empty text in CSV. The file appears under its name only when it is complete, and the same frame gives the same bytes.
+    Null is null in JSON and an empty text in CSV. The file appears under its name only when it is complete, and the
+    same frame gives the same bytes.
 
     Parameters
     ----------

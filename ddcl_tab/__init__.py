@@ -1,0 +1,24 @@
+"""Interpretable deep classification of scientific tables with DDCL-Attention prototypes; orbital catalogs first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ddcl_tab.estimators import DDCLClassifier
+
+__all__ = ["DDCLClassifier", "__version__"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: importing torch takes seconds, and readers of catalogs do not need it.
+    if name == "DDCLClassifier":
+        from ddcl_tab.estimators import DDCLClassifier
+
+        return DDCLClassifier
+    raise AttributeError(f"module 'ddcl_tab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""Tensors only: tokenizer, encoder, quantisation, readouts and the network made of them."""

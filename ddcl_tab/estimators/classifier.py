@@ -1,0 +1,378 @@
+"""``DDCLClassifier``: the scikit-learn face of the network."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Any, Self
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.utils import check_random_state, compute_class_weight
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ddcl_tab.errors import ConfigurationError, InputError
+from ddcl_tab.estimators import explain, inputs
+from ddcl_tab.estimators.parameters import check_parameters
+from ddcl_tab.estimators.prototypes import Members, describe_prototypes
+from ddcl_tab.estimators.state import read_state, write_state
+from ddcl_tab.features import Table, TableEncoder, is_frame, select_features
+from ddcl_tab.nn.network import TableNetwork
+from ddcl_tab.nn.readouts import DDCLReadout
+from ddcl_tab.training.inference import Prediction, predict_rows
+from ddcl_tab.training.net import train_network
+from ddcl_tab.training.rows import Rows, RowsDataset, merge_equal, split_validation
+
+_log = logging.getLogger("ddcl_tab")
+#: Modules draw their initial weights from torch's global generator, which is seeded and put back under this lock.
+_BUILDING = threading.Lock()
+
+
+class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
+    """Classify the rows of a table by prototypes (DDCL-Attention, arXiv:2604.03850).
+
+    Columns become tokens, a transformer encoder mixes them into one token ``z`` a row, and ``z`` is assigned softly to
+    ``n_prototypes`` prototypes. The class probabilities are decided by the prototypes alone, so the memberships of a row
+    (:meth:`transform`, :meth:`explain`) are the whole reason for its class.
+
+    Parameters
+    ----------
+    n_prototypes : int, default=32
+        Number ``K`` of prototypes.
+    temperature : float, default=0.03
+        Final temperature relative to the critical one, ``T / T_c`` in (0, 1). Lower: fewer prototypes share a row.
+    lr : float, default=0.001
+        Learning rate of the encoder (AdamW).
+    lr_ratio : float, default=10
+        Learning rate of the prototypes over that of the encoder.
+    quantization_weight : float, default=0.1
+        Weight ``lambda`` of the soft quantisation loss.
+    d_token : int, default=64
+        Width of a token; a multiple of ``n_heads``.
+    n_blocks, n_heads : int, default=2, 8
+        Transformer blocks, attention heads.
+    dropout : float, default=0.1
+    batch_size : int, default=256
+        Rows in a step; fewer in small tables, so that an epoch has at least eight steps.
+    max_epochs : int, default=30
+    patience : int, default=8
+        Epochs without a better validation loss before training stops (after the annealing).
+    validation_fraction : float, default=0.1
+        Share of each class set aside to choose the epoch; whole groups where groups are known.
+    class_weight : dict or "balanced", optional
+    target : str, default="OBJECT_TYPE"
+        Column that holds the classes in ``fit(df)``.
+    allow_leaks : bool, default=False
+        Learn from catalog columns that give the class away.
+    device : str, default="cpu"
+    random_state : int, RandomState instance or None, default=None
+        The same integer gives the same bits on one machine.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (C,)
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Columns learned from; only when fitted on a frame.
+    prototypes_ : frame
+        One row a prototype, largest first: ``name``, ``share`` of the training rows, ``share CLASS`` of its rows,
+        ``says CLASS`` (its own probability for each class), ``medoid`` (its most typical training row), quantiles of
+        each numeric column in its unit, most common category of each categorical one. polars if fitted on polars, else
+        pandas.
+    history_ : list of dict
+        Per epoch: losses, ``tau``, the three terms of the identity on a probe batch with its residual, the tokens'
+        variance, usage and dead prototypes; ``best`` marks the epoch kept.
+    n_iter_ : int
+        Epochs trained.
+    n_unlabelled_ : int
+        Rows of ``fit(df)`` left out because their label is missing or UNKNOWN.
+    network_ : TableNetwork
+    encoder_ : TableEncoder
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> clf = DDCLClassifier(n_prototypes=6, max_epochs=20, random_state=0).fit(X, y)
+    >>> bool(clf.score(X, y) > 0.9)
+    True
+    >>> clf.transform(X).shape
+    (150, 6)
+    """
+
+    def __init__(
+        self,
+        *,
+        n_prototypes: int = 32,
+        temperature: float = 0.03,
+        lr: float = 1e-3,
+        lr_ratio: float = 10.0,
+        quantization_weight: float = 0.1,
+        d_token: int = 64,
+        n_blocks: int = 2,
+        n_heads: int = 8,
+        dropout: float = 0.1,
+        batch_size: int = 256,
+        max_epochs: int = 30,
+        patience: int = 8,
+        validation_fraction: float = 0.1,
+        class_weight: dict[Any, float] | str | None = None,
+        target: str = "OBJECT_TYPE",
+        allow_leaks: bool = False,
+        device: str = "cpu",
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_prototypes = n_prototypes
+        self.temperature = temperature
+        self.lr = lr
+        self.lr_ratio = lr_ratio
+        self.quantization_weight = quantization_weight
+        self.d_token = d_token
+        self.n_blocks = n_blocks
+        self.n_heads = n_heads
+        self.dropout = dropout
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.class_weight = class_weight
+        self.target = target
+        self.allow_leaks = allow_leaks
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        """Tags: missing values and categories are welcome."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, groups: Any = None) -> Self:
+        """Train on a table.
+
+        Parameters
+        ----------
+        X : pandas or polars frame, or array, shape (n, p)
+            Without ``y``, a frame that holds the column ``target``; its rows of ``"UNKNOWN"`` or missing class are left
+            out (``n_unlabelled_``).
+        y : array-like, shape (n,), optional
+            Classes.
+        sample_weight : array-like, shape (n,), optional
+            A row of weight 2 and the same row twice give the same model.
+        groups : array-like, shape (n,), optional
+            Rows of one group stay together in the validation split. Default: the launch, where the frame has the
+            column ``OBJECT_ID``.
+
+        Returns
+        -------
+        DDCLClassifier
+
+        Raises
+        ------
+        ConfigurationError
+            Parameters break their rules; all of them are listed.
+        InputError, ValueError, TypeError
+            The table cannot be learned from as it is.
+        TrainingError
+            The loss stopped being finite.
+
+        Warns
+        -----
+        LeakWarning
+            Columns that give the class away were left out.
+        """
+        check_parameters(self.get_params(deep=False))
+        self.n_unlabelled_ = 0
+        if y is None:
+            X, y, kept = inputs.take_target(X, self.target)
+            sample_weight = None if sample_weight is None else np.asarray(sample_weight)[kept]
+            groups = None if groups is None else np.asarray(groups)[kept]
+            self.n_unlabelled_ = int(len(kept) - kept.sum())
+            _log.info("%d rows without a known %s are left out of training", self.n_unlabelled_, self.target)
+        features = self._learn_features(X)
+        y = inputs.check_labels(features, y)
+        weight = inputs.check_weight(sample_weight, len(y))
+        group = inputs.check_groups(groups, X, len(y))
+        self.classes_, label = np.unique(y, return_inverse=True)
+        self.encoder_ = TableEncoder().fit(features, self._names, weight)
+        table = self.encoder_.transform(features)
+        self._train(table, label, weight, group)
+        self._describe(features, table, label, weight, inputs.display_names(X, len(y)))
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Class probabilities, shape (n, C), in the order of ``classes_``."""
+        return self._predict(X).probability
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Most probable class of each row, shape (n,)."""
+        return self.classes_[self._predict(X).probability.argmax(axis=1)]
+
+    def transform(self, X: Any) -> NDArray[np.float64]:
+        """Prototype memberships, shape (n, K); rows sum to 1. Columns are named ``prototype_0`` and so on."""
+        return self._predict(X).q
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Names of the columns of :meth:`transform`."""
+        check_is_fitted(self)
+        return np.array([f"prototype_{k}" for k in range(self.n_prototypes)], dtype=object)
+
+    @property
+    def prototypes_(self) -> Any:
+        """Prototypes as a frame; see the class docstring."""
+        check_is_fitted(self)
+        return self._frame_of(self._prototype_table, self._frame_library)
+
+    def explain(self, X: Any, n_top: int = 3) -> Any:
+        """Reasons per row: the strongest prototypes and what they say.
+
+        Parameters
+        ----------
+        X : frame or array, shape (n, p)
+        n_top : int, default=3
+            Prototypes named per row.
+
+        Returns
+        -------
+        frame
+            ``n * n_top`` rows with ``row``, ``prediction``, ``probability``, ``rank``, ``prototype``, ``weight``,
+            ``says``, ``name`` and ``medoid``; polars for polars, else pandas.
+
+        Raises
+        ------
+        ConfigurationError
+            ``n_top`` is not between 1 and ``n_prototypes``.
+        """
+        prediction = self._predict(X)
+        if not 1 <= n_top <= self.n_prototypes:
+            raise ConfigurationError(f"n_top must be between 1 and n_prototypes ({self.n_prototypes}), not {n_top!r}")
+        table = explain.top_prototypes(
+            prediction.q, prediction.probability, self.classes_, self._prototype_table, n_top
+        )
+        return self._frame_of(table, inputs.library_of(X))
+
+    def reasons(self, X: Any) -> list[str]:
+        """One sentence a row: its strongest prototype with its weight, in physical units."""
+        prediction = self._predict(X)
+        return explain.reasons(prediction.q, prediction.probability, self.classes_, self._prototype_table)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model: a zip of JSON and safetensors with checksums, without pickle."""
+        check_is_fitted(self)
+        write_state(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a model that :meth:`save` wrote.
+
+        Raises
+        ------
+        ModelFileError
+            The file is missing, foreign, damaged, altered, or of another version.
+        """
+        return read_state(cls, path)
+
+    def _learn_features(self, X: Any) -> Any:
+        """Check ``X`` for fit, choose its columns and remember them; returns a frame of these, or an array."""
+        if is_frame(X):
+            frame = nw.from_native(X, eager_only=True)
+            names = [name for name in frame.columns if name != self.target]
+            self._names = select_features(names, allow_leaks=self.allow_leaks)
+            if not self._names or not len(frame):
+                raise InputError(
+                    f"Found array with {len(frame)} sample(s) and {len(self._names)} feature(s) "
+                    f"(shape=({len(frame)}, {len(self._names)})) while a minimum of 1 is required: "
+                    f"the columns are {frame.columns}."
+                )
+            self._frame_library = inputs.library_of(X)
+            if all(isinstance(name, str) for name in self._names):
+                self.feature_names_in_ = np.array(self._names, dtype=object)
+            self.n_features_in_ = len(self._names)
+            return frame.select(self._names).to_native()
+        X = validate_data(self, X, dtype=None, ensure_all_finite=False)
+        self._frame_library = "pandas"
+        self._names = [f"x{i}" for i in range(X.shape[1])]
+        return X
+
+    def _features_of(self, X: Any) -> Any:
+        """Columns of fit out of ``X``, in their order."""
+        check_is_fitted(self)
+        if not is_frame(X):
+            return validate_data(self, X, reset=False, dtype=None, ensure_all_finite=False)
+        if hasattr(self, "feature_names_in_"):
+            return X
+        return validate_data(self, nw.from_native(X, eager_only=True).to_numpy(), reset=False, dtype=None)
+
+    def _predict(self, X: Any) -> Prediction:
+        table = self.encoder_.transform(self._features_of(X))
+        return predict_rows(self.network_, *table, torch.device(self.device))
+
+    def _train(self, table: Table, label: NDArray[np.int64], weight: NDArray[np.float64], group: Any) -> None:
+        random = check_random_state(self.random_state)
+        seed = int(random.randint(2**31 - 1))
+        class_weight = compute_class_weight(
+            self.class_weight, classes=np.arange(len(self.classes_)), y=label, sample_weight=weight
+        )
+        rows = Rows(*table, label, weight * class_weight[label], np.zeros_like(label) if group is None else group)
+        rows = merge_equal(rows, grouped=group is not None)
+        train, validation = split_validation(rows, self.validation_fraction, np.random.default_rng(seed))
+        device = torch.device(self.device)
+        self.network_ = self._build(seed, device)
+        self.history_ = train_network(
+            self.network_,
+            RowsDataset(train, device),
+            None if validation is None else RowsDataset(validation, device),
+            lr=self.lr,
+            lr_ratio=self.lr_ratio,
+            final_temperature=self.temperature,
+            quantization_weight=self.quantization_weight,
+            batch_size=self.batch_size,
+            max_epochs=self.max_epochs,
+            patience=self.patience,
+            generator=torch.Generator().manual_seed(seed),
+            device=device,
+            verbose=self.verbose,
+        )
+        self.n_iter_ = len(self.history_)
+
+    def _build(self, seed: int, device: torch.device) -> TableNetwork:
+        with _BUILDING, torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = TableNetwork(
+                DDCLReadout(self.n_prototypes, self.d_token),
+                n_numeric=len(self.encoder_.numeric_),
+                cardinalities=self.encoder_.cardinalities_,
+                n_classes=len(self.classes_),
+                d_token=self.d_token,
+                n_blocks=self.n_blocks,
+                n_heads=self.n_heads,
+                dropout=self.dropout,
+                generator=torch.Generator(device).manual_seed(seed),
+            )
+        return network.to(device)
+
+    def _describe(self, X: Any, table: Table, label: Any, weight: Any, names: list[str]) -> None:
+        """Order the prototypes by their share of the training rows and describe them."""
+        device = torch.device(self.device)
+        q = predict_rows(self.network_, *table, device).q
+        order = np.argsort(-(q * weight[:, None]).sum(axis=0), kind="stable")
+        prototypes = self.network_.readout.prototypes
+        with torch.no_grad():
+            prototypes.copy_(prototypes[torch.from_numpy(order).to(device)])
+            verdict = self.network_.head(prototypes).double().softmax(dim=1).cpu().numpy()
+        members = Members(self.encoder_.read(X), q[:, order], weight, label, self.classes_, names)
+        self._prototype_table = describe_prototypes(members, verdict)
+
+    @staticmethod
+    def _frame_of(table: dict[str, list[Any]], library: str) -> Any:
+        return nw.from_dict(table, backend=library).to_native()

@@ -1,0 +1,90 @@
+"""State of a fitted classifier as JSON and tensors, and back."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ddcl_tab.errors import ConfigurationError, ModelFileError
+from ddcl_tab.estimators.parameters import check_parameters
+from ddcl_tab.features import TableEncoder
+from ddcl_tab.persistence import plain, read_model, write_model
+
+if TYPE_CHECKING:
+    from ddcl_tab.estimators.classifier import DDCLClassifier
+
+_PLAIN_ATTRIBUTES = (
+    "n_features_in_",
+    "n_iter_",
+    "n_unlabelled_",
+    "history_",
+    "_names",
+    "_prototype_table",
+    "_frame_library",
+)
+
+
+def write_state(clf: DDCLClassifier, path: str | os.PathLike[str]) -> None:
+    """Write a fitted classifier.
+
+    Raises
+    ------
+    ConfigurationError
+        The class labels are of a type that JSON cannot hold.
+    """
+    if clf.classes_.dtype.kind not in "biufUO" or not all(
+        isinstance(c, (str, int, float)) for c in clf.classes_.tolist()
+    ):
+        raise ConfigurationError(
+            f"class labels of type {clf.classes_.dtype} cannot be saved: use texts, numbers or booleans as labels."
+        )
+    parameters = clf.get_params(deep=False)
+    if isinstance(parameters["class_weight"], dict):
+        parameters["class_weight"] = [list(pair) for pair in parameters["class_weight"].items()]
+    if not isinstance(parameters["random_state"], (int, np.integer)):
+        parameters["random_state"] = None
+    state = {
+        "parameters": parameters | {"device": "cpu"},
+        "classes": {"dtype": clf.classes_.dtype.str, "values": clf.classes_.tolist()},
+        "named": hasattr(clf, "feature_names_in_"),
+        "encoder": clf.encoder_.to_json(),
+        "attributes": {name: getattr(clf, name) for name in _PLAIN_ATTRIBUTES},
+    }
+    weights = {name: value.cpu().contiguous().numpy() for name, value in clf.network_.state_dict().items()}
+    write_model(path, plain(state), weights)
+
+
+def read_state(cls: type[DDCLClassifier], path: str | os.PathLike[str]) -> Any:
+    """Read a fitted classifier.
+
+    Raises
+    ------
+    ModelFileError
+        The file is no whole model of this version.
+    """
+    state, weights = read_model(path)
+    try:
+        return _restore(cls, state, weights)
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise ModelFileError(f"{path}: its parts do not fit together ({error}). Save it again.") from error
+
+
+def _restore(cls: type[DDCLClassifier], state: dict[str, Any], weights: dict[str, Any]) -> Any:
+    parameters = state["parameters"]
+    if isinstance(parameters["class_weight"], list):
+        parameters["class_weight"] = {key: value for key, value in parameters["class_weight"]}
+    check_parameters(parameters)
+    clf = cls(**parameters)
+    clf.classes_ = np.array(state["classes"]["values"], dtype=np.dtype(state["classes"]["dtype"]))
+    clf.encoder_ = TableEncoder.from_json(state["encoder"])
+    for name in _PLAIN_ATTRIBUTES:
+        setattr(clf, name, state["attributes"][name])
+    if state["named"]:
+        clf.feature_names_in_ = np.array(clf._names, dtype=object)
+    clf.network_ = clf._build(0, torch.device("cpu"))
+    clf.network_.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+    clf.network_.eval()
+    return clf

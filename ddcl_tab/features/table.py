@@ -1,0 +1,266 @@
+"""Scale numbers and code categories: a frame becomes two arrays that a network can read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from ddcl_tab.errors import InputError
+from ddcl_tab.features.columns import CategoricalColumn, NumericColumn, to_columns
+
+#: Codes that every categorical column reserves; a category seen in fewer rows than ``MIN_COUNT`` is as rare as unseen.
+MISSING, UNSEEN, N_RESERVED = 0, 1, 2
+MIN_COUNT = 5
+#: A column whose central 98 % is wider than this many interquartile ranges is heavy-tailed (a normal one: 3.4).
+HEAVY_TAIL = 6.0
+#: Scaled values beyond this many standard deviations are held there: far outside the training range the network has
+#: seen nothing and would only extrapolate.
+CLIP = 8.0
+
+
+class Table(NamedTuple):
+    """Encoded rows.
+
+    Attributes
+    ----------
+    numeric : ndarray, shape (n, n_numeric), float32
+        Scaled, no unit; NaN where missing.
+    categorical : ndarray, shape (n, n_categorical), int64
+        Codes; 0 missing, 1 rare or unseen, from 2 on the known categories.
+    """
+
+    numeric: NDArray[np.float32]
+    categorical: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class NumericScale:
+    """How one numeric column is scaled.
+
+    ``t = asinh(2 (x - median) / iqr)`` for a heavy-tailed column, else ``t = x - median``, then ``(t - mean) / std``.
+    The inverse hyperbolic sine is linear inside the bulk and logarithmic outside it, so altitudes of 500 and 550 km stay
+    apart while 36,000 km stays in range.
+    """
+
+    name: str
+    unit: str
+    median: float
+    iqr: float
+    heavy: bool
+    mean: float
+    std: float
+
+    def squash(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values before they are centred and divided by ``std``."""
+        shifted = x - self.median
+        return np.arcsinh(2.0 * shifted / self.iqr) if self.heavy else shifted
+
+    def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scale ``x`` (in the column's unit) to no unit."""
+        return np.clip((self.squash(x) - self.mean) / self.std, -CLIP, CLIP)
+
+
+@dataclass(frozen=True)
+class CategoryCodes:
+    """Known categories of one column, sorted; the code of ``categories[i]`` is ``i + 2``."""
+
+    name: str
+    categories: tuple[str, ...]
+
+    def __call__(self, values: NDArray[np.object_]) -> NDArray[np.int64]:
+        """Code ``values``."""
+        code = {category: i + N_RESERVED for i, category in enumerate(self.categories)}
+        return np.array([MISSING if v is None else code.get(v, UNSEEN) for v in values], dtype=np.int64)
+
+
+def _counts(values: NDArray[Any], weight: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Distinct values with their weights: the same whether a row is repeated twice or weighs two."""
+    values, weight = values[weight > 0], weight[weight > 0]
+    distinct, inverse = np.unique(values, return_inverse=True)
+    return distinct, np.bincount(inverse, weights=weight, minlength=len(distinct))
+
+
+def _quantile(distinct: NDArray[np.float64], count: NDArray[np.float64], level: float) -> float:
+    cumulated = np.cumsum(count)
+    return float(distinct[np.searchsorted(cumulated, level * cumulated[-1])])
+
+
+def _fit_scale(column: NumericColumn, weight: NDArray[np.float64]) -> NumericScale | None:
+    present = ~np.isnan(column.values)
+    distinct, count = _counts(column.values[present], weight[present])
+    if not len(distinct):
+        return None
+    low, first, median, third, high = (_quantile(distinct, count, level) for level in (0.01, 0.25, 0.5, 0.75, 0.99))
+    # Halves before the difference: the difference of two finite floats may overflow.
+    iqr, width = third / 2 - first / 2, high / 2 - low / 2
+    heavy = bool(0.0 < HEAVY_TAIL * iqr < width) or bool(iqr == 0.0 < width)
+    raw = NumericScale(
+        column.name, column.unit, median, 2 * iqr if iqr > 0 else max(abs(width), 1e-300), heavy, 0.0, 1.0
+    )
+    squashed = raw.squash(distinct)
+    largest = float(np.abs(squashed).max()) or 1.0
+    share = count / count.sum()
+    mean = float(share @ (squashed / largest)) * largest
+    std = float(np.sqrt(share @ ((squashed - mean) / largest) ** 2)) * largest
+    # A spread that is only rounding error means a constant column.
+    std = std if std > 1e-9 * abs(largest) else largest
+    return NumericScale(column.name, column.unit, raw.median, raw.iqr, heavy, mean, std)
+
+
+def _fit_codes(column: CategoricalColumn, weight: NDArray[np.float64]) -> CategoryCodes | None:
+    present = np.array([value is not None for value in column.values], dtype=bool)
+    distinct, count = _counts(column.values[present].astype(str), weight[present])
+    if not len(distinct):
+        return None
+    return CategoryCodes(column.name, tuple(str(v) for v in distinct[count >= MIN_COUNT]))
+
+
+class TableEncoder(BaseEstimator):
+    """Turn a frame into scaled numbers and category codes, remembering names and units.
+
+    Weights count as repetitions: a row of weight 2 and the same row twice give the same encoder.
+
+    Attributes
+    ----------
+    numeric_ : list of NumericScale
+        In column order; columns without any value are left out (see ``empty_``).
+    categorical_ : list of CategoryCodes
+    empty_ : list of str
+        Columns without any value in fit.
+    columns_ : list of str
+        Names read from the frame, in order.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> frame = pl.DataFrame({"PERIGEE": [500.0, 550.0, 35_780.0, None], "SITE": ["TSC", None, "TSC", "TSC"]})
+    >>> encoder = TableEncoder().fit(frame, ["PERIGEE", "SITE"])
+    >>> table = encoder.transform(frame)
+    >>> table.numeric.shape, encoder.numeric_[0].unit
+    ((4, 1), 'km')
+    >>> table.categorical.ravel()  # TSC stands in fewer than 5 rows: as rare as unseen
+    array([1, 0, 1, 1])
+    """
+
+    def fit(self, X: Any, names: list[str], sample_weight: NDArray[np.float64] | None = None) -> Self:
+        """Learn scales and categories.
+
+        Parameters
+        ----------
+        X : frame or ndarray, shape (n, p)
+        names : list of str
+            Columns to use; for an array, the names of all its columns.
+        sample_weight : ndarray, shape (n,), optional
+
+        Returns
+        -------
+        TableEncoder
+
+        Raises
+        ------
+        InputError
+            No column holds any value.
+        """
+        columns = to_columns(X, names)
+        self.columns_ = list(names)
+        self.numeric_: list[NumericScale] = []
+        self.categorical_: list[CategoryCodes] = []
+        self.empty_: list[str] = []
+        for column in columns:
+            weight = np.ones(len(column.values)) if sample_weight is None else sample_weight
+            if isinstance(column, NumericColumn):
+                scale = _fit_scale(column, weight)
+                self.numeric_ += [scale] if scale else []
+            else:
+                codes = _fit_codes(column, weight)
+                self.categorical_ += [codes] if codes else []
+            if column.name not in self.feature_names_:
+                self.empty_.append(column.name)
+        if not self.feature_names_:
+            raise InputError(f"nothing to learn from: none of the columns {names} holds a value.")
+        return self
+
+    @property
+    def feature_names_(self) -> list[str]:
+        """Names of the columns that became tokens, numeric ones first."""
+        return [column.name for column in (*self.numeric_, *self.categorical_)]
+
+    @property
+    def cardinalities_(self) -> list[int]:
+        """Number of codes of each categorical column, the two reserved ones included."""
+        return [len(column.categories) + N_RESERVED for column in self.categorical_]
+
+    def read(self, X: Any) -> dict[str, NumericColumn | CategoricalColumn]:
+        """Columns of ``X`` as they are, in their units, by name."""
+        return {column.name: column for column in to_columns(X, self.columns_)}
+
+    def transform(self, X: Any) -> Table:
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : frame or ndarray, shape (n, p)
+            Holds at least the columns of fit.
+
+        Returns
+        -------
+        Table
+
+        Raises
+        ------
+        InputError, TypeError
+            As :func:`ddcl_tab.features.to_columns`, or a column changed between numbers and texts.
+        """
+        columns = self.read(X)
+        n_rows = len(next(iter(columns.values())).values)
+        numeric = np.empty((n_rows, len(self.numeric_)), dtype=np.float32)
+        categorical = np.empty((n_rows, len(self.categorical_)), dtype=np.int64)
+        for i, scale in enumerate(self.numeric_):
+            numeric[:, i] = scale(_as_numbers(columns[scale.name]))
+        for i, codes in enumerate(self.categorical_):
+            categorical[:, i] = codes(_as_texts(columns[codes.name]))
+        return Table(numeric, categorical)
+
+    def to_json(self) -> dict[str, Any]:
+        """State as plain values."""
+        return {
+            "columns": self.columns_,
+            "empty": self.empty_,
+            "numeric": [asdict(scale) for scale in self.numeric_],
+            "categorical": [{"name": c.name, "categories": list(c.categories)} for c in self.categorical_],
+        }
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any]) -> Self:
+        """Encoder from what :meth:`to_json` returned."""
+        encoder = cls()
+        encoder.columns_, encoder.empty_ = list(state["columns"]), list(state["empty"])
+        encoder.numeric_ = [NumericScale(**scale) for scale in state["numeric"]]
+        encoder.categorical_ = [CategoryCodes(c["name"], tuple(c["categories"])) for c in state["categorical"]]
+        return encoder
+
+
+def _as_numbers(column: NumericColumn | CategoricalColumn) -> NDArray[np.float64]:
+    if isinstance(column, NumericColumn):
+        return column.values
+    row = next((i for i, value in enumerate(column.values) if value is not None), None)
+    if row is None:
+        return np.full(len(column.values), np.nan)
+    raise InputError(
+        f"column {column.name!r} held numbers in fit; row {row} now holds the text {column.values[row]!r}."
+    )
+
+
+def _as_texts(column: NumericColumn | CategoricalColumn) -> NDArray[np.object_]:
+    if isinstance(column, CategoricalColumn):
+        return column.values
+    row = next((i for i, value in enumerate(column.values) if not np.isnan(value)), None)
+    if row is None:
+        return np.full(len(column.values), None, dtype=object)
+    raise InputError(
+        f"column {column.name!r} held texts in fit; row {row} now holds the number {column.values[row]!r}."
+    )

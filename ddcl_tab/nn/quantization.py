@@ -1,0 +1,197 @@
+r"""Soft quantisation of tokens by prototypes: the mathematics of DDCL-Attention.
+
+Tokens ``z`` of shape ``(..., D)``, prototypes ``P`` of shape ``(K, D)``, temperature ``T > 0`` (a squared distance)::
+
+    D_k   = |z - p_k|^2
+    q     = softmax_k(-D_k / T)
+    zhat  = sum_k q_k p_k
+
+    L_q   = mean sum_k q_k D_k                  soft quantisation loss
+    L_rec = mean |z - zhat|^2                   reconstruction
+    V     = mean sum_k q_k |p_k - zhat|^2       prototype variance
+    L_q   = L_rec + V                           exactly
+
+The identity follows from ``z - p_k = (z - zhat) + (zhat - p_k)``: the cross term is
+``2 (z - zhat) . sum_k q_k (zhat - p_k) = 0`` because ``zhat`` is the ``q``-mean of the prototypes.
+
+Cost and memory are ``O(N K D)`` for ``N`` tokens. Source: Cirrincione and Kumar, arXiv:2604.03850.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+#: Factor of the critical temperature, ``T_c = 4 lambda_max(C)``; see :func:`critical_temperature`.
+CRITICAL_FACTOR = 4.0
+
+
+class Assignment(NamedTuple):
+    """Result of :func:`assign`.
+
+    Attributes
+    ----------
+    q : Tensor, shape (..., K)
+        Soft assignments; non-negative, they sum to 1 over the prototypes.
+    zhat : Tensor, shape (..., D)
+        Mixture of the prototypes, ``q @ P``.
+    distances : Tensor, shape (..., K)
+        Squared Euclidean distances of the tokens to the prototypes.
+    """
+
+    q: Tensor
+    zhat: Tensor
+    distances: Tensor
+
+
+class LossTerms(NamedTuple):
+    """The three terms of the identity ``quantization = reconstruction + variance`` (scalars, squared distances)."""
+
+    quantization: Tensor
+    reconstruction: Tensor
+    variance: Tensor
+
+    @property
+    def residual(self) -> Tensor:
+        """Relative error of the identity, ``|L_q - L_rec - V| / L_q`` (0 where ``L_q`` is 0)."""
+        gap = (self.quantization - self.reconstruction - self.variance).abs()
+        return gap / self.quantization.clamp_min(torch.finfo(gap.dtype).tiny)
+
+
+def squared_distances(z: Tensor, prototypes: Tensor) -> Tensor:
+    """Squared Euclidean distances of tokens to prototypes by one matrix product.
+
+    Both are first shifted by the mean prototype. Distances do not change, but their rounding error then scales with
+    the spread of the tokens instead of with their offset from the origin.
+
+    Parameters
+    ----------
+    z : Tensor, shape (..., D)
+    prototypes : Tensor, shape (K, D)
+
+    Returns
+    -------
+    Tensor, shape (..., K)
+        Non-negative.
+
+    Examples
+    --------
+    >>> squared_distances(torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 0.0], [3.0, 0.0]]))
+    tensor([[25., 16.]])
+    """
+    centre = prototypes.mean(dim=0).detach()
+    z, prototypes = z - centre, prototypes - centre
+    cross = z @ prototypes.mT
+    return (z.square().sum(-1, keepdim=True) + prototypes.square().sum(-1) - 2.0 * cross).clamp_min(0.0)
+
+
+def assign(z: Tensor, prototypes: Tensor, temperature: Tensor | float) -> Assignment:
+    """Assign tokens softly to prototypes (arXiv:2604.03850, readout definition).
+
+    Parameters
+    ----------
+    z : Tensor, shape (..., D)
+        Tokens.
+    prototypes : Tensor, shape (K, D)
+    temperature : float or scalar Tensor
+        Absolute temperature ``T``, in units of squared token distance.
+
+    Returns
+    -------
+    Assignment
+
+    Examples
+    --------
+    >>> z = torch.tensor([[0.0], [1.0]])
+    >>> assign(z, prototypes=torch.tensor([[0.0], [1.0]]), temperature=0.1).q.round(decimals=3)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    distances = squared_distances(z, prototypes)
+    q = torch.softmax(-distances / temperature, dim=-1)
+    return Assignment(q, q @ prototypes, distances)
+
+
+def _weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    if weight is None:
+        return values.mean()
+    weight = weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim)).expand_as(values)
+    return (values * weight).sum() / weight.sum()
+
+
+def quantization_loss(assignment: Assignment, weight: Tensor | None = None) -> Tensor:
+    """Soft quantisation loss ``L_q``: the term that training minimises.
+
+    Parameters
+    ----------
+    assignment : Assignment
+        Over tokens of shape ``(B, ...)``.
+    weight : Tensor, shape (B,), optional
+        Weight of each row; the mean over tokens becomes a weighted mean.
+
+    Returns
+    -------
+    Tensor, scalar
+    """
+    return _weighted_mean((assignment.q * assignment.distances).sum(-1), weight)
+
+
+def loss_terms(z: Tensor, prototypes: Tensor, assignment: Assignment, weight: Tensor | None = None) -> LossTerms:
+    """Measure all three terms of the identity, each from its own definition.
+
+    ``V`` needs the ``(..., K, D)`` differences, so this is for measuring on a probe batch, not for every step.
+
+    Parameters
+    ----------
+    z : Tensor, shape (B, ..., D)
+    prototypes : Tensor, shape (K, D)
+    assignment : Assignment
+        What :func:`assign` returned for ``z`` and ``prototypes``.
+    weight : Tensor, shape (B,), optional
+
+    Returns
+    -------
+    LossTerms
+
+    Examples
+    --------
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> z = torch.randn(100, 8, generator=generator, dtype=torch.float64)
+    >>> prototypes = torch.randn(5, 8, generator=generator, dtype=torch.float64)
+    >>> terms = loss_terms(z, prototypes, assign(z, prototypes, 2.0))
+    >>> bool(terms.residual < 1e-14)
+    True
+    """
+    q, zhat, _ = assignment
+    spread = (prototypes - zhat.unsqueeze(-2)).square().sum(-1)
+    return LossTerms(
+        quantization=quantization_loss(assignment, weight),
+        reconstruction=_weighted_mean((z - zhat).square().sum(-1), weight),
+        variance=_weighted_mean((q * spread).sum(-1), weight),
+    )
+
+
+def critical_temperature(covariance: Tensor) -> Tensor:
+    """Temperature above which collapsed prototypes stay collapsed, ``T_c = 4 lambda_max(C)``.
+
+    Put all prototypes at the mean token and displace them by small ``delta_k`` with ``sum_k delta_k = 0``. To second
+    order ``L_q = tr C + (1/K) sum_k delta_k' (I - (4/T) C) delta_k``: a strict saddle if and only if ``T < T_c``.
+
+    Parameters
+    ----------
+    covariance : Tensor, shape (D, D)
+        Covariance ``C`` of the tokens.
+
+    Returns
+    -------
+    Tensor, scalar
+        In units of squared token distance.
+
+    Examples
+    --------
+    >>> critical_temperature(torch.diag(torch.tensor([1.0, 3.0])))
+    tensor(12.)
+    """
+    return CRITICAL_FACTOR * torch.linalg.eigvalsh(covariance)[-1].clamp_min(0.0)

@@ -1,0 +1,202 @@
+"""The skorch net: one training step of the DDCL objective, and the loop around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from skorch import NeuralNet
+from skorch.helper import predefined_split
+from torch import Tensor, nn
+
+from ddcl_tab.nn.network import TableNetwork
+from ddcl_tab.training.callbacks import BestEpoch, LearningRates, Probe, Progress, StopTraining
+from ddcl_tab.training.objective import Objective
+from ddcl_tab.training.rows import Batches, RowsDataset
+from ddcl_tab.training.temperature import TokenCovariance, annealed
+
+#: Rows of the probe batch and of the batch that places the prototypes.
+PROBE_ROWS = 1024
+#: At the start each prototype stands this share of the way from the mean token to a random token: nearly collapsed,
+#: so that the annealing splits them.
+START_SPREAD = 0.1
+#: An epoch has at least this many steps, small tables included.
+MIN_STEPS = 8
+MIN_BATCH = 16
+#: AdamW's decay of weight matrices.
+WEIGHT_DECAY = 1e-4
+
+
+class DDCLNet(NeuralNet):
+    """skorch net of a :class:`TableNetwork` with a DDCL readout.
+
+    Parameters
+    ----------
+    module : TableNetwork
+    criterion : Objective
+    final_temperature : float
+        Relative temperature ``T / T_c`` at the end.
+    n_steps : int
+        Steps of the whole training.
+    **settings
+        Of :class:`skorch.NeuralNet`.
+    """
+
+    def __init__(
+        self, module: nn.Module, criterion: nn.Module, *, final_temperature: float, n_steps: int, **settings: Any
+    ):
+        super().__init__(module, criterion, **settings)
+        self.final_temperature, self.n_steps = final_temperature, n_steps
+
+    def place_prototypes(self, batch: Any, generator: torch.Generator) -> None:
+        """Start the prototypes near the mean token of a batch, and the temperature at the critical one."""
+        inputs, (_, weight) = batch
+        self.covariance_, self.step_ = TokenCovariance(), 0
+        readout = self.module_.readout
+        with torch.no_grad():
+            self.module_.eval()
+            z = self.module_(**inputs).reading.z
+            self.module_.train()
+            self.covariance_.update(z, weight)
+            mean = self.covariance_.mean
+            chosen = torch.randint(len(z), (len(readout.prototypes),), generator=generator).to(z.device)
+            jitter = torch.randn(readout.prototypes.shape, generator=generator).to(z.device)
+            spread = self.covariance_.covariance.trace().sqrt() / z.shape[1] ** 0.5
+            # The jitter tells prototypes apart that start from the same row.
+            readout.prototypes.copy_(mean + START_SPREAD * (z[chosen] - mean + 0.1 * spread * jitter))
+            readout.temperature.copy_(self.covariance_.temperature(1.0))
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        """One forward and backward pass; moves the temperature along its schedule."""
+        self._set_training(True)
+        inputs, (label, weight) = batch
+        output = self.module_(**inputs)
+        loss = self._loss(output, label, weight)
+        loss.total.backward()
+        self.covariance_.update(output.reading.z.detach(), weight)
+        self.step_ += 1
+        tau = annealed(self.step_ / self.n_steps, self.final_temperature)
+        self.module_.readout.temperature.copy_(self.covariance_.temperature(tau))
+        self.history.record_batch("quantization_loss", loss.quantization.item())
+        self.history.record_batch("direct_loss", loss.direct.item())
+        return {"loss": loss.task, "y_pred": output.logits}
+
+    @torch.no_grad()
+    def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        """Loss of the prototypes' decision."""
+        self._set_training(False)
+        inputs, (label, weight) = batch
+        output = self.module_(**inputs)
+        return {"loss": self._loss(output, label, weight).task, "y_pred": output.logits}
+
+    def _loss(self, output: Any, label: Tensor, weight: Tensor) -> Any:
+        readout = self.module_.readout
+        return self.criterion_(output, readout.prototypes, readout.temperature, label, weight)
+
+    def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Record the temperatures beside skorch's losses."""
+        super().on_epoch_end(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
+        self.history.record("tau", annealed(self.step_ / self.n_steps, self.final_temperature))
+        self.history.record("temperature", float(self.module_.readout.temperature))
+
+
+def train_network(
+    network: TableNetwork,
+    train: RowsDataset,
+    validation: RowsDataset | None,
+    *,
+    lr: float,
+    lr_ratio: float,
+    final_temperature: float,
+    quantization_weight: float,
+    batch_size: int,
+    max_epochs: int,
+    patience: int,
+    generator: torch.Generator,
+    device: torch.device,
+    verbose: int,
+) -> list[dict[str, float]]:
+    """Train a network in place; it ends with the weights of its best epoch.
+
+    Parameters
+    ----------
+    network : TableNetwork
+    train, validation : RowsDataset, RowsDataset or None
+    lr, lr_ratio : float
+        Encoder's rate and prototypes' rate over encoder's.
+    final_temperature, quantization_weight : float
+        ``tau`` at the end and ``lambda``.
+    batch_size, max_epochs, patience : int
+    generator : torch.Generator
+        Source of all randomness in training except dropout.
+    device : torch.device
+    verbose : int
+        1 shows a progress bar.
+
+    Returns
+    -------
+    list of dict
+        One a epoch, see ``DDCLClassifier.history_``.
+
+    Raises
+    ------
+    TrainingError
+        The loss stopped being finite.
+    """
+    batch_size = min(batch_size, max(MIN_BATCH, len(train) // MIN_STEPS))
+    n_steps = max_epochs * len(Batches(train, batch_size))
+    probe = train.batch(torch.randperm(len(train), generator=generator)[:PROBE_ROWS].to(device))
+    best = BestEpoch(max_epochs, patience)
+    callbacks = [("rates", LearningRates(n_steps)), ("probe", Probe(probe)), ("best", best)]
+    net = DDCLNet(
+        network,
+        Objective(quantization_weight),
+        final_temperature=final_temperature,
+        n_steps=n_steps,
+        optimizer=torch.optim.AdamW,
+        optimizer__param_groups=[
+            ("readout.prototypes", {"lr": lr * lr_ratio, "weight_decay": 0.0}),
+            ("*bias", {"weight_decay": 0.0}),
+            ("*norm.*", {"weight_decay": 0.0}),
+        ],
+        optimizer__weight_decay=WEIGHT_DECAY,
+        lr=lr,
+        max_epochs=max_epochs,
+        batch_size=batch_size,
+        iterator_train=Batches,
+        iterator_train__generator=generator,
+        iterator_valid=Batches,
+        iterator_valid__batch_size=4096,
+        train_split=None if validation is None else predefined_split(validation),
+        callbacks=callbacks + ([("progress", Progress(n_steps, max_epochs))] if verbose else []),
+        callbacks__print_log=None,
+        device=device,
+        verbose=0,
+    ).initialize()
+    net.place_prototypes(probe, generator)
+    net.notify("on_train_begin")
+    try:
+        net.fit_loop(train)
+    except StopTraining:
+        pass
+    finally:
+        net.notify("on_train_end")
+    network.eval()
+    return _history(net.history, best.epoch_)
+
+
+def _history(history: Any, best_epoch: int) -> list[dict[str, float]]:
+    kept = []
+    for row in history:
+        batches = row["batches"][: row["train_batch_count"]]
+        entry = {name: value for name, value in row.items() if name in _RECORDED}
+        for name in ("quantization_loss", "direct_loss"):
+            entry[f"train_{name}"] = sum(batch[name] for batch in batches) / len(batches)
+        kept.append(entry | {"best": row["epoch"] == best_epoch})
+    return kept
+
+
+_RECORDED = (
+    "epoch", "dur", "train_loss", "valid_loss", "tau", "temperature", "quantization", "reconstruction", "variance",
+    "identity_residual", "token_variance", "usage_perplexity", "dead_prototypes", "effective_prototypes",
+)  # fmt: skip

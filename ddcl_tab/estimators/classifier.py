@@ -35,9 +35,9 @@ _BUILDING = threading.Lock()
 class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     """Classify the rows of a table by prototypes (DDCL-Attention, arXiv:2604.03850).
 
-    Columns become tokens, a transformer encoder mixes them into one token ``z`` a row, and ``z`` is assigned softly to
-    ``n_prototypes`` prototypes. The class probabilities are decided by the prototypes alone, so the memberships of a row
-    (:meth:`transform`, :meth:`explain`) are the whole reason for its class.
+    Columns become tokens, a transformer encoder mixes them into one token ``z`` a row, and ``z`` is assigned softly
+    to ``n_prototypes`` prototypes. The class probabilities are decided by the prototypes alone, so the memberships of
+    a row (:meth:`transform`, :meth:`explain`) are the whole reason for its class.
 
     Parameters
     ----------
@@ -216,7 +216,8 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Most probable class of each row, shape (n,)."""
-        return self.classes_[self._predict(X).probability.argmax(axis=1)]
+        probability = self.predict_proba(X)
+        return self.classes_[probability.argmax(axis=1)]
 
     def transform(self, X: Any) -> NDArray[np.float64]:
         """Prototype memberships, shape (n, K); rows sum to 1. Columns are named ``prototype_0`` and so on."""
@@ -261,10 +262,24 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         )
         return self._frame_of(table, inputs.library_of(X))
 
-    def reasons(self, X: Any) -> list[str]:
-        """One sentence a row: its strongest prototype with its weight, in physical units."""
-        prediction = self._predict(X)
-        return explain.reasons(prediction.q, prediction.probability, self.classes_, self._prototype_table)
+    def decide(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
+        """Probabilities, memberships and reasons in one pass.
+
+        Returns
+        -------
+        probability : ndarray, shape (n, C)
+        q : ndarray, shape (n, K)
+        reasons : list of str
+            One sentence a row: its strongest prototype with its weight, in physical units.
+        """
+        probability, q = self._predict(X)
+        return probability, q, explain.reasons(q, probability, self.classes_, self._prototype_table)
+
+    @property
+    def best_epoch_(self) -> int:
+        """Epoch whose weights were kept, counted from 1."""
+        check_is_fitted(self)
+        return next(row["epoch"] for row in self.history_ if row["best"])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model: a zip of JSON and safetensors with checksums, without pickle."""
@@ -295,8 +310,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     f"the columns are {frame.columns}."
                 )
             self._frame_library = inputs.library_of(X)
-            if all(isinstance(name, str) for name in self._names):
-                self.feature_names_in_ = np.array(self._names, dtype=object)
+            self.feature_names_in_ = np.array(self._names, dtype=object)
             self.n_features_in_ = len(self._names)
             return frame.select(self._names).to_native()
         X = validate_data(self, X, dtype=None, ensure_all_finite=False)
@@ -306,14 +320,15 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _features_of(self, X: Any) -> Any:
         """Columns of fit out of ``X``, in their order."""
-        check_is_fitted(self)
         if not is_frame(X):
             return validate_data(self, X, reset=False, dtype=None, ensure_all_finite=False)
         if hasattr(self, "feature_names_in_"):
             return X
-        return validate_data(self, nw.from_native(X, eager_only=True).to_numpy(), reset=False, dtype=None)
+        X = nw.from_native(X, eager_only=True).to_numpy()
+        return validate_data(self, X, reset=False, dtype=None, ensure_all_finite=False)
 
     def _predict(self, X: Any) -> Prediction:
+        check_is_fitted(self)
         table = self.encoder_.transform(self._features_of(X))
         return predict_rows(self.network_, *table, torch.device(self.device))
 

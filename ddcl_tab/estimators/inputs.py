@@ -46,8 +46,8 @@ def take_target(X: Any, target: str) -> Labelled:
     """
     if not is_frame(X):
         raise InputError(
-            "DDCLClassifier requires y to be passed, but the target y is None: call fit(X, y), or fit(df) with a pandas "
-            f"or polars frame that holds the target column {target!r}."
+            "DDCLClassifier requires y to be passed, but the target y is None: call fit(X, y), or fit(df) with a "
+            f"pandas or polars frame that holds the target column {target!r}."
         )
     frame = nw.from_native(X, eager_only=True)
     if target not in frame.columns:
@@ -74,6 +74,8 @@ def check_labels(X: Any, y: Any) -> NDArray[Any]:
     y = column_or_1d(np.asarray(y), warn=True)
     if any(label is None or label != label for label in y):
         raise InputError("Input y contains NaN or missing labels: leave those rows out, or call fit(df).")
+    if y.dtype.kind == "f" and np.isinf(y).any():
+        raise InputError("Input y contains infinity: classes are finite numbers, texts or booleans.")
     check_consistent_length(X, y)
     check_classification_targets(y)
     return y
@@ -90,7 +92,8 @@ def check_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
 def check_groups(groups: Any, X: Any, n_rows: int) -> NDArray[np.int64] | None:
     """Group number of each row, or None where there are no groups.
 
-    Without ``groups``, a frame with the column ``OBJECT_ID`` is grouped by launch: objects of one launch share an orbit.
+    Without ``groups``, a frame with the column ``OBJECT_ID`` is grouped by launch, for objects of one launch share an
+    orbit.
     """
     if groups is None:
         if not is_frame(X) or "OBJECT_ID" not in nw.from_native(X, eager_only=True).columns:

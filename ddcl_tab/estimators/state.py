@@ -75,7 +75,7 @@ def read_state(cls: type[DDCLClassifier], path: str | os.PathLike[str]) -> Any:
 def _restore(cls: type[DDCLClassifier], state: dict[str, Any], weights: dict[str, Any]) -> Any:
     parameters = state["parameters"]
     if isinstance(parameters["class_weight"], list):
-        parameters["class_weight"] = {key: value for key, value in parameters["class_weight"]}
+        parameters["class_weight"] = dict(parameters["class_weight"])
     check_parameters(parameters)
     clf = cls(**parameters)
     clf.classes_ = np.array(state["classes"]["values"], dtype=np.dtype(state["classes"]["dtype"]))

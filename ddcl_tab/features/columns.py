@@ -39,8 +39,9 @@ class CategoricalColumn:
 
 
 def is_frame(X: object) -> bool:
-    """Whether ``X`` is a data frame that narwhals reads (pandas, polars, pyarrow)."""
-    return bool(isinstance(nw.from_native(X, pass_through=True), nw.DataFrame))
+    """Whether ``X`` is a data frame (pandas, polars, pyarrow) whose columns have names; numbers are no names."""
+    frame = nw.from_native(X, pass_through=True)
+    return isinstance(frame, nw.DataFrame) and all(isinstance(name, str) for name in frame.columns)
 
 
 def select_features(names: list[str], *, allow_leaks: bool = False) -> list[str]:

@@ -42,8 +42,8 @@ class NumericScale:
     """How one numeric column is scaled.
 
     ``t = asinh(2 (x - median) / iqr)`` for a heavy-tailed column, else ``t = x - median``, then ``(t - mean) / std``.
-    The inverse hyperbolic sine is linear inside the bulk and logarithmic outside it, so altitudes of 500 and 550 km stay
-    apart while 36,000 km stays in range.
+    The inverse hyperbolic sine is linear inside the bulk and logarithmic outside it, so altitudes of 500 and 550 km
+    stay apart while 36,000 km stays in range.
     """
 
     name: str

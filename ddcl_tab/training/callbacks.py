@@ -17,7 +17,7 @@ from ddcl_tab.training.temperature import ANNEALING_SHARE
 WARM_UP_STEPS = 100
 
 
-class StopTraining(Exception):
+class EarlyStop(Exception):
     """Raised by a callback to end training early."""
 
 
@@ -93,7 +93,7 @@ class BestEpoch(Callback):
             self.epoch_, self.loss_ = epoch, loss
             self.weights_ = {name: value.clone() for name, value in net.module_.state_dict().items()}
         elif epoch - self.epoch_ >= self.patience:
-            raise StopTraining
+            raise EarlyStop
 
     def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Put the best weights back."""

@@ -10,7 +10,7 @@ from skorch.helper import predefined_split
 from torch import Tensor, nn
 
 from ddcl_tab.nn.network import TableNetwork
-from ddcl_tab.training.callbacks import BestEpoch, LearningRates, Probe, Progress, StopTraining
+from ddcl_tab.training.callbacks import BestEpoch, EarlyStop, LearningRates, Probe, Progress
 from ddcl_tab.training.objective import Objective
 from ddcl_tab.training.rows import Batches, RowsDataset
 from ddcl_tab.training.temperature import TokenCovariance, annealed
@@ -177,7 +177,7 @@ def train_network(
     net.notify("on_train_begin")
     try:
         net.fit_loop(train)
-    except StopTraining:
+    except EarlyStop:
         pass
     finally:
         net.notify("on_train_end")

@@ -1,0 +1,135 @@
+"""The command line: thin, each command reads as what it does. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ddcl_tab import __version__
+from ddcl_tab.errors import DDCLTabError
+
+_EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def _user_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """End on an error that the user can mend: one line, exit code 2, no traceback."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (DDCLTabError, OSError) as error:
+            click.echo("Error: " + " ".join(str(error).split()), err=True)
+            raise SystemExit(2) from None
+
+    return run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ddcl-tab")
+def main() -> None:
+    """Classify catalogs of space objects by prototypes that a person can read."""
+
+
+@main.command()
+@click.option("--out", type=_FOLDER, default=Path("demo"), show_default=True, help="Folder for all results.")
+@_user_errors
+def demo(out: Path) -> None:
+    """Make a SYNTHETIC catalog, train on it, and explain what its UNKNOWN objects are."""
+    from ddcl_tab.catalog import read_satcat, synthetic_catalog, write_satcat
+    from ddcl_tab.workflow.train import train_catalog, write_run
+
+    out.mkdir(parents=True, exist_ok=True)
+    catalog = out / "synthetic_satcat.csv.gz"
+    write_satcat(synthetic_catalog(n_rows=5000, random_state=0), catalog)
+    click.echo(f"{catalog}: 5000 synthetic objects")
+    frame = read_satcat(catalog)
+    run = train_catalog(frame, target="OBJECT_TYPE", split="launch", seed=0, settings={}, verbose=1)
+    write_run(run, out)
+    _show_run(run, out)
+    _classify(run.classifier, frame, "UNKNOWN", out / "unknown.csv", n_shown=5)
+
+
+@main.command()
+@click.option("--rows", type=click.IntRange(min=50), default=5000, show_default=True, help="Objects in the catalog.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--out", type=_FILE, required=True, help="FILE.json, .csv, or either with .gz.")
+@_user_errors
+def synth(rows: int, seed: int, out: Path) -> None:
+    """Make a SYNTHETIC catalog in Space-Track's SATCAT format (NASA breakup model)."""
+    from ddcl_tab.catalog import synthetic_catalog, write_satcat
+
+    write_satcat(synthetic_catalog(n_rows=rows, random_state=seed), out)
+    click.echo(f"{out}: {rows} synthetic objects, seed {seed}")
+
+
+@main.command()
+@click.argument("catalog", type=_EXISTING)
+@click.option("--elsets", type=_EXISTING, help="Element sets (2LE or 3LE); the newest of each object is used.")
+@click.option("--target", default="OBJECT_TYPE", show_default=True, help="Column of the classes.")
+@click.option("--split", type=click.Choice(["launch", "time", "random"]), default="launch", show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--config", type=_EXISTING, help="TOML file with parameters of DDCLClassifier.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder for model.ddcl, metrics.json, prototypes.csv.")
+@_user_errors
+def train(
+    catalog: Path, elsets: Path | None, target: str, split: str, seed: int, config: Path | None, out: Path
+) -> None:
+    """Train on CATALOG (SATCAT as JSON or CSV, also .gz) and score on launches held out."""
+    from ddcl_tab.workflow.train import load_catalog, read_config, train_catalog, write_run
+
+    settings = read_config(config)
+    frame = load_catalog(catalog, elsets)
+    run = train_catalog(frame, target=target, split=split, seed=seed, settings=settings, verbose=1)
+    write_run(run, out)
+    _show_run(run, out)
+
+
+@main.command()
+@click.argument("model", type=_EXISTING)
+@click.argument("catalog", type=_EXISTING)
+@click.option("--elsets", type=_EXISTING, help="Element sets, if the model was trained with them.")
+@click.option("--only", help="Only objects recorded as this class, for example UNKNOWN.")
+@click.option("--out", type=_FILE, required=True, help="CSV file to write.")
+@_user_errors
+def classify(model: Path, catalog: Path, elsets: Path | None, only: str | None, out: Path) -> None:
+    """Say what each object of CATALOG is, how surely, and why."""
+    from ddcl_tab import DDCLClassifier
+    from ddcl_tab.workflow.train import load_catalog
+
+    _classify(DDCLClassifier.load(model), load_catalog(catalog, elsets), only, out, n_shown=10)
+
+
+def _show_run(run: Any, out: Path) -> None:
+    import polars as pl
+
+    from ddcl_tab.workflow import show
+
+    classes = [str(name) for name in run.classifier.classes_]
+    click.echo(f"\n{show.summary(run.metrics)}\n")
+    click.echo(f"{show.score_table(run.metrics)}\n")
+    click.echo(f"{show.class_table(run.metrics)}\n")
+    click.echo(show.prototype_table(pl.DataFrame(run.classifier.prototypes_), classes))
+    click.echo(f"\nwritten to {out}: model.ddcl, metrics.json, prototypes.csv")
+
+
+def _classify(clf: Any, frame: Any, only: str | None, out: Path, n_shown: int) -> None:
+    from ddcl_tab.workflow.classify import classify_catalog, surest
+    from ddcl_tab.workflow.show import SYNTHETIC_NOTE, as_table
+    from ddcl_tab.workflow.train import is_synthetic
+
+    table = classify_catalog(clf, frame, only)
+    table.write_csv(out)
+    if is_synthetic(frame):
+        click.echo(SYNTHETIC_NOTE)
+    click.echo(f"{len(table)} objects classified, written to {out}; the surest:\n\n{as_table(surest(table, n_shown))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Train on a catalog and write down how good the result is."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+import tomllib
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from ddcl_tab.catalog import join_elsets, read_elsets, read_satcat
+from ddcl_tab.errors import ConfigurationError, InputError, LeakWarning
+from ddcl_tab.estimators import DDCLClassifier
+from ddcl_tab.estimators.inputs import UNKNOWN
+from ddcl_tab.workflow.peers import make_peers, peer_table
+from ddcl_tab.workflow.scores import score
+from ddcl_tab.workflow.splits import Split, split_catalog
+
+MODEL_FILE, METRICS_FILE, PROTOTYPES_FILE = "model.ddcl", "metrics.json", "prototypes.csv"
+OURS = "DDCLClassifier"
+
+
+class TrainingRun(NamedTuple):
+    """Result of :func:`train_catalog`."""
+
+    classifier: DDCLClassifier
+    metrics: dict[str, Any]
+
+
+def load_catalog(catalog: Path, elsets: Path | None) -> pl.DataFrame:
+    """Read a catalog, with the newest element set of each object where a file of them is given."""
+    frame = read_satcat(catalog)
+    return frame if elsets is None else join_elsets(frame, read_elsets(elsets))
+
+
+def is_synthetic(frame: pl.DataFrame) -> bool:
+    """Whether ``ddcl-tab synth`` made any row of the catalog."""
+    return bool("COMMENT" in frame.columns and frame["COMMENT"].str.starts_with("SYNTHETIC").any())
+
+
+def read_config(path: Path | None) -> dict[str, Any]:
+    """Parameters of :class:`DDCLClassifier` from a TOML file.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is no TOML or names a parameter that does not exist.
+    """
+    if path is None:
+        return {}
+    try:
+        settings = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not a TOML file ({error})") from error
+    known = sorted(DDCLClassifier().get_params())
+    unknown = [name for name in settings if name not in known]
+    if unknown:
+        raise ConfigurationError(f"{path}: unknown parameters {unknown}; known ones are {', '.join(known)}")
+    return settings
+
+
+def train_catalog(
+    frame: pl.DataFrame, *, target: str, split: str, seed: int, settings: dict[str, Any], verbose: int
+) -> TrainingRun:
+    """Split, fit, and score beside the peers on the same rows and columns.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        As :func:`load_catalog` returns it.
+    target : str
+        Column of the classes; rows without a known class take no part.
+    split : {"launch", "time", "random"}
+    seed : int
+        Of the split and of all models.
+    settings : dict
+        Parameters of :class:`DDCLClassifier`.
+    verbose : int
+        1 shows a progress bar.
+
+    Returns
+    -------
+    TrainingRun
+
+    Raises
+    ------
+    InputError
+        The catalog lacks the target column, or cannot be split.
+    """
+    if target not in frame.columns:
+        raise InputError(f"the catalog has no column {target!r}; it has {', '.join(frame.columns)}")
+    known = frame.filter(pl.col(target).is_not_null() & (pl.col(target).cast(pl.String) != UNKNOWN))
+    parts = split_catalog(known, target, split, seed)
+    clf = DDCLClassifier(**{"random_state": seed, "verbose": verbose} | settings | {"target": target})
+    with warnings.catch_warnings():
+        # The commands never offer leaks, so there is nothing to warn of.
+        warnings.simplefilter("ignore", LeakWarning)
+        start = time.perf_counter()
+        clf.fit(known[parts.train])
+        fit_seconds = time.perf_counter() - start
+    y_test = known[target].to_numpy()[parts.test]
+    scores = score(y_test, clf.predict_proba(known[parts.test]), clf.classes_)
+    metrics = (
+        scores
+        | {
+            "n_train": len(parts.train),
+            "n_test": len(parts.test),
+            "n_left_out": len(frame) - len(known),
+            "fit_seconds": fit_seconds,
+            "split": parts.description,
+            "target": target,
+            "synthetic": is_synthetic(frame),
+            "features": clf.encoder_.feature_names_,
+        }
+        | _soundness(clf)
+        | {
+            "peers": _score_peers(known, clf.encoder_.feature_names_, target, parts, seed),
+            "seed": seed,
+            "settings": settings,
+        }
+        | {"versions": _versions()}
+    )
+    return TrainingRun(clf, metrics)
+
+
+def _soundness(clf: DDCLClassifier) -> dict[str, Any]:
+    share = np.array(clf.prototypes_["share"])
+    return {
+        "n_prototypes": len(share),
+        "prototypes_in_use": int((share > 1 / (4 * len(share))).sum()),
+        "identity_residual_max": max(row["identity_residual"] for row in clf.history_),
+        "effective_prototypes": clf.history_[clf.best_epoch_ - 1]["effective_prototypes"],
+        "epochs": clf.n_iter_,
+        "best_epoch": clf.best_epoch_,
+    }
+
+
+def _score_peers(frame: pl.DataFrame, names: list[str], target: str, parts: Split, seed: int) -> dict[str, Any]:
+    table = peer_table(frame, names, pl.Series(parts.train))
+    y = frame[target].to_numpy()
+    result = {}
+    for name, peer in make_peers(seed).items():
+        start = time.perf_counter()
+        peer.fit(table.iloc[parts.train], y[parts.train])
+        fit_seconds = time.perf_counter() - start
+        scores = score(y[parts.test], peer.predict_proba(table.iloc[parts.test]), peer.classes_)
+        result[name] = scores | {"fit_seconds": fit_seconds}
+    return result
+
+
+def _versions() -> dict[str, str]:
+    packages = ("ddcl-tab", "torch", "scikit-learn", "skorch", "polars", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def write_run(run: TrainingRun, out: Path) -> None:
+    """Write the model, the metrics and the prototype table into a folder, which is made if need be."""
+    out.mkdir(parents=True, exist_ok=True)
+    run.classifier.save(out / MODEL_FILE)
+    (out / METRICS_FILE).write_text(json.dumps(run.metrics, indent=2) + "\n")
+    pl.DataFrame(run.classifier.prototypes_).write_csv(out / PROTOTYPES_FILE)

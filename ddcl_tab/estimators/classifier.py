@@ -279,7 +279,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def best_epoch_(self) -> int:
         """Epoch whose weights were kept, counted from 1."""
         check_is_fitted(self)
-        return next(row["epoch"] for row in self.history_ if row["best"])
+        return next(int(row["epoch"]) for row in self.history_ if row["best"])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model: a zip of JSON and safetensors with checksums, without pickle."""
@@ -389,5 +389,5 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self._prototype_table = describe_prototypes(members, verdict)
 
     @staticmethod
-    def _frame_of(table: dict[str, list[Any]], library: str) -> Any:
+    def _frame_of(table: dict[str, list[Any]], library: Any) -> Any:
         return nw.from_dict(table, backend=library).to_native()

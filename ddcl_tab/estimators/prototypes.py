@@ -133,6 +133,7 @@ def _names(
 ) -> list[str]:
     coverage = {name: _coverage(members, name, values) for name, values in quantiles.items()}
     alike = _rank_correlation(members, list(quantiles))
+    units = {name: column.unit for name, column in members.columns.items() if isinstance(column, NumericColumn)}
     names = []
     for k in range(len(verdict)):
         parts = [f"{members.classes[verdict[k].argmax()]}"]
@@ -143,7 +144,7 @@ def _names(
         for name in _distinct(sorted(coverage, key=lambda n: coverage[n][k]), alike):
             low, high = quantiles[name][k, 0], quantiles[name][k, -1]
             if not np.isnan(low):
-                parts.append(interval(name, low, high, members.columns[name].unit))
+                parts.append(interval(name, low, high, units[name]))
         names.append(", ".join(parts))
     return names
 

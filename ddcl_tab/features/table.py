@@ -81,7 +81,7 @@ def _counts(values: NDArray[Any], weight: NDArray[np.float64]) -> tuple[NDArray[
     """Distinct values with their weights: the same whether a row is repeated twice or weighs two."""
     values, weight = values[weight > 0], weight[weight > 0]
     distinct, inverse = np.unique(values, return_inverse=True)
-    return distinct, np.bincount(inverse, weights=weight, minlength=len(distinct))
+    return distinct, np.bincount(inverse, weights=weight, minlength=len(distinct)).astype(np.float64)
 
 
 def _quantile(distinct: NDArray[np.float64], count: NDArray[np.float64], level: float) -> float:
@@ -187,7 +187,7 @@ class TableEncoder(BaseEstimator):
     @property
     def feature_names_(self) -> list[str]:
         """Names of the columns that became tokens, numeric ones first."""
-        return [column.name for column in (*self.numeric_, *self.categorical_)]
+        return [scale.name for scale in self.numeric_] + [codes.name for codes in self.categorical_]
 
     @property
     def cardinalities_(self) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +64,7 @@ class TableNetwork(nn.Module):
         self.encoder = Encoder(
             d_token=d_token, n_blocks=n_blocks, n_heads=n_heads, dropout=dropout, generator=generator
         )
-        self.readout = readout
+        self.readout: Any = readout
         self.head = nn.Linear(d_token, n_classes)
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Output:

@@ -52,6 +52,7 @@ class ColumnTokenizer(nn.Module):
             self.categorical = nn.Embedding(sum(cardinalities), d_token)
             nn.init.normal_(self.categorical.weight, std=d_token**-0.5)
         offsets = torch.tensor([0, *cardinalities[:-1]] if cardinalities else [], dtype=torch.int64).cumsum(0)
+        self.offsets: Tensor
         self.register_buffer("offsets", offsets, persistent=False)
         self.bias = nn.Parameter(torch.empty(n_numeric + len(cardinalities), d_token))
         nn.init.normal_(self.bias, std=d_token**-0.5)

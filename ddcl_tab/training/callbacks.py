@@ -7,6 +7,7 @@ from typing import Any
 
 from skorch import NeuralNet
 from skorch.callbacks import Callback
+from torch import Tensor
 from tqdm import tqdm
 
 from ddcl_tab.errors import TrainingError
@@ -77,7 +78,8 @@ class BestEpoch(Callback):
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Forget earlier fits."""
         self.first_ = min(self.max_epochs, math.ceil(ANNEALING_SHARE * self.max_epochs) + 1)
-        self.epoch_, self.loss_, self.weights_ = 0, math.inf, None
+        self.epoch_, self.loss_ = 0, math.inf
+        self.weights_: dict[str, Tensor] | None = None
 
     def on_epoch_end(self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Compare, keep, perhaps stop."""

@@ -51,13 +51,12 @@ class DDCLNet(NeuralNet):
     def place_prototypes(self, batch: Any, generator: torch.Generator) -> None:
         """Start the prototypes near the mean token of a batch, and the temperature at the critical one."""
         inputs, (_, weight) = batch
-        self.covariance_, self.step_ = TokenCovariance(), 0
-        readout = self.module_.readout
+        readout, self.step_ = self.module_.readout, 0
         with torch.no_grad():
             self.module_.eval()
             z = self.module_(**inputs).reading.z
             self.module_.train()
-            self.covariance_.update(z, weight)
+            self.covariance_ = TokenCovariance(z, weight)
             mean = self.covariance_.mean
             chosen = torch.randint(len(z), (len(readout.prototypes),), generator=generator).to(z.device)
             jitter = torch.randn(readout.prototypes.shape, generator=generator).to(z.device)

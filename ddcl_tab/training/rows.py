@@ -39,7 +39,9 @@ class Rows(NamedTuple):
 
     def take(self, index: NDArray[np.intp]) -> Rows:
         """Rows of ``index``."""
-        return Rows(*(part[index] for part in self))
+        return Rows(
+            self.numeric[index], self.categorical[index], self.label[index], self.weight[index], self.group[index]
+        )
 
 
 def merge_equal(rows: Rows, *, grouped: bool) -> Rows:
@@ -73,7 +75,7 @@ def merge_equal(rows: Rows, *, grouped: bool) -> Rows:
     )
     _, first, inverse = np.unique(key, axis=0, return_index=True, return_inverse=True)
     merged = rows.take(first)
-    weight = np.bincount(inverse, weights=rows.weight, minlength=len(first))
+    weight = np.bincount(inverse, weights=rows.weight, minlength=len(first)).astype(np.float64)
     group = merged.group if grouped else np.arange(len(first), dtype=np.int64)
     return merged._replace(weight=weight, group=group)
 

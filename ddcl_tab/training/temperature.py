@@ -37,27 +37,33 @@ def annealed(progress: float, final: float) -> float:
 
 
 class TokenCovariance:
-    """Running mean and covariance of the tokens seen in training (no gradient flows through it)."""
+    """Running mean and covariance of the tokens seen in training (no gradient flows through it).
 
-    def __init__(self) -> None:
-        self.mean: Tensor | None = None
-        self.covariance: Tensor | None = None
+    Parameters
+    ----------
+    z : Tensor, shape (B, D)
+        First batch of tokens.
+    weight : Tensor, shape (B,)
+        Weights of its rows.
+    """
 
-    @torch.no_grad()
+    def __init__(self, z: Tensor, weight: Tensor) -> None:
+        self.mean, self.covariance = _moments(z, weight)
+
     def update(self, z: Tensor, weight: Tensor) -> None:
-        """Take in a batch ``(B, D)`` with row weights ``(B,)``."""
-        share = (weight / weight.sum()).unsqueeze(-1)
-        mean = (share * z).sum(0)
-        centred = z - mean
-        covariance = (share * centred).mT @ centred
-        if self.mean is None or self.covariance is None:
-            self.mean, self.covariance = mean, covariance
-        else:
-            self.mean = MOMENTUM * self.mean + (1 - MOMENTUM) * mean
-            self.covariance = MOMENTUM * self.covariance + (1 - MOMENTUM) * covariance
+        """Take in another batch."""
+        mean, covariance = _moments(z, weight)
+        self.mean = MOMENTUM * self.mean + (1 - MOMENTUM) * mean
+        self.covariance = MOMENTUM * self.covariance + (1 - MOMENTUM) * covariance
 
     def temperature(self, relative: float) -> Tensor:
         """Absolute temperature ``T = relative * T_c``, in squared token distance."""
-        if self.covariance is None:
-            raise ValueError("no tokens seen yet: call update first")
         return (relative * critical_temperature(self.covariance)).clamp_min(MIN_TEMPERATURE)
+
+
+@torch.no_grad()
+def _moments(z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    share = (weight / weight.sum()).unsqueeze(-1)
+    mean = (share * z).sum(0)
+    centred = z - mean
+    return mean, (share * centred).mT @ centred

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -140,7 +141,7 @@ def _from_series(series: nw.Series) -> NumericColumn | CategoricalColumn:
     if dtype in (nw.Date, nw.Datetime):
         return _numeric(name, _decimal_years(series), unit="year")
     if dtype in (nw.String, nw.Categorical, nw.Enum):
-        return CategoricalColumn(name, _texts(series.cast(nw.String)))
+        return CategoricalColumn(name, _texts(series))
     if dtype == nw.Unknown and series.null_count() == len(series):
         return _numeric(name, np.full(len(series), np.nan))
     if dtype == nw.Object:
@@ -154,15 +155,18 @@ def _from_array(name: str, values: NDArray[Any]) -> NumericColumn | CategoricalC
     if values.dtype.kind in "fiub":
         return _numeric(name, values)
     if values.dtype.kind == "M":
-        return _numeric(name, _decimal_years(nw.new_series(name, values, backend="polars")), unit="year")
+        microseconds = values.astype("datetime64[us]")
+        return _numeric(name, _decimal_years(nw.new_series(name, microseconds, backend="polars")), unit="year")
     if values.dtype.kind == "U":
         return CategoricalColumn(name, values.astype(object))
     values = np.array([None if _is_missing(value) else value for value in values], dtype=object)
     present = [value for value in values if value is not None]
     if present and all(isinstance(value, str) for value in present):
         return CategoricalColumn(name, values)
+    if present and all(type(value) is date for value in present):
+        return _from_array(name, values.astype("datetime64[D]"))
     for row, value in enumerate(values):
-        if value is not None and (isinstance(value, str) or not isinstance(value, (int, float, np.number, np.bool_))):
+        if value is not None and not _is_number(value):
             raise TypeError(
                 f"argument must be a string or a number in every row of a column, not both and nothing else: "
                 f"column {name!r}, row {row} holds {value!r} of type {type(value).__name__}"
@@ -176,8 +180,15 @@ def _is_missing(value: object) -> bool:
     )
 
 
+def _is_number(value: object) -> bool:
+    # numpy counts durations among its integers.
+    numbers = (int, float, np.integer, np.floating, np.bool_)
+    return isinstance(value, numbers) and not isinstance(value, np.timedelta64)
+
+
 def _texts(series: nw.Series) -> NDArray[np.object_]:
-    return np.array([None if _is_missing(value) else value for value in series.to_list()], dtype=object)
+    # Value by value: pandas, asked to cast categories 1, 2 to text, says "1" or "1.0" as values are missing or not.
+    return np.array([None if _is_missing(value) else str(value) for value in series.to_list()], dtype=object)
 
 
 def _numeric(name: str, values: NDArray[Any], unit: str | None = None) -> NumericColumn:
@@ -193,5 +204,7 @@ def _numeric(name: str, values: NDArray[Any], unit: str | None = None) -> Numeri
 
 
 def _decimal_years(series: nw.Series) -> NDArray[np.float64]:
+    if getattr(series.dtype, "time_zone", None) is not None:
+        series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     microseconds = series.cast(nw.Datetime("us")).dt.timestamp("us").cast(nw.Float64)
     return 1970.0 + microseconds.to_numpy() / (86_400e6 * 365.2425)

@@ -164,7 +164,10 @@ def loss_terms(z: Tensor, prototypes: Tensor, assignment: Assignment, weight: Te
     >>> bool(terms.residual < 1e-14)
     True
     """
-    q, zhat, _ = assignment
+    # Centred as the distances are: a zhat rounded at the tokens' offset from the origin would break the identity.
+    centre = prototypes.mean(dim=0)
+    z, prototypes, q = z - centre, prototypes - centre, assignment.q
+    zhat = q @ prototypes
     spread = (prototypes - zhat.unsqueeze(-2)).square().sum(-1)
     return LossTerms(
         quantization=quantization_loss(assignment, weight),

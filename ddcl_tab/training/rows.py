@@ -68,7 +68,9 @@ def merge_equal(rows: Rows, *, grouped: bool) -> Rows:
     >>> merge_equal(rows, grouped=False).weight
     array([3.])
     """
-    rows = rows.take(np.flatnonzero(rows.weight > 0))
+    # By weight first: a sum of floats depends on the order of its terms.
+    order = np.argsort(rows.weight, kind="stable")
+    rows = rows.take(order[rows.weight[order] > 0])
     group = rows.group if grouped else np.zeros_like(rows.group)
     key = np.concatenate(
         [rows.numeric.view(np.int32).astype(np.int64), rows.categorical, rows.label[:, None], group[:, None]], axis=1

@@ -20,6 +20,8 @@ HEAVY_TAIL = 6.0
 #: Scaled values beyond this many standard deviations are held there: far outside the training range the network has
 #: seen nothing and would only extrapolate.
 CLIP = 8.0
+#: Values beyond this count as this: files write the largest float for "unknown", and differences must not overflow.
+LARGEST = 1e300
 
 
 class Table(NamedTuple):
@@ -56,12 +58,16 @@ class NumericScale:
 
     def squash(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values before they are centred and divided by ``std``."""
-        shifted = x - self.median
-        return np.arcsinh(2.0 * shifted / self.iqr) if self.heavy else shifted
+        shifted = np.clip(x, -LARGEST, LARGEST) - self.median
+        if not self.heavy:
+            return shifted
+        limit = LARGEST * min(self.iqr, 1.0)
+        return np.arcsinh(2.0 * (np.clip(shifted, -limit, limit) / self.iqr))
 
     def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scale ``x`` (in the column's unit) to no unit."""
-        return np.clip((self.squash(x) - self.mean) / self.std, -CLIP, CLIP)
+        with np.errstate(over="ignore"):  # infinity is clipped like any other large value
+            return np.clip((self.squash(x) - self.mean) / self.std, -CLIP, CLIP)
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ def _quantile(distinct: NDArray[np.float64], count: NDArray[np.float64], level: 
 
 def _fit_scale(column: NumericColumn, weight: NDArray[np.float64]) -> NumericScale | None:
     present = ~np.isnan(column.values)
-    distinct, count = _counts(column.values[present], weight[present])
+    distinct, count = _counts(np.clip(column.values[present], -LARGEST, LARGEST), weight[present])
     if not len(distinct):
         return None
     low, first, median, third, high = (_quantile(distinct, count, level) for level in (0.01, 0.25, 0.5, 0.75, 0.99))

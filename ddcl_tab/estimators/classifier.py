@@ -51,6 +51,9 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Learning rate of the prototypes over that of the encoder.
     quantization_weight : float, default=0.1
         Weight ``lambda`` of the soft quantisation loss.
+    column_weight : float, default=0.1
+        Weight of telling the row's own columns from its prototypes. Higher: prototypes follow the physical structure
+        inside a class more closely, and decide the class less sharply.
     d_token : int, default=64
         Width of a token; a multiple of ``n_heads``.
     n_blocks, n_heads : int, default=2, 8
@@ -114,6 +117,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         lr: float = 1e-3,
         lr_ratio: float = 10.0,
         quantization_weight: float = 0.1,
+        column_weight: float = 0.1,
         d_token: int = 64,
         n_blocks: int = 2,
         n_heads: int = 8,
@@ -134,6 +138,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.lr = lr
         self.lr_ratio = lr_ratio
         self.quantization_weight = quantization_weight
+        self.column_weight = column_weight
         self.d_token = d_token
         self.n_blocks = n_blocks
         self.n_heads = n_heads
@@ -351,6 +356,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             lr_ratio=self.lr_ratio,
             final_temperature=self.temperature,
             quantization_weight=self.quantization_weight,
+            column_weight=self.column_weight,
             batch_size=self.batch_size,
             max_epochs=self.max_epochs,
             patience=self.patience,

@@ -50,6 +50,7 @@ RULES: dict[str, Rule] = {
     "lr": _POSITIVE,
     "lr_ratio": _POSITIVE,
     "quantization_weight": _POSITIVE,
+    "column_weight": _number(lambda v: 0.0 <= v < float("inf"), "of at least 0"),
     "d_token": _integer(1),
     "n_blocks": _integer(1),
     "n_heads": _integer(1),

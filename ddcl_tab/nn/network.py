@@ -22,15 +22,18 @@ class Output(NamedTuple):
     direct_logits : Tensor, shape (B, C)
         Decision of the pooled token itself, ``h(z)``: teacher of the prototypes in training.
     reading : Reading
+    columns : Tensor, shape (B, n_numeric + sum of cardinalities)
+        What the summary says of the row's own columns: scaled numbers, then logits of the categories.
     """
 
     logits: Tensor
     direct_logits: Tensor
     reading: Reading
+    columns: Tensor
 
 
 class TableNetwork(nn.Module):
-    """Column tokens, transformer encoder, readout and one linear head.
+    """Column tokens, transformer encoder, readout, one linear head for the class and one for the columns.
 
     Parameters
     ----------
@@ -66,9 +69,10 @@ class TableNetwork(nn.Module):
         )
         self.readout: Any = readout
         self.head = nn.Linear(d_token, n_classes)
+        self.decoder = nn.Linear(d_token, n_numeric + sum(cardinalities))
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Output:
         """Read rows."""
         tokens = self.encoder(self.tokenizer(numeric, categorical), class_only=self.readout.class_only)
         reading = self.readout(tokens)
-        return Output(self.head(reading.summary), self.head(reading.z), reading)
+        return Output(self.head(reading.summary), self.head(reading.z), reading, self.decoder(reading.summary))

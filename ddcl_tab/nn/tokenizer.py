@@ -36,7 +36,7 @@ class ColumnTokenizer(nn.Module):
 
     def __init__(self, n_numeric: int, cardinalities: list[int], d_token: int) -> None:
         super().__init__()
-        self.n_numeric = n_numeric
+        self.n_numeric, self.cardinalities = n_numeric, list(cardinalities)
         if n_numeric:
             self.numeric = PeriodicEmbeddings(
                 n_numeric,

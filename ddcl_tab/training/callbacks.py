@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor
 from tqdm import tqdm
 
 from ddcl_tab.errors import TrainingError
-from ddcl_tab.training.measure import probe_epoch
+from ddcl_tab.training.measure import dead_prototypes, probe_epoch, usage
 from ddcl_tab.training.temperature import ANNEALING_SHARE
 
+#: Share of the epochs in which dead prototypes are started anew; the rest is left for them to settle.
+RESEED_SHARE = 0.8
 #: Steps over which the learning rates rise from zero, at most a tenth of all.
 WARM_UP_STEPS = 100
 
@@ -64,6 +67,38 @@ class Probe(Callback):
         inputs, (_, weight) = self.batch
         for name, value in probe_epoch(net.module_, inputs, weight).items():
             net.history.record(name, value)
+
+
+class Reseed(Callback):
+    """Give dead prototypes another start: at rows of the probe batch that their prototypes represent worst.
+
+    As the encoder moves, a prototype can be left behind where no token comes any more. It would stay there: with next
+    to no membership it feels next to no gradient. Only epochs of the first :data:`RESEED_SHARE` of training do this.
+    """
+
+    def __init__(self, batch: Any, max_epochs: int, generator: torch.Generator) -> None:
+        self.batch, self.max_epochs, self.generator = batch, max_epochs, generator
+
+    @torch.no_grad()
+    def on_epoch_end(self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Move dead prototypes and forget their part of the optimiser's state."""
+        net.history.record("reseeded", 0)
+        if len(net.history) > RESEED_SHARE * self.max_epochs:
+            return
+        inputs, (_, weight) = self.batch
+        network = net.module_.eval()
+        reading = network(**inputs).reading
+        dead = dead_prototypes(usage(reading.assignment.q))
+        distortion = weight * (reading.assignment.q * reading.assignment.distances).sum(-1)
+        if not len(dead) or not bool(distortion.sum() > 0):
+            return
+        chosen = torch.multinomial(distortion.cpu(), len(dead), replacement=True, generator=self.generator)
+        prototypes = network.readout.prototypes
+        prototypes[dead] = reading.z[chosen.to(reading.z.device)]
+        for moment in net.optimizer_.state[prototypes].values():
+            if moment.shape == prototypes.shape:
+                moment[dead] = moment.mean(dim=0) if bool((moment >= 0).all()) else 0.0
+        net.history.record("reseeded", len(dead))
 
 
 class BestEpoch(Callback):

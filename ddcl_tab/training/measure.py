@@ -17,15 +17,15 @@ def usage(q: Tensor) -> Tensor:
     return q.mean(dim=0)
 
 
-def n_dead(share: Tensor) -> int:
-    """Prototypes that carry less than ``1 / (4 K)`` of the assignment mass.
+def dead_prototypes(share: Tensor) -> Tensor:
+    """Numbers of the prototypes that carry less than ``1 / (4 K)`` of the assignment mass.
 
     Examples
     --------
-    >>> n_dead(torch.tensor([0.6, 0.35, 0.05]))
-    1
+    >>> dead_prototypes(torch.tensor([0.6, 0.35, 0.05]))
+    tensor([2])
     """
-    return int((share < DEAD_SHARE / len(share)).sum())
+    return torch.nonzero(share < DEAD_SHARE / len(share)).flatten()
 
 
 def effective_prototypes(q: Tensor) -> Tensor:
@@ -71,6 +71,6 @@ def probe_epoch(network: TableNetwork, inputs: dict[str, Tensor], weight: Tensor
         "identity_residual": float(terms.residual),
         "token_variance": float(reading.z.var(dim=0, correction=0).sum()),
         "usage_perplexity": float(torch.special.entr(share).sum().exp()),
-        "dead_prototypes": n_dead(share),
+        "dead_prototypes": len(dead_prototypes(share)),
         "effective_prototypes": float(effective_prototypes(reading.assignment.q)),
     }

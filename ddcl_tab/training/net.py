@@ -10,8 +10,8 @@ from skorch.helper import predefined_split
 from torch import Tensor, nn
 
 from ddcl_tab.nn.network import TableNetwork
-from ddcl_tab.training.callbacks import BestEpoch, EarlyStop, LearningRates, Probe, Progress
-from ddcl_tab.training.objective import Objective
+from ddcl_tab.training.callbacks import BestEpoch, EarlyStop, LearningRates, Probe, Progress, Reseed
+from ddcl_tab.training.objective import Loss, Objective
 from ddcl_tab.training.rows import Batches, RowsDataset
 from ddcl_tab.training.temperature import TokenCovariance, annealed
 
@@ -70,7 +70,7 @@ class DDCLNet(NeuralNet):
         self._set_training(True)
         inputs, (label, weight) = batch
         output = self.module_(**inputs)
-        loss = self._loss(output, label, weight)
+        loss = self._loss(output, inputs, label, weight)
         loss.total.backward()
         self.covariance_.update(output.reading.z.detach(), weight)
         self.step_ += 1
@@ -78,6 +78,7 @@ class DDCLNet(NeuralNet):
         self.module_.readout.temperature.copy_(self.covariance_.temperature(tau))
         self.history.record_batch("quantization_loss", loss.quantization.item())
         self.history.record_batch("direct_loss", loss.direct.item())
+        self.history.record_batch("column_loss", loss.columns.item())
         return {"loss": loss.task, "y_pred": output.logits}
 
     @torch.no_grad()
@@ -86,11 +87,11 @@ class DDCLNet(NeuralNet):
         self._set_training(False)
         inputs, (label, weight) = batch
         output = self.module_(**inputs)
-        return {"loss": self._loss(output, label, weight).task, "y_pred": output.logits}
+        return {"loss": self._loss(output, inputs, label, weight).task, "y_pred": output.logits}
 
-    def _loss(self, output: Any, label: Tensor, weight: Tensor) -> Any:
+    def _loss(self, output: Any, inputs: dict[str, Tensor], label: Tensor, weight: Tensor) -> Loss:
         readout = self.module_.readout
-        return self.criterion_(output, readout.prototypes, readout.temperature, label, weight)
+        return self.criterion_(output, inputs, readout.prototypes, readout.temperature, label, weight)
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Record the temperatures beside skorch's losses."""
@@ -108,6 +109,7 @@ def train_network(
     lr_ratio: float,
     final_temperature: float,
     quantization_weight: float,
+    column_weight: float,
     batch_size: int,
     max_epochs: int,
     patience: int,
@@ -123,8 +125,8 @@ def train_network(
     train, validation : RowsDataset, RowsDataset or None
     lr, lr_ratio : float
         Encoder's rate and prototypes' rate over encoder's.
-    final_temperature, quantization_weight : float
-        ``tau`` at the end and ``lambda``.
+    final_temperature, quantization_weight, column_weight : float
+        ``tau`` at the end, ``lambda`` and ``mu``.
     batch_size, max_epochs, patience : int
     generator : torch.Generator
         Source of all randomness in training except dropout.
@@ -146,10 +148,19 @@ def train_network(
     n_steps = max_epochs * len(Batches(train, batch_size))
     probe = train.batch(torch.randperm(len(train), generator=generator)[:PROBE_ROWS].to(device))
     best = BestEpoch(max_epochs, patience)
-    callbacks = [("rates", LearningRates(n_steps)), ("probe", Probe(probe)), ("best", best)]
+    callbacks = [
+        ("rates", LearningRates(n_steps)),
+        ("probe", Probe(probe)),
+        ("reseed", Reseed(probe, max_epochs, generator)),
+        ("best", best),
+    ]
     net = DDCLNet(
         network,
-        Objective(quantization_weight),
+        Objective(
+            quantization_weight=quantization_weight,
+            column_weight=column_weight,
+            cardinalities=network.tokenizer.cardinalities,
+        ),
         final_temperature=final_temperature,
         n_steps=n_steps,
         optimizer=torch.optim.AdamW,
@@ -189,7 +200,7 @@ def _history(history: Any, best_epoch: int) -> list[dict[str, float]]:
     for row in history:
         batches = row["batches"][: row["train_batch_count"]]
         entry = {name: value for name, value in row.items() if name in _RECORDED}
-        for name in ("quantization_loss", "direct_loss"):
+        for name in ("quantization_loss", "direct_loss", "column_loss"):
             entry[f"train_{name}"] = sum(batch[name] for batch in batches) / len(batches)
         kept.append(entry | {"best": row["epoch"] == best_epoch})
     return kept
@@ -197,5 +208,5 @@ def _history(history: Any, best_epoch: int) -> list[dict[str, float]]:
 
 _RECORDED = (
     "epoch", "dur", "train_loss", "valid_loss", "tau", "temperature", "quantization", "reconstruction", "variance",
-    "identity_residual", "token_variance", "usage_perplexity", "dead_prototypes", "effective_prototypes",
+    "identity_residual", "reseeded", "token_variance", "usage_perplexity", "dead_prototypes", "effective_prototypes",
 )  # fmt: skip

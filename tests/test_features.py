@@ -109,7 +109,9 @@ def test_time_zones_are_read_as_the_same_instant(frame):
 
 
 def test_arrays_of_dates_need_no_frame():
-    years = [to_columns(np.array([["2030", "NaT"]], dtype=f"M8[{unit}]").T, ["A"])[0].values for unit in ("Y", "D", "ns")]
+    years = [
+        to_columns(np.array([["2030", "NaT"]], dtype=f"M8[{unit}]").T, ["A"])[0].values for unit in ("Y", "D", "ns")
+    ]
     np.testing.assert_allclose(years[0], [1970 + 21915 / 365.2425, np.nan], rtol=1e-14)
     np.testing.assert_array_equal(years[0], years[1])
     np.testing.assert_array_equal(years[0], years[2])
@@ -192,7 +194,9 @@ def test_infinite_values_name_the_row(frame, infinite):
 
 def test_a_column_that_is_gone_is_named(frame):
     encoder = TableEncoder().fit(made_up(frame), NAMES)
-    with pytest.raises(InputError, match=r"columns \['SITE'\] were there in fit and are missing now.*null where unknown"):
+    with pytest.raises(
+        InputError, match=r"columns \['SITE'\] were there in fit and are missing now.*null where unknown"
+    ):
         encoder.transform(frame({name: [None] for name in NAMES if name != "SITE"}))
 
 

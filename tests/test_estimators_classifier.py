@@ -43,7 +43,7 @@ def fitted(catalog) -> DDCLClassifier:
 
 @pytest.fixture(scope="module")
 def arrays():
-    return make_classification(300, 5, n_informative=4, n_redundant=0, n_classes=3, random_state=0)
+    return make_classification(300, 5, n_informative=4, n_redundant=0, n_classes=3, class_sep=2.0, random_state=0)
 
 
 def same_bits(a: DDCLClassifier, b: DDCLClassifier, X) -> bool:

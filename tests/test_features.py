@@ -180,7 +180,7 @@ def test_arrays_of_other_kinds_are_refused(values):
 
 
 def test_types_that_are_no_values_are_refused(frame):
-    with pytest.raises(InputError, match="column 'A' is of type Duration.*neither number, text nor date"):
+    with pytest.raises(InputError, match=r"column 'A' is of type Duration.*neither number, text nor date"):
         column(frame({"A": [timedelta(1), timedelta(2)]}))
     with pytest.raises(InputError, match="column 'A' is of type List"):
         column(pl.DataFrame({"A": [[1], [2]]}))

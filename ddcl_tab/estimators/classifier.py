@@ -43,7 +43,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     ----------
     n_prototypes : int, default=32
         Number ``K`` of prototypes.
-    temperature : float, default=0.03
+    temperature : float, default=0.01
         Final temperature relative to the critical one, ``T / T_c`` in (0, 1). Lower: fewer prototypes share a row.
     lr : float, default=0.001
         Learning rate of the encoder (AdamW).
@@ -113,7 +113,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self,
         *,
         n_prototypes: int = 32,
-        temperature: float = 0.03,
+        temperature: float = 0.01,
         lr: float = 1e-3,
         lr_ratio: float = 10.0,
         quantization_weight: float = 0.1,

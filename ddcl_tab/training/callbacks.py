@@ -11,7 +11,6 @@ from skorch.callbacks import Callback
 from torch import Tensor
 from tqdm import tqdm
 
-from ddcl_tab.errors import TrainingError
 from ddcl_tab.training.measure import dead_prototypes, probe_epoch, usage
 from ddcl_tab.training.temperature import ANNEALING_SHARE
 
@@ -120,10 +119,6 @@ class BestEpoch(Callback):
         """Compare, keep, perhaps stop."""
         epoch = len(net.history)
         loss = net.history[-1].get("valid_loss", net.history[-1]["train_loss"])
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} in epoch {epoch}: training diverged. Lower lr (now {net.lr}) or lr_ratio."
-            )
         if epoch < self.first_:
             return
         if loss < self.loss_ or "valid_loss" not in net.history[-1]:

@@ -9,6 +9,7 @@ from skorch import NeuralNet
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 
+from ddcl_tab.errors import TrainingError
 from ddcl_tab.nn.network import TableNetwork
 from ddcl_tab.training.callbacks import BestEpoch, EarlyStop, LearningRates, Probe, Progress, Reseed
 from ddcl_tab.training.objective import Loss, Objective
@@ -71,6 +72,11 @@ class DDCLNet(NeuralNet):
         inputs, (label, weight) = batch
         output = self.module_(**inputs)
         loss = self._loss(output, inputs, label, weight)
+        if not bool(loss.total.isfinite()):
+            raise TrainingError(
+                f"the loss is {loss.total.item()} in step {self.step_ + 1} of {self.n_steps}: training diverged. "
+                f"Lower lr (now {self.lr}) or lr_ratio."
+            )
         loss.total.backward()
         self.covariance_.update(output.reading.z.detach(), weight)
         self.step_ += 1

@@ -72,8 +72,10 @@ def merge_equal(rows: Rows, *, grouped: bool) -> Rows:
     order = np.argsort(rows.weight, kind="stable")
     rows = rows.take(order[rows.weight[order] > 0])
     group = rows.group if grouped else np.zeros_like(rows.group)
+    # One NaN for all: a missing value has as many bit patterns as there are ways to compute it.
+    numeric = np.where(np.isnan(rows.numeric), np.float32(np.nan), rows.numeric)
     key = np.concatenate(
-        [rows.numeric.view(np.int32).astype(np.int64), rows.categorical, rows.label[:, None], group[:, None]], axis=1
+        [numeric.view(np.int32).astype(np.int64), rows.categorical, rows.label[:, None], group[:, None]], axis=1
     )
     _, first, inverse = np.unique(key, axis=0, return_index=True, return_inverse=True)
     merged = rows.take(first)

@@ -37,7 +37,9 @@ def write_model(path: str | os.PathLike[str], state: dict[str, Any], weights: di
         Plain JSON values.
     weights : dict of ndarray
     """
-    parts = {_STATE: json.dumps(state, allow_nan=True).encode(), _WEIGHTS: save_tensors(weights)}
+    # safetensors writes the memory of an array as it lies, so a transposed one would come back scrambled.
+    tensors = save_tensors({name: np.array(array, order="C") for name, array in weights.items()})
+    parts = {_STATE: json.dumps(state, allow_nan=True).encode(), _WEIGHTS: tensors}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}
     parts[_MANIFEST] = json.dumps({"format": FORMAT, "version": VERSION, "sha256": digests}).encode()
     path = Path(path)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ddcl_tab.errors import InputError
 from ddcl_tab.nn.network import TableNetwork
 
 #: Rows in one pass, filled up with empty rows at the end: matrix products of one fixed shape make a row's result
@@ -45,8 +46,15 @@ def predict_rows(
     Returns
     -------
     Prediction
+
+    Raises
+    ------
+    InputError
+        There are no rows.
     """
     n = len(numeric)
+    if not n:
+        raise InputError("the table has no rows: there is nothing to predict.")
     n_padded = -(-n // CHUNK) * CHUNK
     logits, memberships = [], []
     for start in range(0, n_padded, CHUNK):

@@ -235,7 +235,7 @@ def test_errors_are_value_errors_of_this_package(tmp_path):
 )
 def test_a_failed_write_leaves_the_earlier_file_and_nothing_else(file, state, arrays):
     before = file.read_bytes()
-    with pytest.raises((TypeError, SafetensorError), match="not JSON serializable|Unknown dtype"):
+    with pytest.raises((TypeError, SafetensorError), match=r"not JSON serializable|Unknown dtype"):
         write_model(file, state, arrays)
     assert file.read_bytes() == before
     assert [entry.name for entry in file.parent.iterdir()] == [file.name]

@@ -50,7 +50,9 @@ def split_catalog(frame: pl.DataFrame, target: str, kind: str, seed: int) -> Spl
     Raises
     ------
     InputError
-        One part would be empty or a class would have too few rows.
+        One part would be empty, no class has five rows, or ``time`` finds no column LAUNCH_YEAR.
+    CatalogError
+        ``launch`` finds no column OBJECT_ID or NORAD_CAT_ID.
     """
     y = frame[target].to_numpy()
     _, counts = np.unique(y, return_counts=True)
@@ -78,6 +80,8 @@ def split_catalog(frame: pl.DataFrame, target: str, kind: str, seed: int) -> Spl
 
 
 def _by_time(frame: pl.DataFrame) -> Split:
+    if "LAUNCH_YEAR" not in frame.columns:
+        raise InputError("a split by time needs the column LAUNCH_YEAR, which the catalog lacks. Use --split launch.")
     late = (frame["LAUNCH_YEAR"] >= TIME_SPLIT_YEAR).fill_null(False).to_numpy()
     if late.all() or not late.any():
         side = "from" if late.all() else "before"

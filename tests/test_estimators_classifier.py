@@ -322,7 +322,12 @@ def test_head_count_must_divide_the_width(arrays):
         DDCLClassifier(d_token=16, n_heads=3).fit(*arrays)
 
 
-@pytest.mark.parametrize(("bad", "message"), [(np.inf, r"'x1' holds an infinite value \(row 4"), ])
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.inf, r"'x1' holds an infinite value \(row 4"),
+    ],
+)
 def test_infinite_values_are_named(arrays, bad, message):
     X, y = arrays
     X = X.copy()

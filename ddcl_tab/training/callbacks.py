@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import torch
@@ -141,7 +142,13 @@ class Progress(Callback):
 
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Open the bar."""
-        self.bar_ = tqdm(total=self.n_steps, unit="step", desc=f"epoch 1/{self.max_epochs}", dynamic_ncols=True)
+        self.bar_ = tqdm(
+            total=self.n_steps,
+            unit="step",
+            desc=f"epoch 1/{self.max_epochs}",
+            dynamic_ncols=True,
+            mininterval=0.2 if sys.stderr.isatty() else 10.0,
+        )
 
     def on_batch_end(self, net: NeuralNet, batch: Any = None, training: bool = False, **kwargs: Any) -> None:
         """One step further."""
@@ -152,8 +159,10 @@ class Progress(Callback):
         """Show the losses of the epoch."""
         row = net.history[-1]
         losses = {name: f"{row[f'{name}_loss']:.3f}" for name in ("train", "valid") if f"{name}_loss" in row}
-        self.bar_.set_description(f"epoch {min(len(net.history) + 1, self.max_epochs)}/{self.max_epochs}")
-        self.bar_.set_postfix(losses | {"L_q": f"{row['quantization']:.2f}", "tau": f"{row['tau']:.3f}"})
+        self.bar_.set_description(
+            f"epoch {min(len(net.history) + 1, self.max_epochs)}/{self.max_epochs}", refresh=False
+        )
+        self.bar_.set_postfix(losses | {"L_q": f"{row['quantization']:.2f}", "tau": f"{row['tau']:.3f}"}, refresh=False)
 
     def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Close the bar."""

@@ -31,7 +31,7 @@ def peer_table(frame: pl.DataFrame, names: list[str], train: pl.Series) -> pd.Da
     for name in names:
         if frame[name].dtype == pl.String:
             common = frame[name][train].drop_nulls().value_counts(sort=True).head(MAX_CATEGORIES)[name].sort().to_list()
-            table[name] = pd.Categorical(table[name], categories=common)
+            table[name] = pd.Categorical(table[name].where(table[name].isin(common)), categories=common)
         else:
             table[name] = table[name].astype("float64")
     return table

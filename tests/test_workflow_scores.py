@@ -59,7 +59,7 @@ def test_single_precision_probabilities_score_the_same():
 
 
 def test_the_calibration_error_of_a_worked_example():
-    # Bins are 1/15 wide. 0.41 and 0.46 share [6/15, 7/15): one right of two, gap |1 - 0.87| = 0.13; 0.47 stands alone in
+    # Bins are 1/15 wide. 0.41 and 0.46 share [6/15, 7/15): one right of two, gap |1 - 0.87| = 0.13; 0.47 is alone in
     # [7/15, 8/15): wrong, gap 0.47; 0.95 twice in [14/15, 1]: both right, gap 2 - 1.9 = 0.10. Sum 0.70 over 5 rows.
     confidence = np.array([0.41, 0.46, 0.47, 0.95, 0.95])
     correct = np.array([True, False, False, True, True])

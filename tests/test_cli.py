@@ -63,7 +63,7 @@ def test_train_writes_model_metrics_and_prototypes(trained):
     metrics = json.loads((folder / "metrics.json").read_text())
     assert (folder / "model.ddcl").is_file()
     for scores in (metrics, *metrics["peers"].values()):
-        assert all(0 <= scores[name] for name in SCORES)
+        assert all(scores[name] >= 0 for name in SCORES)
         assert set(scores["per_class"]) == {"DEBRIS", "PAYLOAD", "ROCKET BODY"}
     assert set(metrics["peers"]) == {"majority class", "logistic regression", "HistGradientBoosting"}
     assert metrics["n_train"] + metrics["n_test"] + metrics["n_left_out"] == 5000

@@ -12,7 +12,7 @@ from typing import Literal
 
 import polars as pl
 
-from ddcl_tab.orbit.elements import WGS72
+from ddcl_tab.orbit.earth import WGS72
 
 Role = Literal["feature", "identifier", "leak", "target", "bookkeeping"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +12,6 @@ from ddcl_tab.errors import ConfigurationError, ModelFileError
 from ddcl_tab.estimators.parameters import check_parameters
 from ddcl_tab.features import TableEncoder
 from ddcl_tab.persistence import plain, read_model, write_model
-
-if TYPE_CHECKING:
-    from ddcl_tab.estimators.classifier import DDCLClassifier
 
 _PLAIN_ATTRIBUTES = (
     "n_features_in_",
@@ -27,7 +24,7 @@ _PLAIN_ATTRIBUTES = (
 )
 
 
-def write_state(clf: DDCLClassifier, path: str | os.PathLike[str]) -> None:
+def write_state(clf: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted classifier.
 
     Raises
@@ -57,7 +54,7 @@ def write_state(clf: DDCLClassifier, path: str | os.PathLike[str]) -> None:
     write_model(path, plain(state), weights)
 
 
-def read_state(cls: type[DDCLClassifier], path: str | os.PathLike[str]) -> Any:
+def read_state(cls: type, path: str | os.PathLike[str]) -> Any:
     """Read a fitted classifier.
 
     Raises
@@ -72,7 +69,7 @@ def read_state(cls: type[DDCLClassifier], path: str | os.PathLike[str]) -> Any:
         raise ModelFileError(f"{path}: its parts do not fit together ({error}). Save it again.") from error
 
 
-def _restore(cls: type[DDCLClassifier], state: dict[str, Any], weights: dict[str, Any]) -> Any:
+def _restore(cls: type, state: dict[str, Any], weights: dict[str, Any]) -> Any:
     parameters = state["parameters"]
     if isinstance(parameters["class_weight"], list):
         parameters["class_weight"] = dict(parameters["class_weight"])

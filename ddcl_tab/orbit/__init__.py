@@ -12,18 +12,15 @@ from ddcl_tab.orbit.breakup import (
     sample_fragments,
 )
 from ddcl_tab.orbit.clouds import FragmentOrbits, fragment_orbits
+from ddcl_tab.orbit.drift import argument_of_perigee_rate, raan_rate
+from ddcl_tab.orbit.earth import WGS72, WGS84, EarthModel
 from ddcl_tab.orbit.elements import (
-    WGS72,
-    WGS84,
-    EarthModel,
     apogee_altitude,
-    argument_of_perigee_rate,
     eccentricity_from_altitudes,
     mean_motion_from_period,
     perigee_altitude,
     period_from_mean_motion,
     period_from_semi_major_axis,
-    raan_rate,
     semi_major_axis_from_altitudes,
     semi_major_axis_from_period,
     specific_angular_momentum,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ddcl_tab.errors import ConfigurationError
-from ddcl_tab.orbit.elements import FloatArray, checked
+from ddcl_tab.orbit.checks import FloatArray, checked
 
 Event = Literal["explosion", "collision"]
 Parent = Literal["spacecraft", "rocket_body"]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ddcl_tab.errors import ConfigurationError
-from ddcl_tab.orbit.elements import WGS72, EarthModel
+from ddcl_tab.orbit.earth import WGS72, EarthModel
 from ddcl_tab.orbit.states import KeplerianElements, elements_to_state, orbital_energy, state_to_elements
 
 REENTRY_ALTITUDE_KM = 100.0

@@ -1,119 +1,23 @@
-"""Two-body orbital elements: altitudes, periods, energies and the secular drift by the Earth's oblateness.
+"""Two-body orbital elements: altitudes, periods, energies.
 
 Plain float64 numpy functions. The unit of every quantity is in its name or its docstring. All functions broadcast;
 NaN stands for a missing value and comes out as NaN; impossible values raise
 :class:`~ddcl_tab.errors.ConfigurationError`.
-
-The public catalog is made with SGP4, whose constants are those of WGS-72. WGS-72 is therefore the default:
-with any other radius the altitudes would be those of another Earth.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ddcl_tab.errors import ConfigurationError
-
-FloatArray = NDArray[np.float64]
-MINUTES_PER_DAY = 1440.0
-SECONDS_PER_DAY = 86400.0
-
-
-@dataclass(frozen=True)
-class EarthModel:
-    """Gravity and figure of the Earth.
-
-    Parameters
-    ----------
-    name : str
-        Name of the standard.
-    gm_km3_s2 : float
-        Gravitational parameter GM in km^3/s^2.
-    equatorial_radius_km : float
-        Equatorial radius in km; altitudes are counted from it.
-    j2 : float
-        Second zonal harmonic (oblateness), without unit.
-
-    Examples
-    --------
-    >>> WGS72.equatorial_radius_km, WGS84.equatorial_radius_km
-    (6378.135, 6378.137)
-    """
-
-    name: str
-    gm_km3_s2: float
-    equatorial_radius_km: float
-    j2: float
-
-
-WGS72 = EarthModel("WGS-72", gm_km3_s2=398600.8, equatorial_radius_km=6378.135, j2=0.001082616)
-"""Constants of SGP4 and of the public catalog (Hoots and Roehrich 1980, Spacetrack Report No. 3; Vallado 2006)."""
-
-WGS84 = EarthModel("WGS-84", gm_km3_s2=398600.4418, equatorial_radius_km=6378.137, j2=0.00108262998905)
-"""Constants of WGS-84 with the refined GM (NIMA TR8350.2, third edition, 2000)."""
-
-
-def checked(name: str, value: ArrayLike, rule: str, valid: NDArray[np.bool_] | np.bool_) -> FloatArray:
-    """Return the value as float64, or raise with the first value that is neither valid nor missing.
-
-    Parameters
-    ----------
-    name : str
-        Name of the quantity, for the message.
-    value : array_like
-        Values, any shape.
-    rule : str
-        The rule as the end of a sentence: ``"is in [0, 1)"``.
-    valid : ndarray of bool, same shape
-        Where the rule holds.
-
-    Returns
-    -------
-    ndarray of float64, same shape
-
-    Raises
-    ------
-    ConfigurationError
-        Naming quantity, rule, value and index.
-
-    Examples
-    --------
-    >>> checked("eccentricity", [0.1, 1.2], "is in [0, 1)", np.array([True, False]))
-    Traceback (most recent call last):
-    ddcl_tab.errors.ConfigurationError: eccentricity is in [0, 1), but value 1.2 at index 1 is not
-    """
-    numbers = np.asarray(value, dtype=np.float64)
-    wrong = np.argwhere(~(valid | np.isnan(numbers)))
-    if len(wrong):
-        index = tuple(int(i) for i in wrong[0])
-        place = f" at index {index[0] if len(index) == 1 else index}" if index else ""
-        raise ConfigurationError(f"{name} {rule}, but value {float(numbers[index])}{place} is not")
-    return numbers
-
-
-def _numbers(name: str, value: ArrayLike) -> FloatArray:
-    try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{name} is made of numbers: {error}") from None
-
-
-def _positive(name: str, value: ArrayLike) -> FloatArray:
-    numbers = _numbers(name, value)
-    return checked(name, numbers, "is positive and finite", (numbers > 0) & (numbers < np.inf))
-
-
-def _eccentricity(value: ArrayLike) -> FloatArray:
-    numbers = _numbers("eccentricity", value)
-    return checked("eccentricity", numbers, "is in [0, 1)", (numbers >= 0) & (numbers < 1))
+from ddcl_tab.orbit.checks import FloatArray, as_numbers, checked, positive, valid_eccentricity
+from ddcl_tab.orbit.earth import MINUTES_PER_DAY, WGS72, EarthModel
 
 
 def _altitudes(perigee_altitude_km: ArrayLike, apogee_altitude_km: ArrayLike, radius_km: float) -> list[FloatArray]:
-    perigee = _numbers("perigee_altitude_km", perigee_altitude_km)
-    apogee = _numbers("apogee_altitude_km", apogee_altitude_km)
+    perigee = as_numbers("perigee_altitude_km", perigee_altitude_km)
+    apogee = as_numbers("apogee_altitude_km", apogee_altitude_km)
     try:
         perigee, apogee = np.broadcast_arrays(perigee, apogee)
     except ValueError:
@@ -216,7 +120,7 @@ def perigee_altitude(semi_major_axis_km: ArrayLike, eccentricity: ArrayLike, ear
     >>> round(float(perigee_altitude(7000.0, 0.01)), 3)
     551.865
     """
-    return _positive("semi_major_axis_km", semi_major_axis_km) * (1 - _eccentricity(eccentricity)) - (
+    return positive("semi_major_axis_km", semi_major_axis_km) * (1 - valid_eccentricity(eccentricity)) - (
         earth.equatorial_radius_km
     )
 
@@ -248,7 +152,7 @@ def apogee_altitude(semi_major_axis_km: ArrayLike, eccentricity: ArrayLike, eart
     >>> round(float(apogee_altitude(7000.0, 0.01)), 3)
     691.865
     """
-    return _positive("semi_major_axis_km", semi_major_axis_km) * (1 + _eccentricity(eccentricity)) - (
+    return positive("semi_major_axis_km", semi_major_axis_km) * (1 + valid_eccentricity(eccentricity)) - (
         earth.equatorial_radius_km
     )
 
@@ -278,7 +182,7 @@ def period_from_semi_major_axis(semi_major_axis_km: ArrayLike, earth: EarthModel
     >>> round(float(period_from_semi_major_axis(42164.17)), 1)
     1436.1
     """
-    a = _positive("semi_major_axis_km", semi_major_axis_km)
+    a = positive("semi_major_axis_km", semi_major_axis_km)
     return 2 * np.pi * a * np.sqrt(a / earth.gm_km3_s2) / 60.0
 
 
@@ -307,7 +211,7 @@ def semi_major_axis_from_period(period_min: ArrayLike, earth: EarthModel = WGS72
     >>> round(float(semi_major_axis_from_period(92.9)))
     6795
     """
-    seconds = 60.0 * _positive("period_min", period_min)
+    seconds = 60.0 * positive("period_min", period_min)
     return np.cbrt(earth.gm_km3_s2 * np.square(seconds / (2 * np.pi)))
 
 
@@ -334,7 +238,7 @@ def mean_motion_from_period(period_min: ArrayLike) -> FloatArray:
     >>> float(mean_motion_from_period(96.0))
     15.0
     """
-    return MINUTES_PER_DAY / _positive("period_min", period_min)
+    return MINUTES_PER_DAY / positive("period_min", period_min)
 
 
 def period_from_mean_motion(mean_motion_rev_per_day: ArrayLike) -> FloatArray:
@@ -360,7 +264,7 @@ def period_from_mean_motion(mean_motion_rev_per_day: ArrayLike) -> FloatArray:
     >>> float(period_from_mean_motion(15.0))
     96.0
     """
-    return MINUTES_PER_DAY / _positive("mean_motion_rev_per_day", mean_motion_rev_per_day)
+    return MINUTES_PER_DAY / positive("mean_motion_rev_per_day", mean_motion_rev_per_day)
 
 
 def specific_energy(semi_major_axis_km: ArrayLike, earth: EarthModel = WGS72) -> FloatArray:
@@ -388,7 +292,7 @@ def specific_energy(semi_major_axis_km: ArrayLike, earth: EarthModel = WGS72) ->
     >>> round(float(specific_energy(7000.0)), 3)
     -28.471
     """
-    return -earth.gm_km3_s2 / (2 * _positive("semi_major_axis_km", semi_major_axis_km))
+    return -earth.gm_km3_s2 / (2 * positive("semi_major_axis_km", semi_major_axis_km))
 
 
 def specific_angular_momentum(
@@ -420,94 +324,5 @@ def specific_angular_momentum(
     >>> round(float(specific_angular_momentum(7000.0, 0.0)))
     52822
     """
-    a, e = _positive("semi_major_axis_km", semi_major_axis_km), _eccentricity(eccentricity)
+    a, e = positive("semi_major_axis_km", semi_major_axis_km), valid_eccentricity(eccentricity)
     return np.sqrt(earth.gm_km3_s2 * a * (1 - e) * (1 + e))
-
-
-def _drift_deg_per_day(a: FloatArray, e: FloatArray, earth: EarthModel) -> FloatArray:
-    """J2 drift scale n J2 (R / p)^2 in deg/day, with p = a (1 - e^2)."""
-    mean_motion_deg_per_day = np.degrees(np.sqrt(earth.gm_km3_s2 / a**3)) * SECONDS_PER_DAY
-    return mean_motion_deg_per_day * earth.j2 * np.square(earth.equatorial_radius_km / (a * (1 - e) * (1 + e)))
-
-
-def _inclination_rad(inclination_deg: ArrayLike) -> FloatArray:
-    numbers = _numbers("inclination_deg", inclination_deg)
-    return np.radians(checked("inclination_deg", numbers, "is in [0, 180]", (numbers >= 0) & (numbers <= 180)))
-
-
-def raan_rate(
-    semi_major_axis_km: ArrayLike, eccentricity: ArrayLike, inclination_deg: ArrayLike, earth: EarthModel = WGS72
-) -> FloatArray:
-    """Secular J2 rate of the right ascension of the ascending node in deg/day.
-
-    First order (Vallado, *Fundamentals of Astrodynamics and Applications*, section 9.6):
-    -3/2 n J2 (R / p)^2 cos i, with p = a (1 - e^2).
-
-    Parameters
-    ----------
-    semi_major_axis_km : array_like
-        Semi-major axis in km.
-    eccentricity : array_like
-        Eccentricity in [0, 1).
-    inclination_deg : array_like
-        Inclination in [0, 180] deg.
-    earth : EarthModel
-        Gives GM, radius and J2.
-
-    Returns
-    -------
-    ndarray
-        Rate in deg/day; negative (westwards) below 90 deg.
-
-    Raises
-    ------
-    ConfigurationError
-        If an element is impossible.
-
-    Examples
-    --------
-    A Sun-synchronous orbit turns by 360 deg in a year:
-
-    >>> round(float(raan_rate(7178.0, 0.001, 98.6)) * 365.2422)
-    360
-    """
-    a, e = _positive("semi_major_axis_km", semi_major_axis_km), _eccentricity(eccentricity)
-    return -1.5 * _drift_deg_per_day(a, e, earth) * np.cos(_inclination_rad(inclination_deg))
-
-
-def argument_of_perigee_rate(
-    semi_major_axis_km: ArrayLike, eccentricity: ArrayLike, inclination_deg: ArrayLike, earth: EarthModel = WGS72
-) -> FloatArray:
-    """Secular J2 rate of the argument of perigee in deg/day.
-
-    First order (Vallado, *Fundamentals of Astrodynamics and Applications*, section 9.6):
-    3/4 n J2 (R / p)^2 (4 - 5 sin^2 i), with p = a (1 - e^2).
-
-    Parameters
-    ----------
-    semi_major_axis_km : array_like
-        Semi-major axis in km.
-    eccentricity : array_like
-        Eccentricity in [0, 1).
-    inclination_deg : array_like
-        Inclination in [0, 180] deg.
-    earth : EarthModel
-        Gives GM, radius and J2.
-
-    Returns
-    -------
-    ndarray
-        Rate in deg/day; zero at the critical inclination, 63.43 deg.
-
-    Raises
-    ------
-    ConfigurationError
-        If an element is impossible.
-
-    Examples
-    --------
-    >>> abs(round(float(argument_of_perigee_rate(26560.0, 0.74, 63.4349)), 5))
-    0.0
-    """
-    a, e = _positive("semi_major_axis_km", semi_major_axis_km), _eccentricity(eccentricity)
-    return 0.75 * _drift_deg_per_day(a, e, earth) * (4 - 5 * np.square(np.sin(_inclination_rad(inclination_deg))))

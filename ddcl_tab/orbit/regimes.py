@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ddcl_tab.errors import ConfigurationError
-from ddcl_tab.orbit.elements import WGS72, checked
+from ddcl_tab.orbit.checks import checked
+from ddcl_tab.orbit.earth import WGS72
 
 REGIMES: dict[str, str] = {
     "GEO": "geostationary: inclination 0..25 deg, perigee and apogee altitude 35586..35986 km",

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddcl_tab.errors import ConfigurationError
-from ddcl_tab.orbit.elements import WGS72, EarthModel, FloatArray, checked
+from ddcl_tab.orbit.checks import FloatArray, checked
+from ddcl_tab.orbit.earth import WGS72, EarthModel
 
 # Below this, node or perigee are not defined by float64 states and the conventions of state_to_elements apply.
 SINGULAR = 1e-11

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ddcl_tab.catalog.population import (
+from ddcl_tab.catalog.synthetic.population import (
     DEBRIS,
     PAYLOAD,
     ROCKET_BODY,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from ddcl_tab.catalog.programs import PROGRAMS
+from ddcl_tab.catalog.synthetic.programs import PROGRAMS
 from ddcl_tab.orbit import (
     KeplerianElements,
     apogee_altitude,

@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 from typing import Any, Self
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state, compute_class_weight
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
-from ddcl_tab.errors import ConfigurationError, InputError
-from ddcl_tab.estimators import explain, inputs
+from ddcl_tab.errors import InputError
+from ddcl_tab.estimators import inputs
+from ddcl_tab.estimators.fitted import FittedPrototypes
 from ddcl_tab.estimators.parameters import check_parameters
 from ddcl_tab.estimators.prototypes import Members, describe_prototypes
-from ddcl_tab.estimators.state import read_state, write_state
 from ddcl_tab.features import Table, TableEncoder, is_frame, select_features
 from ddcl_tab.nn.network import TableNetwork
-from ddcl_tab.nn.readouts import DDCLReadout
-from ddcl_tab.training.inference import Prediction, predict_rows
+from ddcl_tab.training.build import build_network
+from ddcl_tab.training.inference import predict_rows
 from ddcl_tab.training.net import train_network
 from ddcl_tab.training.rows import Rows, RowsDataset, merge_equal, split_validation
 
 _log = logging.getLogger("ddcl_tab")
-#: Modules draw their initial weights from torch's global generator, which is seeded and put back under this lock.
-_BUILDING = threading.Lock()
 
 
-class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
+class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
     """Classify the rows of a table by prototypes (DDCL-Attention, arXiv:2604.03850).
 
     Columns become tokens, a transformer encoder mixes them into one token ``z`` a row, and ``z`` is assigned softly
@@ -215,93 +211,6 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self._describe(features, table, label, weight, inputs.display_names(X, len(y)))
         return self
 
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Class probabilities, shape (n, C), in the order of ``classes_``."""
-        return self._predict(X).probability
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Most probable class of each row, shape (n,)."""
-        probability = self.predict_proba(X)
-        return self.classes_[probability.argmax(axis=1)]
-
-    def transform(self, X: Any) -> NDArray[np.float64]:
-        """Prototype memberships, shape (n, K); rows sum to 1. Columns are named ``prototype_0`` and so on."""
-        return self._predict(X).q
-
-    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Names of the columns of :meth:`transform`."""
-        check_is_fitted(self)
-        return np.array([f"prototype_{k}" for k in range(self.n_prototypes)], dtype=object)
-
-    @property
-    def prototypes_(self) -> Any:
-        """Prototypes as a frame; see the class docstring."""
-        check_is_fitted(self)
-        return self._frame_of(self._prototype_table, self._frame_library)
-
-    def explain(self, X: Any, n_top: int = 3) -> Any:
-        """Reasons per row: the strongest prototypes and what they say.
-
-        Parameters
-        ----------
-        X : frame or array, shape (n, p)
-        n_top : int, default=3
-            Prototypes named per row.
-
-        Returns
-        -------
-        frame
-            ``n * n_top`` rows with ``row``, ``prediction``, ``probability``, ``rank``, ``prototype``, ``weight``,
-            ``says``, ``name`` and ``medoid``; polars for polars, else pandas.
-
-        Raises
-        ------
-        ConfigurationError
-            ``n_top`` is not between 1 and ``n_prototypes``.
-        """
-        prediction = self._predict(X)
-        if not 1 <= n_top <= self.n_prototypes:
-            raise ConfigurationError(f"n_top must be between 1 and n_prototypes ({self.n_prototypes}), not {n_top!r}")
-        table = explain.top_prototypes(
-            prediction.q, prediction.probability, self.classes_, self._prototype_table, n_top
-        )
-        return self._frame_of(table, inputs.library_of(X))
-
-    def decide(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
-        """Probabilities, memberships and reasons in one pass.
-
-        Returns
-        -------
-        probability : ndarray, shape (n, C)
-        q : ndarray, shape (n, K)
-        reasons : list of str
-            One sentence a row: its strongest prototype with its weight, in physical units.
-        """
-        probability, q = self._predict(X)
-        return probability, q, explain.reasons(q, probability, self.classes_, self._prototype_table)
-
-    @property
-    def best_epoch_(self) -> int:
-        """Epoch whose weights were kept, counted from 1."""
-        check_is_fitted(self)
-        return next(int(row["epoch"]) for row in self.history_ if row["best"])
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model: a zip of JSON and safetensors with checksums, without pickle."""
-        check_is_fitted(self)
-        write_state(self, path)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a model that :meth:`save` wrote.
-
-        Raises
-        ------
-        ModelFileError
-            The file is missing, foreign, damaged, altered, or of another version.
-        """
-        return read_state(cls, path)
-
     def _learn_features(self, X: Any) -> Any:
         """Check ``X`` for fit, choose its columns and remember them; returns a frame of these, or an array."""
         if is_frame(X):
@@ -323,20 +232,6 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self._names = [f"x{i}" for i in range(X.shape[1])]
         return X
 
-    def _features_of(self, X: Any) -> Any:
-        """Columns of fit out of ``X``, in their order."""
-        if not is_frame(X):
-            return validate_data(self, X, reset=False, dtype=None, ensure_all_finite=False)
-        if hasattr(self, "feature_names_in_"):
-            return X
-        X = nw.from_native(X, eager_only=True).to_numpy()
-        return validate_data(self, X, reset=False, dtype=None, ensure_all_finite=False)
-
-    def _predict(self, X: Any) -> Prediction:
-        check_is_fitted(self)
-        table = self.encoder_.transform(self._features_of(X))
-        return predict_rows(self.network_, *table, torch.device(self.device))
-
     def _train(self, table: Table, label: NDArray[np.int64], weight: NDArray[np.float64], group: Any) -> None:
         random = check_random_state(self.random_state)
         seed = int(random.randint(2**31 - 1))
@@ -347,7 +242,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         rows = merge_equal(rows, grouped=group is not None)
         train, validation = split_validation(rows, self.validation_fraction, np.random.default_rng(seed))
         device = torch.device(self.device)
-        self.network_ = self._build(seed, device)
+        self.network_ = self._build_network(seed)
         self.history_ = train_network(
             self.network_,
             RowsDataset(train, device),
@@ -366,21 +261,19 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         )
         self.n_iter_ = len(self.history_)
 
-    def _build(self, seed: int, device: torch.device) -> TableNetwork:
-        with _BUILDING, torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = TableNetwork(
-                DDCLReadout(self.n_prototypes, self.d_token),
-                n_numeric=len(self.encoder_.numeric_),
-                cardinalities=self.encoder_.cardinalities_,
-                n_classes=len(self.classes_),
-                d_token=self.d_token,
-                n_blocks=self.n_blocks,
-                n_heads=self.n_heads,
-                dropout=self.dropout,
-                generator=torch.Generator(device).manual_seed(seed),
-            )
-        return network.to(device)
+    def _build_network(self, seed: int) -> TableNetwork:
+        return build_network(
+            seed,
+            torch.device(self.device),
+            n_prototypes=self.n_prototypes,
+            n_numeric=len(self.encoder_.numeric_),
+            cardinalities=self.encoder_.cardinalities_,
+            n_classes=len(self.classes_),
+            d_token=self.d_token,
+            n_blocks=self.n_blocks,
+            n_heads=self.n_heads,
+            dropout=self.dropout,
+        )
 
     def _describe(self, X: Any, table: Table, label: Any, weight: Any, names: list[str]) -> None:
         """Order the prototypes by their share of the training rows and describe them."""
@@ -393,7 +286,3 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             verdict = self.network_.head(prototypes).double().softmax(dim=1).cpu().numpy()
         members = Members(self.encoder_.read(X), q[:, order], weight, label, self.classes_, names)
         self._prototype_table = describe_prototypes(members, verdict)
-
-    @staticmethod
-    def _frame_of(table: dict[str, list[Any]], library: Any) -> Any:
-        return nw.from_dict(table, backend=library).to_native()

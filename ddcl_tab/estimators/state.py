@@ -81,7 +81,7 @@ def _restore(cls: type, state: dict[str, Any], weights: dict[str, Any]) -> Any:
         setattr(clf, name, state["attributes"][name])
     if state["named"]:
         clf.feature_names_in_ = np.array(clf._names, dtype=object)
-    clf.network_ = clf._build(0, torch.device("cpu"))
+    clf.network_ = clf._build_network(0)
     clf.network_.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
     clf.network_.eval()
     return clf

@@ -13,7 +13,8 @@ test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	# One thread: the networks of the tests are small, and two threads wait for each other on a busy machine.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 format: .venv/installed-test
 	$(BIN)/ruff format .

@@ -6,17 +6,24 @@ import math
 import sys
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor
 from tqdm import tqdm
 
+from ddcl_tab.nn.network import TableNetwork
+from ddcl_tab.training.calibration import best_scale, weighted_loss
 from ddcl_tab.training.measure import dead_prototypes, probe_epoch, usage
+from ddcl_tab.training.rows import Batches, RowsDataset
 from ddcl_tab.training.temperature import ANNEALING_SHARE
 
 #: Share of the epochs in which dead prototypes are started anew; the rest is left for them to settle.
 RESEED_SHARE = 0.8
+#: Rows of one pass over the validation part.
+VALIDATION_BATCH = 4096
 #: Steps over which the learning rates rise from zero, at most a tenth of all.
 WARM_UP_STEPS = 100
 
@@ -102,36 +109,56 @@ class Reseed(Callback):
 
 
 class BestEpoch(Callback):
-    """Keep the weights of the epoch with the lowest validation loss, and stop after ``patience`` worse ones.
+    """Keep the weights of the epoch with the lowest calibrated validation loss; stop after ``patience`` worse ones.
 
     Only epochs after the annealing count: before it the temperature, and with it the prototypes' meaning, still moves.
+    The loss is taken at the best scale of the logits (:func:`best_scale`), because a network grows overconfident long
+    before it stops to tell classes apart better; the head of the epoch kept is multiplied by that scale. Without
+    validation rows the last epoch is kept as it is.
     """
 
-    def __init__(self, max_epochs: int, patience: int) -> None:
-        self.max_epochs, self.patience = max_epochs, patience
+    def __init__(self, validation: RowsDataset | None, max_epochs: int, patience: int) -> None:
+        self.validation, self.max_epochs, self.patience = validation, max_epochs, patience
 
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Forget earlier fits."""
         self.first_ = min(self.max_epochs, math.ceil(ANNEALING_SHARE * self.max_epochs) + 1)
-        self.epoch_, self.loss_ = 0, math.inf
+        self.epoch_, self.loss_, self.scale_ = 0, math.inf, 1.0
         self.weights_: dict[str, Tensor] | None = None
 
     def on_epoch_end(self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
-        """Compare, keep, perhaps stop."""
+        """Measure, compare, keep, perhaps stop."""
+        if self.validation is None:
+            self.epoch_ = len(net.history)
+            return
+        logits, label, weight = _decide(net.module_, self.validation)
+        scale, loss = best_scale(logits, label, weight)
+        net.history.record("valid_loss", weighted_loss(logits, label, weight))
+        net.history.record("calibrated_loss", loss)
         epoch = len(net.history)
-        loss = net.history[-1].get("valid_loss", net.history[-1]["train_loss"])
         if epoch < self.first_:
             return
-        if loss < self.loss_ or "valid_loss" not in net.history[-1]:
-            self.epoch_, self.loss_ = epoch, loss
+        if loss < self.loss_:
+            self.epoch_, self.loss_, self.scale_ = epoch, loss, scale
             self.weights_ = {name: value.clone() for name, value in net.module_.state_dict().items()}
         elif epoch - self.epoch_ >= self.patience:
             raise EarlyStop
 
+    @torch.no_grad()
     def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Put the best weights back."""
+        """Put the best weights back, calibrated."""
         if self.weights_ is not None:
             net.module_.load_state_dict(self.weights_)
+            net.module_.head.weight.mul_(self.scale_)
+            net.module_.head.bias.mul_(self.scale_)
+
+
+@torch.no_grad()
+def _decide(network: TableNetwork, rows: RowsDataset) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    network.eval()
+    batches = [(network(**inputs).logits, label, weight) for inputs, (label, weight) in Batches(rows, VALIDATION_BATCH)]
+    logits, label, weight = (torch.cat(parts).cpu().numpy() for parts in zip(*batches, strict=True))
+    return logits.astype(np.float64), label, weight.astype(np.float64)
 
 
 class Progress(Callback):

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from skorch import NeuralNet
-from skorch.helper import predefined_split
 from torch import Tensor, nn
 
 from ddcl_tab.errors import TrainingError
@@ -87,14 +86,6 @@ class DDCLNet(NeuralNet):
         self.history.record_batch("column_loss", loss.columns.item())
         return {"loss": loss.task, "y_pred": output.logits}
 
-    @torch.no_grad()
-    def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
-        """Loss of the prototypes' decision."""
-        self._set_training(False)
-        inputs, (label, weight) = batch
-        output = self.module_(**inputs)
-        return {"loss": self._loss(output, inputs, label, weight).task, "y_pred": output.logits}
-
     def _loss(self, output: Any, inputs: dict[str, Tensor], label: Tensor, weight: Tensor) -> Loss:
         readout = self.module_.readout
         return self.criterion_(output, inputs, readout.prototypes, readout.temperature, label, weight)
@@ -153,7 +144,7 @@ def train_network(
     batch_size = min(batch_size, max(MIN_BATCH, len(train) // MIN_STEPS))
     n_steps = max_epochs * len(Batches(train, batch_size))
     probe = train.batch(torch.randperm(len(train), generator=generator)[:PROBE_ROWS].to(device))
-    best = BestEpoch(max_epochs, patience)
+    best = BestEpoch(validation, max_epochs, patience)
     callbacks = [
         ("rates", LearningRates(n_steps)),
         ("probe", Probe(probe)),
@@ -181,9 +172,7 @@ def train_network(
         batch_size=batch_size,
         iterator_train=Batches,
         iterator_train__generator=generator,
-        iterator_valid=Batches,
-        iterator_valid__batch_size=4096,
-        train_split=None if validation is None else predefined_split(validation),
+        train_split=None,
         callbacks=callbacks + ([("progress", Progress(n_steps, max_epochs))] if verbose else []),
         callbacks__print_log=None,
         device=device,
@@ -213,6 +202,6 @@ def _history(history: Any, best_epoch: int) -> list[dict[str, float]]:
 
 
 _RECORDED = (
-    "epoch", "dur", "train_loss", "valid_loss", "tau", "temperature", "quantization", "reconstruction", "variance",
+    "epoch", "dur", "train_loss", "valid_loss", "calibrated_loss", "tau", "temperature", "quantization", "reconstruction", "variance",
     "identity_residual", "reseeded", "token_variance", "usage_perplexity", "dead_prototypes", "effective_prototypes",
 )  # fmt: skip

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddcl_tab.nn.network import TableNetwork
-from ddcl_tab.training.calibration import best_scale, weighted_loss
+from ddcl_tab.training.calibration import best_scale, is_worse, row_losses
 from ddcl_tab.training.measure import dead_prototypes, probe_epoch, usage
 from ddcl_tab.training.rows import Batches, RowsDataset
 from ddcl_tab.training.temperature import ANNEALING_SHARE
@@ -109,11 +109,13 @@ class Reseed(Callback):
 
 
 class BestEpoch(Callback):
-    """Keep the weights of the epoch with the lowest calibrated validation loss; stop after ``patience`` worse ones.
+    """Keep the last epoch that validation cannot tell from the best one; stop after ``patience`` worse ones.
 
-    Only epochs after the annealing count: before it the temperature, and with it the prototypes' meaning, still moves.
-    The loss is taken at the best scale of the logits (:func:`best_scale`), because a network grows overconfident long
-    before it stops to tell classes apart better; the head of the epoch kept is multiplied by that scale. Without
+    The loss of an epoch is taken at the best scale of its logits (:func:`best_scale`), because a network grows
+    overconfident long before it stops to tell classes apart better; the head of the epoch kept is multiplied by that
+    scale. An epoch is worse than the best one if the mean difference of their losses exceeds its standard error, with
+    groups as the independent units: a validation part of a few hundred launches cannot rank epochs more finely, and
+    among equals the last has been annealed longest. Only epochs after the annealing of the temperature count. Without
     validation rows the last epoch is kept as it is.
     """
 
@@ -123,30 +125,34 @@ class BestEpoch(Callback):
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Forget earlier fits."""
         self.first_ = min(self.max_epochs, math.ceil(ANNEALING_SHARE * self.max_epochs) + 1)
-        self.epoch_, self.loss_, self.scale_ = 0, math.inf, 1.0
+        self.epoch_, self.scale_ = 0, 1.0
+        self.best_: NDArray[np.float64] | None = None
         self.weights_: dict[str, Tensor] | None = None
 
     def on_epoch_end(self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Measure, compare, keep, perhaps stop."""
+        epoch = len(net.history)
         if self.validation is None:
-            self.epoch_ = len(net.history)
+            self.epoch_ = epoch
             return
         logits, label, weight = _decide(net.module_, self.validation)
-        scale, loss = best_scale(logits, label, weight)
-        net.history.record("valid_loss", weighted_loss(logits, label, weight))
-        net.history.record("calibrated_loss", loss)
-        epoch = len(net.history)
+        scale = best_scale(logits, label, weight)
+        losses = row_losses(scale * logits, label)
+        net.history.record("valid_loss", float(np.average(row_losses(logits, label), weights=weight)))
+        net.history.record("calibrated_loss", float(np.average(losses, weights=weight)))
         if epoch < self.first_:
             return
-        if loss < self.loss_:
-            self.epoch_, self.loss_, self.scale_ = epoch, loss, scale
+        if self.best_ is None or np.average(losses - self.best_, weights=weight) < 0:
+            self.best_ = losses
+        if not is_worse(losses - self.best_, weight, self.validation.group):
+            self.epoch_, self.scale_ = epoch, scale
             self.weights_ = {name: value.clone() for name, value in net.module_.state_dict().items()}
         elif epoch - self.epoch_ >= self.patience:
             raise EarlyStop
 
     @torch.no_grad()
     def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Put the best weights back, calibrated."""
+        """Put the weights of that epoch back, calibrated."""
         if self.weights_ is not None:
             net.module_.load_state_dict(self.weights_)
             net.module_.head.weight.mul_(self.scale_)

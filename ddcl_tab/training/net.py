@@ -202,6 +202,7 @@ def _history(history: Any, best_epoch: int) -> list[dict[str, float]]:
 
 
 _RECORDED = (
-    "epoch", "dur", "train_loss", "valid_loss", "calibrated_loss", "tau", "temperature", "quantization", "reconstruction", "variance",
-    "identity_residual", "reseeded", "token_variance", "usage_perplexity", "dead_prototypes", "effective_prototypes",
+    "epoch", "dur", "train_loss", "valid_loss", "calibrated_loss", "tau", "temperature", "quantization",
+    "reconstruction", "variance", "identity_residual", "reseeded", "token_variance", "usage_perplexity",
+    "dead_prototypes", "effective_prototypes",
 )  # fmt: skip

@@ -126,6 +126,7 @@ class RowsDataset(Dataset):
         self.categorical = torch.from_numpy(rows.categorical).to(device)
         self.label = torch.from_numpy(rows.label).to(device)
         self.weight = torch.from_numpy((rows.weight / rows.weight.mean()).astype(np.float32)).to(device)
+        self.group = rows.group
 
     def __len__(self) -> int:
         return len(self.label)

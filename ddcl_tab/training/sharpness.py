@@ -67,7 +67,9 @@ def step_rule(optimizer: torch.optim.Optimizer, parameter: Tensor) -> StepRule:
     group = next(g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
     if isinstance(optimizer, torch.optim.SGD):
         if group["nesterov"] or group["dampening"]:
-            raise ConfigurationError("no stability limit is known here for SGD with nesterov or dampening: leave them off.")
+            raise ConfigurationError(
+                "no stability limit is known here for SGD with nesterov or dampening: leave them off."
+            )
         return StepRule(group["lr"], torch.ones_like(parameter), 2.0 * (1.0 + group["momentum"]))
     if isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)):
         beta1, beta2 = group["betas"]

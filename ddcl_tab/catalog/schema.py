@@ -36,7 +36,7 @@ class Column:
         What the column holds.
     role : {"feature", "identifier", "leak", "target", "bookkeeping"}
         ``"feature"`` may be learned from; ``"identifier"`` and ``"leak"`` give the class away and never may (`LEAKS`
-        says why); ``"bookkeeping"`` is about the record, not the object.
+        says why); ``"bookkeeping"`` is about the record or the moment, not the object.
     lower, upper : float, optional
         Bounds in `unit`.
     lower_open, upper_open : bool
@@ -166,12 +166,14 @@ ELSET_COLUMNS: tuple[Column, ...] = (
     _DESIGNATOR,
     Column("CLASSIFICATION_TYPE", _TEXT, "", "U, C or S", "bookkeeping"),
     Column("EPOCH", pl.Datetime("us", "UTC"), "", "epoch of the elements, UTC", "bookkeeping", nullable=False),
-    Column("MEAN_MOTION", _NUMBER, "rev/day", "mean motion (Kozai)", "feature", 0, lower_open=True, nullable=False),
+    # PERIOD says the same in minutes.
+    Column("MEAN_MOTION", _NUMBER, "rev/day", "mean motion (Kozai)", "bookkeeping", 0, lower_open=True, nullable=False),
     _ECCENTRICITY,
     _INCLINATION,
-    Column("RA_OF_ASC_NODE", _NUMBER, "deg", "right ascension of the ascending node (TEME)", "feature", 0, 360),
-    Column("ARG_OF_PERICENTER", _NUMBER, "deg", "argument of perigee", "feature", 0, 360),
-    Column("MEAN_ANOMALY", _NUMBER, "deg", "mean anomaly", "feature", 0, 360),
+    # The three angles say where the object stood at the epoch, not what it is; they lower held-out scores.
+    Column("RA_OF_ASC_NODE", _NUMBER, "deg", "right ascension of the ascending node (TEME)", "bookkeeping", 0, 360),
+    Column("ARG_OF_PERICENTER", _NUMBER, "deg", "argument of perigee", "bookkeeping", 0, 360),
+    Column("MEAN_ANOMALY", _NUMBER, "deg", "mean anomaly", "bookkeeping", 0, 360),
     Column("BSTAR", _NUMBER, "1/earth radius", "SGP4 drag term", "feature"),
     Column("MEAN_MOTION_DOT", _NUMBER, "rev/day^2", "half the rate of the mean motion, as printed", "feature"),
     Column("MEAN_MOTION_DDOT", _NUMBER, "rev/day^3", "sixth of its second derivative, as printed", "feature"),

@@ -48,7 +48,7 @@ def is_frame(X: object) -> bool:
 def select_features(names: list[str], *, allow_leaks: bool = False) -> list[str]:
     """Names of the columns that may be learned from, in their order.
 
-    Columns that only keep the books of a catalog record (dates, set numbers) are left out silently; columns that give
+    Columns about the record or the moment (dates, set numbers, angles at epoch) are left out silently; columns that give
     the class away are left out with a warning.
 
     Parameters

@@ -102,9 +102,10 @@ class Reseed(Callback):
         chosen = torch.multinomial(distortion.cpu(), len(dead), replacement=True, generator=self.generator)
         prototypes = network.readout.prototypes
         prototypes[dead] = reading.z[chosen.to(reading.z.device)]
-        for moment in net.optimizer_.state[prototypes].values():
-            if moment.shape == prototypes.shape:
-                moment[dead] = moment.mean(dim=0) if bool((moment >= 0).all()) else 0.0
+        moments = net.optimizer_.state[prototypes]
+        # No momentum from the old place; an average second moment, for a zero one would make the first step huge.
+        moments["exp_avg"][dead] = 0.0
+        moments["exp_avg_sq"][dead] = moments["exp_avg_sq"].mean(dim=0)
         net.history.record("reseeded", len(dead))
 
 

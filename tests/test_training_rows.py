@@ -149,7 +149,7 @@ def test_too_few_rows_give_no_validation_part(n, fraction):
 def numbered(n: int) -> RowsDataset:
     number = np.arange(n)
     rows = Rows(number[:, None].astype(np.float32), number[:, None], number, 1.0 + number, number)
-    return RowsDataset(rows, CPU)
+    return RowsDataset(rows, number[:, None].astype(np.float32), CPU)  # the target repeats the number
 
 
 @pytest.mark.parametrize(("n", "size"), [(1, 1), (10, 3), (9, 3), (5, 8), (257, 64)])
@@ -158,10 +158,11 @@ def test_batches_hold_every_row_once(n, size):
         batches = Batches(numbered(n), size, generator)
         parts = list(batches)
         assert len(parts) == len(batches) == -(-n // size)
-        assert [len(label) for _, (label, _) in parts] == [size] * (n // size) + [n % size] * (n % size > 0)
-        label = torch.cat([label for _, (label, _) in parts])
-        assert label.sort().values.tolist() == list(range(n))
-        for inputs, (numbers, weight) in parts:  # columns, class and weight of a row stay together
+        assert [len(target) for _, (target, _) in parts] == [size] * (n // size) + [n % size] * (n % size > 0)
+        target = torch.cat([target[:, 0] for _, (target, _) in parts])
+        assert target.sort().values.tolist() == list(range(n))
+        for inputs, (target, weight) in parts:  # columns, target and weight of a row stay together
+            numbers = target[:, 0]
             assert inputs["numeric"][:, 0].tolist() == numbers.tolist()
             assert inputs["categorical"][:, 0].tolist() == numbers.tolist()
             torch.testing.assert_close(weight * (n + 1) / 2, 1.0 + numbers.float())
@@ -169,7 +170,7 @@ def test_batches_hold_every_row_once(n, size):
 
 def test_batches_are_shuffled_anew_by_their_own_generator():
     def pass_of(batches):
-        return torch.cat([label for _, (label, _) in batches]).tolist()
+        return torch.cat([target[:, 0] for _, (target, _) in batches]).tolist()
 
     one, other = (Batches(numbered(50), 8, torch.Generator().manual_seed(3)) for _ in range(2))
     state = torch.get_rng_state()

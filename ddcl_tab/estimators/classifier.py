@@ -24,6 +24,7 @@ from ddcl_tab.training.build import build_network
 from ddcl_tab.training.inference import predict_rows
 from ddcl_tab.training.net import train_network
 from ddcl_tab.training.rows import Rows, RowsDataset, merge_equal, split_validation
+from ddcl_tab.training.teacher import hard_targets, soft_targets
 
 _log = logging.getLogger("ddcl_tab")
 
@@ -41,7 +42,7 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         Number ``K`` of prototypes.
     temperature : float, default=0.01
         Final temperature relative to the critical one, ``T / T_c`` in (0, 1). Lower: fewer prototypes share a row.
-    lr : float, default=0.001
+    lr : float, default=0.002
         Learning rate of the encoder (AdamW).
     lr_ratio : float, default=10
         Learning rate of the prototypes over that of the encoder.
@@ -50,6 +51,9 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
     column_weight : float, default=0.1
         Weight of telling the row's own columns from its prototypes. Higher: prototypes follow the physical structure
         inside a class more closely, and decide the class less sharply.
+    teacher_weight : float, default=0.5
+        Share of the training target that is the opinion of gradient boosting fitted on other groups, the rest being the
+        label; 0 trains on the labels alone. Tables under 1,000 rows have no teacher.
     d_token : int, default=64
         Width of a token; a multiple of ``n_heads``.
     n_blocks, n_heads : int, default=2, 8
@@ -57,7 +61,7 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
     dropout : float, default=0.1
     batch_size : int, default=256
         Rows in a step; fewer in small tables, so that an epoch has at least eight steps.
-    max_epochs : int, default=30
+    max_epochs : int, default=25
     patience : int, default=8
         Epochs without a better validation loss before training stops (after the annealing).
     validation_fraction : float, default=0.1
@@ -110,16 +114,17 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         *,
         n_prototypes: int = 32,
         temperature: float = 0.01,
-        lr: float = 1e-3,
+        lr: float = 2e-3,
         lr_ratio: float = 10.0,
         quantization_weight: float = 0.1,
         column_weight: float = 0.1,
+        teacher_weight: float = 0.5,
         d_token: int = 64,
         n_blocks: int = 2,
         n_heads: int = 8,
         dropout: float = 0.1,
         batch_size: int = 256,
-        max_epochs: int = 30,
+        max_epochs: int = 25,
         patience: int = 8,
         validation_fraction: float = 0.1,
         class_weight: dict[Any, float] | str | None = None,
@@ -135,6 +140,7 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         self.lr_ratio = lr_ratio
         self.quantization_weight = quantization_weight
         self.column_weight = column_weight
+        self.teacher_weight = teacher_weight
         self.d_token = d_token
         self.n_blocks = n_blocks
         self.n_heads = n_heads
@@ -243,10 +249,11 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         train, validation = split_validation(rows, self.validation_fraction, np.random.default_rng(seed))
         device = torch.device(self.device)
         self.network_ = self._build_network(seed)
+        n_classes = len(self.classes_)
         self.history_ = train_network(
             self.network_,
-            RowsDataset(train, device),
-            None if validation is None else RowsDataset(validation, device),
+            RowsDataset(train, soft_targets(train, n_classes, self.teacher_weight, seed), device),
+            None if validation is None else RowsDataset(validation, hard_targets(validation, n_classes), device),
             lr=self.lr,
             lr_ratio=self.lr_ratio,
             final_temperature=self.temperature,

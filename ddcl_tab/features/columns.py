@@ -48,8 +48,8 @@ def is_frame(X: object) -> bool:
 def select_features(names: list[str], *, allow_leaks: bool = False) -> list[str]:
     """Names of the columns that may be learned from, in their order.
 
-    Columns about the record or the moment (dates, set numbers, angles at epoch) are left out silently; columns that give
-    the class away are left out with a warning.
+    Columns about the record or the moment (dates, set numbers, angles at epoch) are left out silently; columns that
+    give the class away are left out with a warning.
 
     Parameters
     ----------

@@ -163,9 +163,8 @@ class BestEpoch(Callback):
 @torch.no_grad()
 def _decide(network: TableNetwork, rows: RowsDataset) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     network.eval()
-    batches = [(network(**inputs).logits, label, weight) for inputs, (label, weight) in Batches(rows, VALIDATION_BATCH)]
-    logits, label, weight = (torch.cat(parts).cpu().numpy() for parts in zip(*batches, strict=True))
-    return logits.astype(np.float64), label, weight.astype(np.float64)
+    logits = torch.cat([network(**inputs).logits for inputs, _ in Batches(rows, VALIDATION_BATCH)])
+    return logits.cpu().double().numpy(), rows.label, rows.weight.cpu().double().numpy()
 
 
 class Progress(Callback):

@@ -68,9 +68,9 @@ class DDCLNet(NeuralNet):
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
         """One forward and backward pass; moves the temperature along its schedule."""
         self._set_training(True)
-        inputs, (label, weight) = batch
+        inputs, (target, weight) = batch
         output = self.module_(**inputs)
-        loss = self._loss(output, inputs, label, weight)
+        loss = self._loss(output, inputs, target, weight)
         if not bool(loss.total.isfinite()):
             raise TrainingError(
                 f"the loss is {loss.total.item()} in step {self.step_ + 1} of {self.n_steps}: training diverged. "
@@ -86,9 +86,9 @@ class DDCLNet(NeuralNet):
         self.history.record_batch("column_loss", loss.columns.item())
         return {"loss": loss.task, "y_pred": output.logits}
 
-    def _loss(self, output: Any, inputs: dict[str, Tensor], label: Tensor, weight: Tensor) -> Loss:
+    def _loss(self, output: Any, inputs: dict[str, Tensor], target: Tensor, weight: Tensor) -> Loss:
         readout = self.module_.readout
-        return self.criterion_(output, inputs, readout.prototypes, readout.temperature, label, weight)
+        return self.criterion_(output, inputs, readout.prototypes, readout.temperature, target, weight)
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Record the temperatures beside skorch's losses."""

@@ -20,7 +20,7 @@ class Loss(NamedTuple):
     total : Tensor
         ``J = CE(h(zhat)) + CE(h(z)) + lambda L_q + mu L_col``.
     task : Tensor
-        ``CE(h(zhat))``, nats: the prototypes decide.
+        ``CE(h(zhat))`` against the target, nats: the prototypes decide.
     direct : Tensor
         ``CE(h(z))``, nats: the pooled token decides, as the prototypes' teacher.
     quantization : Tensor
@@ -66,12 +66,12 @@ class Objective(torch.nn.Module):
         inputs: dict[str, Tensor],
         prototypes: Tensor,
         temperature: Tensor,
-        label: Tensor,
+        target: Tensor,
         weight: Tensor,
     ) -> Loss:
-        """Loss of a batch; ``label`` and ``weight`` have shape ``(B,)``, the weights have mean 1 over all rows."""
-        task = (weight * functional.cross_entropy(output.logits, label, reduction="none")).mean()
-        direct = (weight * functional.cross_entropy(output.direct_logits, label, reduction="none")).mean()
+        """Loss of a batch: ``target (B, C)`` holds class probabilities, ``weight (B,)`` has mean 1 over all rows."""
+        task = (weight * functional.cross_entropy(output.logits, target, reduction="none")).mean()
+        direct = (weight * functional.cross_entropy(output.direct_logits, target, reduction="none")).mean()
         quantization = quantization_loss(assign(output.reading.z.detach(), prototypes, temperature), weight)
         columns = self._columns(output.columns, inputs["numeric"], inputs["categorical"], weight)
         total = task + direct + self.quantization_weight * quantization + self.column_weight * columns

@@ -119,22 +119,30 @@ def split_validation(rows: Rows, fraction: float, rng: np.random.Generator) -> t
 
 
 class RowsDataset(Dataset):
-    """Rows as tensors on one device."""
+    """Rows as tensors on one device.
 
-    def __init__(self, rows: Rows, device: torch.device) -> None:
+    Parameters
+    ----------
+    rows : Rows
+    target : ndarray, shape (n, C), float32
+        Probability of each class to learn; rows sum to 1.
+    device : torch.device
+    """
+
+    def __init__(self, rows: Rows, target: NDArray[np.float32], device: torch.device) -> None:
         self.numeric = torch.from_numpy(rows.numeric).to(device)
         self.categorical = torch.from_numpy(rows.categorical).to(device)
-        self.label = torch.from_numpy(rows.label).to(device)
+        self.target = torch.from_numpy(target).to(device)
         self.weight = torch.from_numpy((rows.weight / rows.weight.mean()).astype(np.float32)).to(device)
-        self.group = rows.group
+        self.label, self.group = rows.label, rows.group
 
     def __len__(self) -> int:
         return len(self.label)
 
     def batch(self, index: Tensor | slice) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
-        """Inputs of the network, and label and weight."""
+        """Inputs of the network, and target and weight."""
         inputs = {"numeric": self.numeric[index], "categorical": self.categorical[index]}
-        return inputs, (self.label[index], self.weight[index])
+        return inputs, (self.target[index], self.weight[index])
 
 
 class Batches:
@@ -158,7 +166,7 @@ class Batches:
         n = len(self.dataset)
         order = None
         if self.generator is not None:
-            order = torch.randperm(n, generator=self.generator).to(self.dataset.label.device)
+            order = torch.randperm(n, generator=self.generator).to(self.dataset.target.device)
         for start in range(0, n, self.batch_size):
             part = slice(start, min(start + self.batch_size, n))
             yield self.dataset.batch(part if order is None else order[part])

@@ -85,6 +85,7 @@ def train(
     from ddcl_tab.workflow.train import load_catalog, read_config, train_catalog, write_run
 
     settings = read_config(config)
+    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is better known before training
     frame = load_catalog(catalog, elsets)
     run = train_catalog(frame, target=target, split=split, seed=seed, settings=settings, verbose=1)
     write_run(run, out)

@@ -17,6 +17,8 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 SAME_THING = 0.9
 #: Numeric and categorical columns in a name.
 N_NAMED_NUMERIC, N_NAMED_CATEGORICAL = 2, 1
+#: Numbers in a name that need more decimals are written with an exponent.
+MAX_DECIMALS = 5
 #: A name mentions a categorical value that this share of the prototype's rows have.
 NAMED_SHARE = 0.6
 
@@ -188,6 +190,8 @@ def interval(name: str, low: float, high: float, unit: str) -> str:
     'PERIGEE 761-880 km'
     >>> interval("ECCENTRICITY", 0.00112, 0.00254, "")
     'ECCENTRICITY 0.0011-0.0025'
+    >>> interval("MEAN_MOTION_DOT", -3e-6, 2.4e-5, "rev/day^2")
+    'MEAN_MOTION_DOT -3.0e-06 to 2.4e-05 rev/day^2'
     """
     digits = 0
     width = abs(high - low) or abs(high)
@@ -195,6 +199,7 @@ def interval(name: str, low: float, high: float, unit: str) -> str:
         digits = int(np.clip(1 - np.floor(np.log10(width)), 0, 9))
     if unit == "year":
         digits, unit = 0, ""
-    ends = [f"{low:.{digits}f}", f"{high:.{digits}f}"]
-    text = ends[0] if ends[0] == ends[1] else " to ".join(ends) if low < 0 else "-".join(ends)
+    form = f".{digits}f" if digits <= MAX_DECIMALS else ".1e"
+    ends = [f"{low:{form}}", f"{high:{form}}"]
+    text = ends[0] if ends[0] == ends[1] else " to ".join(ends) if low < 0 or "e" in form else "-".join(ends)
     return f"{name} {text}{f' {unit}' if unit else ''}"

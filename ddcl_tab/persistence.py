@@ -81,7 +81,8 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     except Exception as error:
         # zipfile, zlib, json and safetensors raise a dozen unrelated types on damaged bytes; the reader needs one.
         raise ModelFileError(
-            f"{path}: not a whole model file ({type(error).__name__}: {error}). Give one that `ddcl-tab train` or `save` wrote."
+            f"{path}: not a whole model file ({type(error).__name__}: {error}). "
+            "Give one that `ddcl-tab train` or `save` wrote."
         ) from error
 
 

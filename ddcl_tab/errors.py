@@ -78,5 +78,9 @@ class TrainingError(DDCLTabError, RuntimeError):
     """Training could not go on (for example the loss is no longer finite)."""
 
 
+class StabilityWarning(UserWarning):
+    """A condition of sound training failed; the message says which, when, by how much, and what to change."""
+
+
 class LeakWarning(UserWarning):
     """Columns that give the class away were left out of the features."""

@@ -14,7 +14,7 @@ from ddcl_tab.errors import InputError
 from ddcl_tab.nn.network import TableNetwork
 from ddcl_tab.nn.readouts import DDCLReadout
 from ddcl_tab.training.inference import CHUNK, predict_rows
-from ddcl_tab.training.measure import dead_prototypes, effective_prototypes, probe_epoch, usage
+from ddcl_tab.training.measure import dead_prototypes, effective_prototypes, measure_reading, usage
 from ddcl_tab.training.rows import MIN_VALIDATION_ROWS, Batches, Rows, RowsDataset, merge_equal, split_validation
 from ddcl_tab.training.temperature import MIN_TEMPERATURE, MOMENTUM, TokenCovariance, annealed
 
@@ -284,12 +284,13 @@ def test_no_rows_are_named():
         predict_rows(network(), *table(0), CPU)
 
 
-def test_the_probe_measures_in_evaluation_mode_and_leaves_the_mode():
+def test_a_reading_is_measured_within_its_bounds():
     net, (numeric, categorical) = network().train(), table(50)
     inputs = {"numeric": torch.from_numpy(numeric), "categorical": torch.from_numpy(categorical)}
-    first, second = (probe_epoch(net, inputs, torch.ones(50)) for _ in range(2))
-    assert first == second
-    assert net.training
+    net.eval()
+    with torch.no_grad():
+        reading = net(**inputs).reading
+    first = measure_reading(reading, net.readout.prototypes, torch.ones(50))
     assert first["identity_residual"] < 1e-5
     assert first["quantization"] == pytest.approx(first["reconstruction"] + first["variance"], rel=1e-5)
     assert 1 <= first["usage_perplexity"] <= 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Any, Self
 
 import narwhals.stable.v2 as nw
@@ -13,7 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils.validation import validate_data
 
-from ddcl_tab.errors import InputError
+from ddcl_tab.errors import InputError, StabilityWarning
 from ddcl_tab.estimators import inputs
 from ddcl_tab.estimators.fitted import FittedPrototypes
 from ddcl_tab.estimators.parameters import check_parameters
@@ -71,6 +72,8 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         Column that holds the classes in ``fit(df)``.
     allow_leaks : bool, default=False
         Learn from catalog columns that give the class away.
+    certify : {"epoch", "end", False}, default="epoch"
+        Measure the certificate after every epoch, after the last one, or never; see ``stability_``.
     device : str, default="cpu"
     random_state : int, RandomState instance or None, default=None
         The same integer gives the same bits on one machine.
@@ -88,6 +91,8 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         ``says CLASS`` (its own probability for each class), ``medoid`` (its most typical training row), quantiles of
         each numeric column in its unit, most common category of each categorical one. polars if fitted on polars, else
         pandas.
+    stability_ : Stability
+        Certificate of the training: ``verdict``, ``margins``, ``to_frame()``.
     history_ : list of dict
         Per epoch: losses, ``tau``, the three terms of the identity on a probe batch with its residual, the tokens'
         variance, usage and dead prototypes; ``best`` marks the epoch kept.
@@ -130,6 +135,7 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         class_weight: dict[Any, float] | str | None = None,
         target: str = "OBJECT_TYPE",
         allow_leaks: bool = False,
+        certify: str | bool = "epoch",
         device: str = "cpu",
         random_state: Any = None,
         verbose: int = 0,
@@ -152,6 +158,7 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         self.class_weight = class_weight
         self.target = target
         self.allow_leaks = allow_leaks
+        self.certify = certify
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -197,6 +204,8 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         -----
         LeakWarning
             Columns that give the class away were left out.
+        StabilityWarning
+            A condition of sound training failed; says what to change.
         """
         check_parameters(self.get_params(deep=False))
         self.n_unlabelled_ = 0
@@ -215,6 +224,8 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         table = self.encoder_.transform(features)
         self._train(table, label, weight, group)
         self._describe(features, table, label, weight, inputs.display_names(X, len(y)))
+        if self.certify and not self.stability_.is_stable:
+            warnings.warn(self.stability_.verdict, StabilityWarning, stacklevel=2)
         return self
 
     def _learn_features(self, X: Any) -> Any:
@@ -250,7 +261,7 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         device = torch.device(self.device)
         self.network_ = self._build_network(seed)
         n_classes = len(self.classes_)
-        self.history_ = train_network(
+        self.history_, self._certificates = train_network(
             self.network_,
             RowsDataset(train, soft_targets(train, n_classes, self.teacher_weight, seed), device),
             None if validation is None else RowsDataset(validation, hard_targets(validation, n_classes), device),
@@ -264,6 +275,7 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
             patience=self.patience,
             generator=torch.Generator().manual_seed(seed),
             device=device,
+            certify=self.certify,
             verbose=self.verbose,
         )
         self.n_iter_ = len(self.history_)

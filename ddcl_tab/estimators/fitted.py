@@ -17,7 +17,9 @@ from ddcl_tab.estimators import explain, inputs
 from ddcl_tab.estimators.state import read_state, write_state
 from ddcl_tab.features import TableEncoder, is_frame
 from ddcl_tab.nn.network import TableNetwork
+from ddcl_tab.training.certificate import EpochCertificate
 from ddcl_tab.training.inference import Prediction, predict_rows
+from ddcl_tab.training.stability import Stability
 
 
 class FittedPrototypes(TransformerMixin):
@@ -28,6 +30,7 @@ class FittedPrototypes(TransformerMixin):
     network_: TableNetwork
     history_: list[dict[str, Any]]
     device: str
+    _certificates: tuple[EpochCertificate, ...]
     _prototype_table: dict[str, list[Any]]
     _frame_library: str
 
@@ -96,6 +99,12 @@ class FittedPrototypes(TransformerMixin):
         """
         probability, q = self._predict(X)
         return probability, q, explain.reasons(q, probability, self.classes_, self._prototype_table)
+
+    @property
+    def stability_(self) -> Stability:
+        """Certificate of the training; see the class docstring."""
+        check_is_fitted(self)
+        return Stability(self._certificates)
 
     @property
     def best_epoch_(self) -> int:

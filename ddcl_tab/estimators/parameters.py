@@ -65,6 +65,7 @@ RULES: dict[str, Rule] = {
     ),
     "target": Rule(lambda v: isinstance(v, str) and bool(v), "the name of a column"),
     "allow_leaks": Rule(lambda v: isinstance(v, bool), "True or False"),
+    "certify": Rule(lambda v: v is False or v in ("epoch", "end"), "'epoch', 'end' or False"),
     "device": Rule(_is_device, "a torch device such as 'cpu' or 'cuda'"),
     "verbose": _integer(0),
 }

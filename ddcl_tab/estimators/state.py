@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ddcl_tab.errors import ConfigurationError, ModelFileError
 from ddcl_tab.estimators.parameters import check_parameters
 from ddcl_tab.features import TableEncoder
 from ddcl_tab.persistence import plain, read_model, write_model
+from ddcl_tab.training.certificate import EpochCertificate
 
 _PLAIN_ATTRIBUTES = (
     "n_features_in_",
@@ -48,6 +50,7 @@ def write_state(clf: Any, path: str | os.PathLike[str]) -> None:
         "classes": {"dtype": clf.classes_.dtype.str, "values": clf.classes_.tolist()},
         "named": hasattr(clf, "feature_names_in_"),
         "encoder": clf.encoder_.to_json(),
+        "certificates": [asdict(epoch) for epoch in clf._certificates],
         "attributes": {name: getattr(clf, name) for name in _PLAIN_ATTRIBUTES},
     }
     weights = {name: value.cpu().contiguous().numpy() for name, value in clf.network_.state_dict().items()}
@@ -77,6 +80,7 @@ def _restore(cls: type, state: dict[str, Any], weights: dict[str, Any]) -> Any:
     clf = cls(**parameters)
     clf.classes_ = np.array(state["classes"]["values"], dtype=np.dtype(state["classes"]["dtype"]))
     clf.encoder_ = TableEncoder.from_json(state["encoder"])
+    clf._certificates = tuple(EpochCertificate(**epoch) for epoch in state["certificates"])
     for name in _PLAIN_ATTRIBUTES:
         setattr(clf, name, state["attributes"][name])
     if state["named"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from skorch.callbacks import Callback
 from torch import Tensor
 from tqdm import tqdm
 
-from ddcl_tab.nn.network import TableNetwork
+from ddcl_tab.nn.network import Output, TableNetwork
 from ddcl_tab.training.calibration import best_scale, is_worse, row_losses
-from ddcl_tab.training.measure import dead_prototypes, probe_epoch, usage
+from ddcl_tab.training.certificate import EpochCertificate, certify_epoch
+from ddcl_tab.training.measure import dead_prototypes, measure_reading, usage
 from ddcl_tab.training.rows import Batches, RowsDataset
 from ddcl_tab.training.temperature import ANNEALING_SHARE
 
@@ -63,17 +65,48 @@ class LearningRates(Callback):
             self.step_ += 1
 
 
-class Probe(Callback):
-    """Record :func:`probe_epoch` of a fixed batch after every epoch."""
+class Certify(Callback):
+    """Measure the readout on a fixed batch after every epoch, and the whole certificate as often as asked.
 
-    def __init__(self, batch: Any) -> None:
-        self.batch = batch
+    Parameters
+    ----------
+    batch : tuple
+        The probe batch.
+    certify : {"epoch", "end", False}
+        After every epoch, after the last one, or never.
+    """
+
+    def __init__(self, batch: Any, certify: str | bool) -> None:
+        self.batch, self.certify = batch, certify
+
+    def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Forget earlier fits."""
+        self.epochs_: list[EpochCertificate] = []
 
     def on_epoch_end(self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Measure and record."""
-        inputs, (_, weight) = self.batch
-        for name, value in probe_epoch(net.module_, inputs, weight).items():
+        output, (_, weight) = self._read(net), self.batch[1]
+        for name, value in measure_reading(output.reading, net.module_.readout.prototypes.detach(), weight).items():
             net.history.record(name, value)
+        if self.certify == "epoch":
+            self._certify(net, output)
+
+    def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Certify the last epoch, before the best one's weights come back."""
+        if self.certify == "end" and len(net.history):
+            self._certify(net, self._read(net))
+
+    @torch.no_grad()
+    def _read(self, net: NeuralNet) -> Output:
+        net.module_.eval()
+        return net.module_(**self.batch[0])
+
+    def _certify(self, net: NeuralNet, output: Output) -> None:
+        start = time.perf_counter()
+        self.epochs_.append(
+            certify_epoch(len(net.history), net.module_, net.criterion_, net.optimizer_, output, self.batch)
+        )
+        net.history.record("certify_seconds", time.perf_counter() - start)
 
 
 class Reseed(Callback):

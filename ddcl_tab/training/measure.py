@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from ddcl_tab.nn.network import TableNetwork
 from ddcl_tab.nn.quantization import loss_terms
+from ddcl_tab.nn.readouts import Reading
 
 #: A prototype that carries less than this share of the even share 1/K is dead.
 DEAD_SHARE = 0.25
@@ -40,15 +42,14 @@ def effective_prototypes(q: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def probe_epoch(network: TableNetwork, inputs: dict[str, Tensor], weight: Tensor) -> dict[str, float]:
-    """Measure the readout on a probe batch.
+def measure_reading(reading: Reading, prototypes: Tensor, weight: Tensor) -> dict[str, Any]:
+    """Measure what a readout said of a batch.
 
     Parameters
     ----------
-    network : TableNetwork
-        With a :class:`ddcl_tab.nn.readouts.DDCLReadout`.
-    inputs : dict of Tensor
-        ``numeric (B, P)`` and ``categorical (B, Q)``.
+    reading : Reading
+        Of a :class:`ddcl_tab.nn.readouts.DDCLReadout`.
+    prototypes : Tensor, shape (K, D)
     weight : Tensor, shape (B,)
 
     Returns
@@ -58,11 +59,9 @@ def probe_epoch(network: TableNetwork, inputs: dict[str, Tensor], weight: Tensor
         (relative, see :class:`ddcl_tab.nn.quantization.LossTerms`); ``token_variance`` (trace of the tokens'
         covariance); ``usage_perplexity`` (1 to K), ``dead_prototypes``, ``effective_prototypes``.
     """
-    training = network.training
-    network.eval()
-    reading = network(**inputs).reading
-    network.train(training)
-    terms = loss_terms(reading.z, network.readout.prototypes, reading.assignment, weight)
+    if reading.assignment is None:
+        raise ValueError("this readout has no prototypes to measure")
+    terms = loss_terms(reading.z, prototypes, reading.assignment, weight)
     share = usage(reading.assignment.q)
     return {
         "quantization": float(terms.quantization),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from skorch import NeuralNet
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ddcl_tab.errors import TrainingError
 from ddcl_tab.nn.network import TableNetwork
-from ddcl_tab.training.callbacks import BestEpoch, EarlyStop, LearningRates, Probe, Progress, Reseed
+from ddcl_tab.training.callbacks import BestEpoch, Certify, EarlyStop, LearningRates, Progress, Reseed
+from ddcl_tab.training.certificate import EpochCertificate
 from ddcl_tab.training.objective import Loss, Objective
 from ddcl_tab.training.rows import Batches, RowsDataset
 from ddcl_tab.training.temperature import TokenCovariance, annealed
@@ -25,6 +26,20 @@ MIN_STEPS = 8
 MIN_BATCH = 16
 #: AdamW's decay of weight matrices.
 WEIGHT_DECAY = 1e-4
+
+
+class TrainingResult(NamedTuple):
+    """What training leaves behind beside the weights.
+
+    Attributes
+    ----------
+    history : list of dict
+        One an epoch, see ``DDCLClassifier.history_``.
+    certificates : tuple of EpochCertificate
+    """
+
+    history: list[dict[str, Any]]
+    certificates: tuple[EpochCertificate, ...]
 
 
 class DDCLNet(NeuralNet):
@@ -112,8 +127,9 @@ def train_network(
     patience: int,
     generator: torch.Generator,
     device: torch.device,
+    certify: str | bool,
     verbose: int,
-) -> list[dict[str, float]]:
+) -> TrainingResult:
     """Train a network in place; it ends with the weights of its best epoch.
 
     Parameters
@@ -128,13 +144,14 @@ def train_network(
     generator : torch.Generator
         Source of all randomness in training except dropout.
     device : torch.device
+    certify : {"epoch", "end", False}
+        How often the whole certificate is measured.
     verbose : int
         1 shows a progress bar.
 
     Returns
     -------
-    list of dict
-        One a epoch, see ``DDCLClassifier.history_``.
+    TrainingResult
 
     Raises
     ------
@@ -144,10 +161,11 @@ def train_network(
     batch_size = min(batch_size, max(MIN_BATCH, len(train) // MIN_STEPS))
     n_steps = max_epochs * len(Batches(train, batch_size))
     probe = train.batch(torch.randperm(len(train), generator=generator)[:PROBE_ROWS].to(device))
+    certificate = Certify(probe, certify)
     best = BestEpoch(validation, max_epochs, patience)
     callbacks = [
         ("rates", LearningRates(n_steps)),
-        ("probe", Probe(probe)),
+        ("certify", certificate),
         ("reseed", Reseed(probe, max_epochs, generator)),
         ("best", best),
     ]
@@ -187,7 +205,7 @@ def train_network(
     finally:
         net.notify("on_train_end")
     network.eval()
-    return _history(net.history, best.epoch_)
+    return TrainingResult(_history(net.history, best.epoch_), tuple(certificate.epochs_))
 
 
 def _history(history: Any, best_epoch: int) -> list[dict[str, float]]:
@@ -204,5 +222,5 @@ def _history(history: Any, best_epoch: int) -> list[dict[str, float]]:
 _RECORDED = (
     "epoch", "dur", "train_loss", "valid_loss", "calibrated_loss", "tau", "temperature", "quantization",
     "reconstruction", "variance", "identity_residual", "reseeded", "token_variance", "usage_perplexity",
-    "dead_prototypes", "effective_prototypes",
+    "dead_prototypes", "effective_prototypes", "certify_seconds",
 )  # fmt: skip

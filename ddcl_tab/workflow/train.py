@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from ddcl_tab.catalog import join_elsets, read_elsets, read_satcat
-from ddcl_tab.errors import ConfigurationError, InputError, LeakWarning
+from ddcl_tab.errors import ConfigurationError, InputError, LeakWarning, StabilityWarning
 from ddcl_tab.estimators import DDCLClassifier
 from ddcl_tab.estimators.inputs import UNKNOWN
 from ddcl_tab.workflow.peers import make_peers, peer_table
@@ -99,8 +99,9 @@ def train_catalog(
     parts = split_catalog(known, target, split, seed)
     clf = DDCLClassifier(**{"random_state": seed, "verbose": verbose} | settings | {"target": target})
     with warnings.catch_warnings():
-        # The commands never offer leaks, so there is nothing to warn of.
+        # The commands never offer leaks, and they print the verdict on stability.
         warnings.simplefilter("ignore", LeakWarning)
+        warnings.simplefilter("ignore", StabilityWarning)
         start = time.perf_counter()
         clf.fit(known[parts.train])
         fit_seconds = time.perf_counter() - start
@@ -138,6 +139,8 @@ def _soundness(clf: DDCLClassifier) -> dict[str, Any]:
         "effective_prototypes": clf.history_[clf.best_epoch_ - 1]["effective_prototypes"],
         "epochs": clf.n_iter_,
         "best_epoch": clf.best_epoch_,
+        "stability": clf.stability_.verdict,
+        "stability_margins": clf.stability_.margins,
     }
 
 

@@ -1,0 +1,181 @@
+"""What is measured after an epoch to tell whether training is sound; :mod:`.stability` judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddcl_tab.nn.network import Output, TableNetwork
+from ddcl_tab.nn.quantization import assign, critical_temperature
+from ddcl_tab.nn.readouts import Reading
+from ddcl_tab.training.measure import measure_reading
+from ddcl_tab.training.objective import Objective
+from ddcl_tab.training.sharpness import step_rule, top_curvature
+
+#: Rows of the probe batch for what takes many passes: curvature and relaxation.
+CURVATURE_ROWS = 512
+#: Steps of L-BFGS towards the quasi-steady prototypes.
+RELAXATION_STEPS = 10
+
+
+@dataclass(frozen=True)
+class EpochCertificate:
+    """What was measured after one epoch, on the fixed probe batch.
+
+    Attributes
+    ----------
+    epoch : int
+    quantization, reconstruction, variance : float
+        ``L_q``, ``L_rec``, ``V`` in squared token distance.
+    identity_residual : float
+        Relative.
+    tau : float
+        ``T / T_c`` with the covariance of the probe tokens.
+    token_variance : float
+        ``tr C``; an encoder that collapses drives it to 0.
+    min_separation, mean_separation : float
+        Distance of the nearest two, and of all pairs of prototypes, over ``sigma_z = sqrt(tr C)``.
+    usage_perplexity, effective_prototypes : float
+        Between 1 and K: prototypes in use over all rows, and in play per row.
+    dead_prototypes : int
+    lr_ratio : float
+        Nominal, prototypes over encoder.
+    effective_ratio : float
+        The same with each group's mean step per unit gradient, ``mean(eta / M)``.
+    gradient_ratio : float
+        Gradient norm of the prototypes over that of all other parameters, at the last step of the epoch.
+    sharpness : float
+        ``eta_p lambda_max(M^-1 H_PP) / c``: the prototypes' step over the largest stable one.
+    tracking_gap : float
+        ``|P - P*| / (sigma_z sqrt(K))``.
+    """
+
+    epoch: int
+    quantization: float
+    reconstruction: float
+    variance: float
+    identity_residual: float
+    tau: float
+    token_variance: float
+    min_separation: float
+    mean_separation: float
+    usage_perplexity: float
+    effective_prototypes: float
+    dead_prototypes: int
+    lr_ratio: float
+    effective_ratio: float
+    gradient_ratio: float
+    sharpness: float
+    tracking_gap: float
+
+
+def certify_epoch(
+    epoch: int,
+    network: TableNetwork,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    output: Output,
+    batch: Any,
+) -> EpochCertificate:
+    """Measure everything of :class:`EpochCertificate` on a probe batch.
+
+    Parameters
+    ----------
+    epoch : int
+    network : TableNetwork
+        With a DDCL readout; its gradients are those of the last training step.
+    objective : Objective
+    optimizer : SGD, Adam or AdamW
+        Its state tells the real step of each parameter.
+    output : Output
+        Of the network on the batch, in evaluation mode.
+    batch : tuple
+        Inputs, and target and weight.
+    """
+    inputs, (target, weight) = batch
+    readout, z = network.readout, output.reading.z
+    prototypes = readout.prototypes.detach()
+    rule = step_rule(optimizer, readout.prototypes)
+    tiny = torch.finfo(z.dtype).tiny
+    covariance = torch.cov(z.T, correction=0, aweights=weight)
+    sigma = covariance.trace().clamp_min(tiny).sqrt()
+    separation = torch.pdist(prototypes) / sigma
+    loss = loss_of_prototypes(network, objective, output, inputs, target, weight)
+    gap = (prototypes - relax(loss, prototypes)).norm() / (sigma * len(prototypes) ** 0.5)
+    others = [p for p in network.parameters() if p is not readout.prototypes and p.grad is not None]
+    return EpochCertificate(
+        epoch=epoch,
+        **measure_reading(output.reading, prototypes, weight),
+        tau=float(readout.temperature / critical_temperature(covariance).clamp_min(tiny)),
+        min_separation=float(separation.min()),
+        mean_separation=float(separation.mean()),
+        lr_ratio=rule.lr / step_rule(optimizer, others[0]).lr,
+        effective_ratio=_mean_step(optimizer, [readout.prototypes]) / max(_mean_step(optimizer, others), tiny),
+        gradient_ratio=_norm(p.grad for p in [readout.prototypes]) / max(_norm(p.grad for p in others), tiny),
+        sharpness=rule.lr * top_curvature(loss, prototypes, rule.scale) / rule.limit,
+        tracking_gap=float(gap),
+    )
+
+
+def relax(loss: Callable[[Tensor], Tensor], prototypes: Tensor) -> Tensor:
+    """Prototypes settled with the encoder held still: the quasi-steady state ``P*`` next to ``P``, ``(K, D)``."""
+    settled = prototypes.detach().clone().requires_grad_()
+    optimizer = torch.optim.LBFGS([settled], max_iter=RELAXATION_STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        value = loss(settled)
+        value.backward(inputs=[settled])
+        return value.item()
+
+    optimizer.step(closure)
+    return settled.detach()
+
+
+def loss_of_prototypes(
+    network: TableNetwork,
+    objective: Objective,
+    output: Output,
+    inputs: dict[str, Tensor],
+    target: Tensor,
+    weight: Tensor,
+) -> Callable[[Tensor], Tensor]:
+    """The objective on the first rows of the probe batch as a function of the prototypes alone."""
+    z, temperature = output.reading.z[:CURVATURE_ROWS], network.readout.temperature
+    inputs = {name: part[:CURVATURE_ROWS] for name, part in inputs.items()}
+    target, weight, direct = target[:CURVATURE_ROWS], weight[:CURVATURE_ROWS], output.direct_logits[:CURVATURE_ROWS]
+
+    def loss(prototypes: Tensor) -> Tensor:
+        assignment = assign(z, prototypes, temperature)
+        said = Output(
+            network.head(assignment.zhat),
+            direct,
+            Reading(assignment.zhat, z, assignment),
+            network.decoder(assignment.zhat),
+        )
+        return objective(said, inputs, prototypes, temperature, target, weight).total
+
+    return loss
+
+
+def _norm(tensors: Iterable[Tensor | None]) -> float:
+    norms = [tensor.norm() for tensor in tensors if tensor is not None]
+    return float(torch.stack(norms).norm()) if norms else 0.0
+
+
+def _mean_step(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> float:
+    """Length of a step of some parameters over the length of the gradient that it follows.
+
+    Taken over averaged gradients where the optimiser keeps them, so that entries without gradient count for nothing.
+    """
+    steps, gradients = [], []
+    for parameter in parameters:
+        rule = step_rule(optimizer, parameter)
+        gradient = optimizer.state[parameter].get("exp_avg", parameter.grad)
+        steps.append(rule.lr * gradient / rule.scale)
+        gradients.append(gradient)
+    return _norm(steps) / max(_norm(gradients), torch.finfo(torch.float32).tiny)

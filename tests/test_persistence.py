@@ -139,7 +139,7 @@ def test_no_truncated_file_is_read(file):
 )
 def test_a_file_that_is_no_zip(tmp_path, content):
     (tmp_path / "a").write_bytes(content)
-    with pytest.raises(ModelFileError, match=r"not a whole model file .BadZipFile.*Save it again"):
+    with pytest.raises(ModelFileError, match=r"not a whole model file .BadZipFile.*Give one that"):
         read_model(tmp_path / "a")
 
 

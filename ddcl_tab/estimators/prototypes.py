@@ -192,6 +192,8 @@ def interval(name: str, low: float, high: float, unit: str) -> str:
     'ECCENTRICITY 0.0011-0.0025'
     >>> interval("MEAN_MOTION_DOT", -3e-6, 2.4e-5, "rev/day^2")
     'MEAN_MOTION_DOT -3.0e-06 to 2.4e-05 rev/day^2'
+    >>> interval("BSTAR", -0.00001, 0.0011, "1/earth radius")
+    'BSTAR 0.0000 to 0.0011 1/earth radius'
     """
     digits = 0
     width = abs(high - low) or abs(high)
@@ -200,6 +202,6 @@ def interval(name: str, low: float, high: float, unit: str) -> str:
     if unit == "year":
         digits, unit = 0, ""
     form = f".{digits}f" if digits <= MAX_DECIMALS else ".1e"
-    ends = [f"{low:{form}}", f"{high:{form}}"]
+    ends = [f"{end if round(end, digits) or 'e' in form else 0.0:{form}}" for end in (low, high)]  # no "-0.00"
     text = ends[0] if ends[0] == ends[1] else " to ".join(ends) if low < 0 or "e" in form else "-".join(ends)
     return f"{name} {text}{f' {unit}' if unit else ''}"

@@ -45,7 +45,7 @@ RULES: dict[str, Rule] = {
     "n_prototypes": _integer(2),
     "temperature": _number(
         lambda v: 0.0 < v < 1.0,
-        "in (0, 1): it is relative to the critical temperature, and from 1 on prototypes collapse",
+        "in (0, 1): it is relative to the critical temperature, and from 1 on collapsed prototypes stay so",
     ),
     "lr": _POSITIVE,
     "lr_ratio": _POSITIVE,

@@ -62,7 +62,7 @@ CONDITIONS: dict[str, Condition] = {
         1.0,
         False,
         "the temperature over the critical one is",
-        lambda e: "lower temperature: from 1 on prototypes collapse",
+        lambda e: "lower temperature: from 1 on collapsed prototypes stay so",
     ),
     "fast_step": Condition(
         "sharpness",

@@ -56,6 +56,6 @@ def surest(table: pl.DataFrame, n: int) -> pl.DataFrame:
     return shown.select(
         pl.selectors.by_name("NORAD_CAT_ID", "OBJECT_NAME", require_all=False),
         "class",
-        pl.col("probability").round(3),
+        pl.col("probability").round(4),
         "reason",
     )

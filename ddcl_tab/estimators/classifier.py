@@ -64,9 +64,10 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         Rows in a step; fewer in small tables, so that an epoch has at least eight steps.
     max_epochs : int, default=25
     patience : int, default=8
-        Epochs without a better validation loss before training stops (after the annealing).
+        Epochs in a row that are worse than the best one on the validation part before training stops (after the
+        annealing); worse is by more than the standard error of the difference.
     validation_fraction : float, default=0.1
-        Share of each class set aside to choose the epoch; whole groups where groups are known.
+        Share of each class set aside to choose the epoch and to calibrate; whole groups where groups are known.
     class_weight : dict or "balanced", optional
     target : str, default="OBJECT_TYPE"
         Column that holds the classes in ``fit(df)``.

@@ -12,7 +12,7 @@ import torch
 from sklearn.datasets import make_classification
 
 from ddcl_tab import DDCLClassifier
-from ddcl_tab.errors import ConfigurationError, StabilityWarning
+from ddcl_tab.errors import ConfigurationError, StabilityWarning, TrainingError
 from ddcl_tab.training.certificate import EpochCertificate, relax
 from ddcl_tab.training.stability import CONDITIONS, STABLE, Stability
 
@@ -72,6 +72,18 @@ def test_the_step_counts_in_every_epoch_and_temperature_at_the_end():
 
 
 # --- in real fits ---------------------------------------------------------------------------------------------------
+
+
+def test_a_figure_that_is_no_number_never_hides_behind_a_sound_epoch():
+    broken = replace(sound(), epoch=3, sharpness=float("nan"))
+    for order in ((sound(), sound(), broken), (sound(), broken, sound())):
+        assert Stability(order).verdict.endswith("(must stay below 1); lower lr_ratio")
+
+
+@pytest.mark.parametrize("certify", ["epoch", "end", False])
+def test_diverged_training_is_named_however_it_is_certified(arrays, certify):
+    with pytest.raises(TrainingError, match="training diverged"):
+        DDCLClassifier(**(QUICK | {"lr": 1e30}), certify=certify).fit(*arrays)
 
 
 def test_every_epoch_is_certified(fitted):

@@ -49,6 +49,22 @@ def test_small_tables_have_no_teacher(n_groups):
     np.testing.assert_array_equal(soft_targets(rows, 2, 0.9, seed=0), hard_targets(rows, 2))
 
 
+def test_too_few_groups_or_classes_have_no_teacher():
+    rows = rows_of(200, 10)
+    few = rows._replace(group=rows.group % 3)
+    np.testing.assert_array_equal(soft_targets(few, 2, 0.9, seed=0), hard_targets(few, 2))
+    one = rows._replace(label=np.zeros_like(rows.label))
+    np.testing.assert_array_equal(soft_targets(one, 1, 0.9, seed=0), hard_targets(one, 1))
+
+
+def test_folds_that_know_one_class_say_that_class():
+    # Class 1 stands in a single group: the trees that judge it have only seen class 0.
+    rows = rows_of(200, 10)
+    label = (rows.group == 7).astype(np.int64)
+    opinion = soft_targets(rows._replace(label=label), 2, 1.0, seed=0)
+    assert (opinion[rows.group == 7, 0] == 1.0).all()
+
+
 def test_many_categories_and_unknown_classes_are_no_trouble():
     rows = rows_of(200, 10)
     codes = np.arange(2000)[:, None] % 400

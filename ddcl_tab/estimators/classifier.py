@@ -186,7 +186,7 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
             A row of weight 2 and the same row twice give the same model.
         groups : array-like, shape (n,), optional
             Rows of one group stay together in the validation split. Default: the launch, where the frame has the
-            column ``OBJECT_ID``.
+            columns ``OBJECT_ID`` and ``NORAD_CAT_ID``.
 
         Returns
         -------

@@ -35,7 +35,7 @@ def top_prototypes(
     """
     top = np.argsort(-q, axis=1, kind="stable")[:, :n_top]
     chosen = probability.argmax(axis=1)
-    says = _says(prototypes, classes)
+    says = classes[_says(prototypes, classes)].tolist()
     n, width = top.shape
     flat = top.ravel()
     return {
@@ -61,23 +61,21 @@ def reasons(
     """
     top = q.argmax(axis=1)
     chosen = probability.argmax(axis=1)
-    says = np.stack([prototypes[f"says {name}"] for name in classes], axis=1).argmax(axis=1)
-    agreeing = np.where(says[None, :] == chosen[:, None], q, -1.0).argmax(axis=1)
+    says = _says(prototypes, classes)
     sentences = []
-    for i, (k, a) in enumerate(zip(top, agreeing, strict=True)):
+    for i, k in enumerate(top):
         sentence = f"{100 * q[i, k]:.0f} % prototype {k}: {prototypes['name'][k]}, such as {prototypes['medoid'][k]}"
-        if says[k] != chosen[i]:
-            others = 100 * q[i, says == chosen[i]].sum()
+        agreeing = np.where(says == chosen[i], q[i], 0.0)
+        if says[k] != chosen[i] and agreeing.any():
+            first = agreeing.argmax()
             sentence += (
-                f"; outvoted by {others:.0f} % on prototypes of {classes[chosen[i]]}, first prototype {a}: "
-                f"{prototypes['name'][a]}"
-                if others
-                else ""
+                f"; outvoted by {100 * agreeing.sum():.0f} % on prototypes of {classes[chosen[i]]}, "
+                f"first prototype {first}: {prototypes['name'][first]}"
             )
         sentences.append(sentence)
     return sentences
 
 
-def _says(prototypes: dict[str, list[Any]], classes: NDArray[Any]) -> list[Any]:
-    verdict = np.stack([prototypes[f"says {name}"] for name in classes], axis=1)
-    return [classes[c].item() if isinstance(classes[c], np.generic) else classes[c] for c in verdict.argmax(axis=1)]
+def _says(prototypes: dict[str, list[Any]], classes: NDArray[Any]) -> NDArray[np.intp]:
+    """Index of the class that each prototype itself holds most probable, shape (K,)."""
+    return np.stack([prototypes[f"says {name}"] for name in classes], axis=1).argmax(axis=1)

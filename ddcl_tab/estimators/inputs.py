@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, column_or_1d
 
+from ddcl_tab.catalog import launch_of
 from ddcl_tab.errors import InputError
 from ddcl_tab.features import is_frame
 
@@ -92,14 +93,14 @@ def check_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
 def check_groups(groups: Any, X: Any, n_rows: int) -> NDArray[np.int64] | None:
     """Group number of each row, or None where there are no groups.
 
-    Without ``groups``, a frame with the column ``OBJECT_ID`` is grouped by launch, for objects of one launch share an
-    orbit.
+    Without ``groups``, a frame with the columns ``OBJECT_ID`` and ``NORAD_CAT_ID`` is grouped by launch, for objects of
+    one launch share an orbit.
     """
     if groups is None:
-        if not is_frame(X) or "OBJECT_ID" not in nw.from_native(X, eager_only=True).columns:
+        named = {"OBJECT_ID", "NORAD_CAT_ID"}
+        if not is_frame(X) or not named <= set(nw.from_native(X, eager_only=True).columns):
             return None
-        designators = nw.from_native(X, eager_only=True)["OBJECT_ID"].to_list()
-        groups = [str(d)[:8] if d is not None else f"row {i}" for i, d in enumerate(designators)]
+        groups = launch_of(nw.from_native(X, eager_only=True).select(*named).to_polars()).to_numpy()
     groups = column_or_1d(np.asarray(groups).astype(str))
     if len(groups) != n_rows:
         raise InputError(f"groups has {len(groups)} values for {n_rows} rows: give one group a row.")

@@ -205,6 +205,7 @@ class Progress(Callback):
 
     def __init__(self, n_steps: int, max_epochs: int) -> None:
         self.n_steps, self.max_epochs = n_steps, max_epochs
+        self.bar_: Any = None
 
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Open the bar."""
@@ -232,4 +233,9 @@ class Progress(Callback):
 
     def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Close the bar."""
-        self.bar_.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the bar if it is open."""
+        if self.bar_ is not None:
+            self.bar_.close()

@@ -163,6 +163,7 @@ def train_network(
     probe = train.batch(torch.randperm(len(train), generator=generator)[:PROBE_ROWS].to(device))
     certificate = Certify(probe, certify)
     best = BestEpoch(validation, max_epochs, patience)
+    progress = Progress(n_steps, max_epochs)
     callbacks = [
         ("rates", LearningRates(n_steps)),
         ("certify", certificate),
@@ -191,7 +192,7 @@ def train_network(
         iterator_train=Batches,
         iterator_train__generator=generator,
         train_split=None,
-        callbacks=callbacks + ([("progress", Progress(n_steps, max_epochs))] if verbose else []),
+        callbacks=callbacks + ([("progress", progress)] if verbose else []),
         callbacks__print_log=None,
         device=device,
         verbose=0,
@@ -202,8 +203,11 @@ def train_network(
         net.fit_loop(train)
     except EarlyStop:
         pass
-    finally:
-        net.notify("on_train_end")
+    except BaseException:
+        # A training that failed has nothing to certify or to keep; only the bar must not stay open.
+        progress.close()
+        raise
+    net.notify("on_train_end")
     network.eval()
     return TrainingResult(_history(net.history, best.epoch_), tuple(certificate.epochs_))
 

@@ -14,6 +14,7 @@ of 0.1 to 1000 ended at 0.14 to 0.27.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -69,7 +70,7 @@ CONDITIONS: dict[str, Condition] = {
         1.0,
         True,
         "the prototypes' step over the largest stable one is",
-        lambda e: f"lower lr_ratio below {e.lr_ratio / e.sharpness:.2g}",
+        lambda e: "lower lr_ratio" + ("" if math.isnan(e.sharpness) else f" below {e.lr_ratio / e.sharpness:.2g}"),
     ),
 }
 
@@ -93,7 +94,7 @@ class Stability:
 
     @property
     def margins(self) -> dict[str, float]:
-        """Worst figure of each condition over its limit, minus 1: 0 or less where the condition holds."""
+        """Worst figure of each condition over its limit, minus 1: below 0 where the condition holds."""
         return {
             name: getattr(self._worst(c), c.figure) / c.limit - 1.0 for name, c in CONDITIONS.items() if self.epochs
         }
@@ -110,7 +111,7 @@ class Stability:
             return NOT_CERTIFIED
         if self.is_stable:
             return STABLE
-        name = max(self.margins, key=lambda n: self.margins[n] if self.margins[n] == self.margins[n] else float("inf"))
+        name = max(self.margins, key=lambda n: (math.isnan(self.margins[n]), self.margins[n]))
         condition, epoch = CONDITIONS[name], self._worst(CONDITIONS[name])
         return (
             f"not stable: {condition.words} {getattr(epoch, condition.figure):.2g} in epoch {epoch.epoch} "
@@ -126,4 +127,8 @@ class Stability:
     def _worst(self, condition: Condition) -> EpochCertificate:
         if not condition.every_epoch:
             return self.epochs[-1]
-        return max(self.epochs[1:] or self.epochs, key=lambda epoch: getattr(epoch, condition.figure))
+        # NaN compares as false with everything: without the first key it could hide behind a sound epoch.
+        return max(
+            self.epochs[1:] or self.epochs,
+            key=lambda epoch: (math.isnan(getattr(epoch, condition.figure)), getattr(epoch, condition.figure)),
+        )

@@ -37,7 +37,8 @@ def soft_targets(rows: Rows, n_classes: int, weight: float, seed: int) -> NDArra
         Training rows, encoded; their ``group`` keeps siblings in one fold.
     n_classes : int
     weight : float
-        Share of the opinion in the target, in [0, 1]; with 0, or fewer than ``MIN_ROWS`` rows, the label stands alone.
+        Share of the opinion in the target, in [0, 1]. The label stands alone with 0, and where there are fewer than
+        ``MIN_ROWS`` rows, two classes, or ``N_FOLDS`` groups or rows of a class.
     seed : int
 
     Returns
@@ -46,7 +47,7 @@ def soft_targets(rows: Rows, n_classes: int, weight: float, seed: int) -> NDArra
         Rows sum to 1.
     """
     target = hard_targets(rows, n_classes)
-    if weight == 0.0 or len(target) < MIN_ROWS or np.bincount(rows.label, minlength=n_classes).min() < N_FOLDS:
+    if weight == 0.0 or not _can_teach(rows, n_classes):
         return target
     codes = np.where(rows.categorical < MAX_CODE, rows.categorical, UNSEEN)
     columns = np.concatenate([rows.numeric, codes], axis=1)
@@ -54,6 +55,10 @@ def soft_targets(rows: Rows, n_classes: int, weight: float, seed: int) -> NDArra
     opinion = np.zeros_like(target)
     folds = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=seed)
     for others, fold in folds.split(columns, rows.label, rows.group):
+        known = np.unique(rows.label[others])
+        if len(known) == 1:  # nothing to learn: the one class is the whole opinion
+            opinion[fold, known[0]] = 1.0
+            continue
         trees = HistGradientBoostingClassifier(
             max_iter=N_ITERATIONS, categorical_features=is_category, early_stopping=False, random_state=seed
         )
@@ -61,3 +66,9 @@ def soft_targets(rows: Rows, n_classes: int, weight: float, seed: int) -> NDArra
         # A class whose rows all stand in one group may be unknown to the trees that judge it.
         opinion[np.ix_(fold, trees.classes_)] = trees.predict_proba(columns[fold])
     return ((1.0 - weight) * target + weight * opinion).astype(np.float32)
+
+
+def _can_teach(rows: Rows, n_classes: int) -> bool:
+    smallest_class = np.bincount(rows.label, minlength=n_classes).min()
+    n_groups = len(np.unique(rows.group))
+    return len(rows.label) >= MIN_ROWS and n_classes > 1 and min(smallest_class, n_groups) >= N_FOLDS

@@ -31,7 +31,7 @@ def column(X):
 
 
 def encode(values, X=pl.DataFrame):
-    encoder = TableEncoder().fit(X({"A": values}), ["A"])
+    encoder = TableEncoder(columns=["A"]).fit(X({"A": values}))
     return encoder.transform(X({"A": values})).numeric[:, 0]
 
 
@@ -83,7 +83,7 @@ def test_pandas_and_polars_give_the_same_arrays():
     for one, other in zip(left, right, strict=True):
         assert type(one) is type(other)
         np.testing.assert_array_equal(one.values, other.values)
-    encoded = [TableEncoder().fit(X, NAMES).transform(X) for X in (made_up(pd.DataFrame), made_up(pl.DataFrame))]
+    encoded = [TableEncoder(columns=NAMES).fit(X).transform(X) for X in (made_up(pd.DataFrame), made_up(pl.DataFrame))]
     np.testing.assert_array_equal(encoded[0].numeric, encoded[1].numeric)
     np.testing.assert_array_equal(encoded[0].categorical, encoded[1].categorical)
 
@@ -193,7 +193,7 @@ def test_infinite_values_name_the_row(frame, infinite):
 
 
 def test_a_column_that_is_gone_is_named(frame):
-    encoder = TableEncoder().fit(made_up(frame), NAMES)
+    encoder = TableEncoder(columns=NAMES).fit(made_up(frame))
     with pytest.raises(
         InputError, match=r"columns \['SITE'\] were there in fit and are missing now.*null where unknown"
     ):
@@ -213,7 +213,7 @@ def test_frames_have_names():
 
 def test_missing_unseen_and_rare_categories_have_codes_of_their_own(frame):
     site = ["TSC"] * 5 + ["KOU"] * 6 + ["FEW"] * 4 + [None] * 2
-    encoder = TableEncoder().fit(frame({"SITE": site}), ["SITE"])
+    encoder = TableEncoder(columns=["SITE"]).fit(frame({"SITE": site}))
     assert encoder.categorical_[0].categories == ("KOU", "TSC")
     assert encoder.cardinalities_ == [4]
     codes = encoder.transform(frame({"SITE": [None, "NEW", "FEW", "KOU", "TSC"]})).categorical[:, 0]
@@ -223,7 +223,7 @@ def test_missing_unseen_and_rare_categories_have_codes_of_their_own(frame):
 
 def test_missing_numbers_stay_missing_and_the_rest_is_standardised(frame):
     X = made_up(frame)
-    table = TableEncoder().fit(X, NAMES).transform(X)
+    table = TableEncoder(columns=NAMES).fit(X).transform(X)
     assert table.numeric.dtype == np.float32
     assert table.numeric.shape == (N, 4)
     np.testing.assert_array_equal(np.isnan(table.numeric[:, 0]), np.arange(N) % 7 == 0)
@@ -233,14 +233,14 @@ def test_missing_numbers_stay_missing_and_the_rest_is_standardised(frame):
 
 def test_constant_columns_are_zero_and_empty_ones_left_out(frame):
     X = frame({"A": [5.0, 5.0, None], "B": [None, None, None], "C": [float("nan")] * 3})
-    encoder = TableEncoder().fit(X, ["A", "B", "C"])
+    encoder = TableEncoder(columns=["A", "B", "C"]).fit(X)
     assert encoder.feature_names_ == ["A"]
     assert encoder.empty_ == ["B", "C"]
     np.testing.assert_array_equal(encoder.transform(X).numeric, np.array([[0], [0], [np.nan]], dtype=np.float32))
     later = encoder.transform(frame({"A": [5.0, 1e30], "B": ["text", None], "C": [1.0, 2.0]}))
     np.testing.assert_array_equal(later.numeric[:, 0], [0, 8])
     with pytest.raises(InputError, match=r"nothing to learn from: none of the columns \['B', 'C'\] holds a value"):
-        TableEncoder().fit(X, ["B", "C"])
+        TableEncoder(columns=["B", "C"]).fit(X)
 
 
 @pytest.mark.parametrize("scale", [1e-310, 1e-30, 1.0, 1e30, 1e300, 1.7e308])
@@ -256,7 +256,7 @@ def test_any_size_of_values_is_scaled(scale, power):
 @given(values=st.lists(finite, min_size=1, max_size=30), later=st.lists(finite, min_size=1, max_size=5))
 @settings(deadline=None, max_examples=150)
 def test_scaling_is_finite_and_keeps_order_for_all_floats(values, later):
-    encoder = TableEncoder().fit(np.array(values)[:, None], ["A"])
+    encoder = TableEncoder(columns=["A"]).fit(np.array(values)[:, None])
     x = np.sort(np.array(values + later))
     scaled = encoder.transform(x[:, None]).numeric[:, 0]
     assert np.isfinite(scaled).all()
@@ -267,7 +267,7 @@ def test_scaling_is_finite_and_keeps_order_for_all_floats(values, later):
 def test_heavy_tails_keep_low_orbits_apart():
     # Most made-up perigees lie between 400 and 900 km, one in ten at 35,780 km, a few beyond.
     perigee = np.concatenate([np.linspace(400, 900, 900), np.full(100, 35_780.0), [120_000.0, 300_000.0]])
-    encoder = TableEncoder().fit(perigee[:, None], ["PERIGEE"])
+    encoder = TableEncoder(columns=["PERIGEE"]).fit(perigee[:, None])
     assert encoder.numeric_[0].heavy
     at = encoder.transform(np.array([[500.0], [550.0], [35_780.0], [300_000.0]])).numeric[:, 0]
     assert (np.diff(at) > 0.05).all()
@@ -286,27 +286,27 @@ def test_a_row_of_weight_two_is_the_row_twice(frame):
     weight = rng.integers(0, 4, N).astype(float)
     repeated = np.repeat(np.arange(N), weight.astype(int))
     X = made_up(frame)
-    weighted = TableEncoder().fit(X, NAMES, weight)
-    plain = TableEncoder().fit(X.iloc[repeated] if frame is pd.DataFrame else X[repeated], NAMES)
+    weighted = TableEncoder(columns=NAMES).fit(X, sample_weight=weight)
+    plain = TableEncoder(columns=NAMES).fit(X.iloc[repeated] if frame is pd.DataFrame else X[repeated])
     assert weighted.to_json() == plain.to_json()
-    assert weighted.to_json() != TableEncoder().fit(X, NAMES).to_json()
+    assert weighted.to_json() != TableEncoder(columns=NAMES).fit(X).to_json()
 
 
 def test_neither_order_of_rows_nor_of_columns_matters(frame):
     X = made_up(frame)
-    encoder = TableEncoder().fit(X, NAMES)
+    encoder = TableEncoder(columns=NAMES).fit(X)
     table = encoder.transform(X)
     shuffled = encoder.transform(X[NAMES[::-1]])
     np.testing.assert_array_equal(table.numeric, shuffled.numeric)
     np.testing.assert_array_equal(table.categorical, shuffled.categorical)
     order = np.random.default_rng(1).permutation(N)
     permuted = X.iloc[order] if frame is pd.DataFrame else X[order]
-    assert TableEncoder().fit(permuted, NAMES).to_json() == encoder.to_json()
+    assert TableEncoder(columns=NAMES).fit(permuted).to_json() == encoder.to_json()
     np.testing.assert_array_equal(encoder.transform(permuted).numeric, table.numeric[order])
 
 
 def test_a_column_that_changed_kind_is_named(frame):
-    encoder = TableEncoder().fit(frame({"A": [1.0, 2.0], "S": ["x", "y"]}), ["A", "S"])
+    encoder = TableEncoder(columns=["A", "S"]).fit(frame({"A": [1.0, 2.0], "S": ["x", "y"]}))
     with pytest.raises(InputError, match="column 'A' held numbers in fit; row 1 now holds the text 'many'"):
         encoder.transform(frame({"A": [None, "many"], "S": ["x", "y"]}))
     with pytest.raises(InputError, match=r"column 'S' held texts in fit; row 1 now holds the number .*7\.0"):
@@ -318,7 +318,7 @@ def test_a_column_that_changed_kind_is_named(frame):
 
 def test_json_keeps_everything(frame):
     X = made_up(frame)
-    encoder = TableEncoder().fit(X, NAMES)
+    encoder = TableEncoder(columns=NAMES).fit(X)
     again = TableEncoder.from_json(json.loads(json.dumps(encoder.to_json())))
     assert again.to_json() == encoder.to_json()
     assert again.feature_names_ == encoder.feature_names_
@@ -328,7 +328,7 @@ def test_json_keeps_everything(frame):
 
 
 def test_one_row_and_no_row(frame):
-    encoder = TableEncoder().fit(made_up(frame), NAMES)
+    encoder = TableEncoder(columns=NAMES).fit(made_up(frame))
     one = encoder.transform(made_up(frame)[:1])
     assert one.numeric.shape == (1, 4)
     none = encoder.transform(made_up(frame)[:0])

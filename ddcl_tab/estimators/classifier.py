@@ -19,7 +19,7 @@ from ddcl_tab.estimators import inputs
 from ddcl_tab.estimators.fitted import FittedPrototypes
 from ddcl_tab.estimators.parameters import check_parameters
 from ddcl_tab.estimators.prototypes import Members, describe_prototypes
-from ddcl_tab.features import Table, TableEncoder, is_frame, select_features
+from ddcl_tab.features import Table, TableEncoder, is_frame
 from ddcl_tab.nn.network import TableNetwork
 from ddcl_tab.training.build import build_network
 from ddcl_tab.training.inference import predict_rows
@@ -216,12 +216,16 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
             groups = None if groups is None else np.asarray(groups)[kept]
             self.n_unlabelled_ = int(len(kept) - kept.sum())
             _log.info("%d rows without a known %s are left out of training", self.n_unlabelled_, self.target)
-        features = self._learn_features(X)
+        features = self._check_features(X)
         y = inputs.check_labels(features, y)
         weight = inputs.check_weight(sample_weight, len(y))
         group = inputs.check_groups(groups, X, len(y))
         self.classes_, label = np.unique(y, return_inverse=True)
-        self.encoder_ = TableEncoder().fit(features, self._names, weight)
+        self.encoder_ = TableEncoder(allow_leaks=self.allow_leaks).fit(features, sample_weight=weight)
+        if is_frame(features):
+            self.feature_names_in_ = np.array(self.encoder_.columns_, dtype=object)
+            self.n_features_in_ = len(self.encoder_.columns_)
+        self._frame_library = inputs.library_of(X)
         table = self.encoder_.transform(features)
         self._train(table, label, weight, group)
         self._describe(features, table, label, weight, inputs.display_names(X, len(y)))
@@ -229,26 +233,17 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
             warnings.warn(self.stability_.verdict, StabilityWarning, stacklevel=2)
         return self
 
-    def _learn_features(self, X: Any) -> Any:
-        """Check ``X`` for fit, choose its columns and remember them; returns a frame of these, or an array."""
-        if is_frame(X):
-            frame = nw.from_native(X, eager_only=True)
-            names = [name for name in frame.columns if name != self.target]
-            self._names = select_features(names, allow_leaks=self.allow_leaks)
-            if not self._names or not len(frame):
-                raise InputError(
-                    f"Found array with {len(frame)} sample(s) and {len(self._names)} feature(s) "
-                    f"(shape=({len(frame)}, {len(self._names)})) while a minimum of 1 is required: "
-                    f"the columns are {frame.columns}."
-                )
-            self._frame_library = inputs.library_of(X)
-            self.feature_names_in_ = np.array(self._names, dtype=object)
-            self.n_features_in_ = len(self._names)
-            return frame.select(self._names).to_native()
-        X = validate_data(self, X, dtype=None, ensure_all_finite=False)
-        self._frame_library = "pandas"
-        self._names = [f"x{i}" for i in range(X.shape[1])]
-        return X
+    def _check_features(self, X: Any) -> Any:
+        """A frame without the target column, or a two-dimensional array; at least one row and column."""
+        if not is_frame(X):
+            return validate_data(self, X, dtype=None, ensure_all_finite=False)
+        frame = nw.from_native(X, eager_only=True).drop(self.target, strict=False)
+        if 0 in frame.shape:
+            raise InputError(
+                f"Found array with {frame.shape[0]} sample(s) and {frame.shape[1]} feature(s) (shape={frame.shape}) "
+                f"while a minimum of 1 is required: the columns are {frame.columns}."
+            )
+        return frame.to_native()
 
     def _train(self, table: Table, label: NDArray[np.int64], weight: NDArray[np.float64], group: Any) -> None:
         random = check_random_state(self.random_state)

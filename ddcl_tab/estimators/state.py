@@ -20,7 +20,6 @@ _PLAIN_ATTRIBUTES = (
     "n_iter_",
     "n_unlabelled_",
     "history_",
-    "_names",
     "_prototype_table",
     "_frame_library",
 )
@@ -84,7 +83,7 @@ def _restore(cls: type, state: dict[str, Any], weights: dict[str, Any]) -> Any:
     for name in _PLAIN_ATTRIBUTES:
         setattr(clf, name, state["attributes"][name])
     if state["named"]:
-        clf.feature_names_in_ = np.array(clf._names, dtype=object)
+        clf.feature_names_in_ = np.array(clf.encoder_.columns_, dtype=object)
     clf.network_ = clf._build_network(0)
     clf.network_.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
     clf.network_.eval()

@@ -85,7 +85,7 @@ def select_features(names: list[str], *, allow_leaks: bool = False) -> list[str]
         warnings.warn(
             f"left out of the features because they give the class away: {reasons}. allow_leaks=True keeps them.",
             LeakWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return [name for name in names if name not in LEAKS and name not in _BOOKKEEPING]
 

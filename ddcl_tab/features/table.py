@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self
 
+import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from ddcl_tab.errors import InputError
-from ddcl_tab.features.columns import CategoricalColumn, NumericColumn, to_columns
+from ddcl_tab.features.columns import CategoricalColumn, NumericColumn, is_frame, select_features, to_columns
 
 #: Codes that every categorical column reserves; a category seen in fewer rows than ``MIN_COUNT`` is as rare as unseen.
 MISSING, UNSEEN, N_RESERVED = 0, 1, 2
@@ -130,6 +131,14 @@ class TableEncoder(BaseEstimator):
 
     Weights count as repetitions: a row of weight 2 and the same row twice give the same encoder.
 
+    Parameters
+    ----------
+    columns : list of str, optional
+        Columns to use; for an array, names for all of its columns. Default: those that
+        :func:`ddcl_tab.features.select_features` lets through; ``x0``, ``x1``, ... for an array.
+    allow_leaks : bool, default=False
+        Keep columns that give the class away.
+
     Attributes
     ----------
     numeric_ : list of NumericScale
@@ -144,7 +153,7 @@ class TableEncoder(BaseEstimator):
     --------
     >>> import polars as pl
     >>> frame = pl.DataFrame({"PERIGEE": [500.0, 550.0, 35_780.0, None], "SITE": ["TSC", None, "TSC", "TSC"]})
-    >>> encoder = TableEncoder().fit(frame, ["PERIGEE", "SITE"])
+    >>> encoder = TableEncoder().fit(frame)
     >>> table = encoder.transform(frame)
     >>> table.numeric.shape, encoder.numeric_[0].unit
     ((4, 1), 'km')
@@ -152,14 +161,17 @@ class TableEncoder(BaseEstimator):
     array([1, 0, 1, 1])
     """
 
-    def fit(self, X: Any, names: list[str], sample_weight: NDArray[np.float64] | None = None) -> Self:
+    def __init__(self, *, columns: list[str] | None = None, allow_leaks: bool = False) -> None:
+        self.columns = columns
+        self.allow_leaks = allow_leaks
+
+    def fit(self, X: Any, y: Any = None, sample_weight: NDArray[np.float64] | None = None) -> Self:
         """Learn scales and categories.
 
         Parameters
         ----------
         X : frame or ndarray, shape (n, p)
-        names : list of str
-            Columns to use; for an array, the names of all its columns.
+        y : ignored
         sample_weight : ndarray, shape (n,), optional
 
         Returns
@@ -169,10 +181,15 @@ class TableEncoder(BaseEstimator):
         Raises
         ------
         InputError
-            No column holds any value.
+            No column may be used, or none holds any value.
+
+        Warns
+        -----
+        LeakWarning
+            Columns that give the class away were left out.
         """
-        columns = to_columns(X, names)
-        self.columns_ = list(names)
+        self.columns_ = self._choose(X)
+        columns = to_columns(X, self.columns_)
         self.numeric_: list[NumericScale] = []
         self.categorical_: list[CategoryCodes] = []
         self.empty_: list[str] = []
@@ -187,8 +204,19 @@ class TableEncoder(BaseEstimator):
             if column.name not in self.feature_names_:
                 self.empty_.append(column.name)
         if not self.feature_names_:
-            raise InputError(f"nothing to learn from: none of the columns {names} holds a value.")
+            raise InputError(f"nothing to learn from: none of the columns {self.columns_} holds a value.")
         return self
+
+    def _choose(self, X: Any) -> list[str]:
+        if self.columns is not None:
+            return list(self.columns)
+        if not is_frame(X):
+            return [f"x{i}" for i in range(np.shape(X)[1])]
+        there = nw.from_native(X, eager_only=True).columns
+        chosen = select_features(there, allow_leaks=self.allow_leaks)
+        if not chosen:
+            raise InputError(f"nothing to learn from: none of the columns {there} may be a feature.")
+        return chosen
 
     @property
     def feature_names_(self) -> list[str]:

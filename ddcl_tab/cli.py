@@ -95,6 +95,66 @@ def train(
 
 
 @main.command()
+@click.argument("catalog", type=_EXISTING)
+@click.option("--elsets", type=_EXISTING, help="Element sets (2LE or 3LE); the newest of each object is used.")
+@click.option("--target", default="OBJECT_TYPE", show_default=True, help="Column of the classes.")
+@click.option(
+    "--trials", type=click.IntRange(min=1), default=20, show_default=True, help="In the study, earlier ones included."
+)
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds after which no trial begins.")
+@click.option("--storage", help="Journal file or URL of a database.  [default: OUT/study.journal]")
+@click.option("--study", default="ddcl-tab", show_default=True, help="Name of the study in the storage.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--config", type=_EXISTING, help="TOML file with the parameters to begin with.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder for trials, best parameters, model and pictures.")
+@_user_errors
+def tune(
+    catalog: Path,
+    elsets: Path | None,
+    target: str,
+    trials: int,
+    timeout: float | None,
+    storage: str | None,
+    study: str,
+    workers: int,
+    seed: int,
+    config: Path | None,
+    out: Path,
+) -> None:
+    """Search parameters for CATALOG among sound trainings, and score the best on launches held out.
+
+    The same command again goes on where a killed one was.
+    """
+    from ddcl_tab.workflow import tune as work
+    from ddcl_tab.workflow.train import load_catalog, read_config, write_run
+
+    _use_one_thread()
+    settings = read_config(config)
+    out.mkdir(parents=True, exist_ok=True)
+    frame = load_catalog(catalog, elsets)
+    search = work.make_search(
+        target=target,
+        seed=seed,
+        settings=settings,
+        n_trials=trials,
+        timeout=timeout,
+        storage=storage or str(out / work.STUDY_FILE),
+        study_name=study,
+        n_workers=workers,
+    )
+    try:
+        work.fit_search(search, frame, seed)
+    finally:  # the trials say most where none of them was feasible
+        _show_search(search, out)
+    work.write_settings(search, settings, out)
+    run = work.score_best(search, frame, seed, settings)
+    write_run(run, out)
+    _show_run(run, out)
+    click.echo(f"beside {work.BEST_FILE}, for ddcl-tab train --config")
+
+
+@main.command()
 @click.argument("model", type=_EXISTING)
 @click.argument("catalog", type=_EXISTING)
 @click.option("--elsets", type=_EXISTING, help="Element sets, if the model was trained with them.")
@@ -119,6 +179,18 @@ def _use_one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+def _show_search(search: Any, out: Path) -> None:
+    from ddcl_tab.workflow import tune as work
+
+    if not len(getattr(search, "cv_results_", {"trial": []})["trial"]):
+        return
+    missing = work.write_search(search, out)
+    click.echo(f"\n{work.search_summary(search)}\n\n{work.trial_table(search)}\n")
+    click.echo(f"written to {out}: {', '.join(n for n in work.SEARCH_FILES if n not in missing)}")
+    for name, reason in missing.items():
+        click.echo(f"no {name}: {reason}")
 
 
 def _show_run(run: Any, out: Path) -> None:

@@ -1,0 +1,200 @@
+"""Tune on the training part of a catalog, and score the best parameters on the launches held out."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+
+from ddcl_tab.errors import InputError, LeakWarning
+from ddcl_tab.estimators import DDCLClassifier
+from ddcl_tab.estimators.inputs import UNKNOWN
+from ddcl_tab.tuning import DDCLSearchCV
+from ddcl_tab.tuning.plots import save_plots
+from ddcl_tab.workflow.show import as_table
+from ddcl_tab.workflow.splits import split_catalog
+from ddcl_tab.workflow.train import TrainingRun, train_catalog
+
+TRIALS_FILE, BEST_FILE, STUDY_FILE = "trials.csv", "best.toml", "study.journal"
+SEARCH_FILES = (TRIALS_FILE, "history.png", "contour.png", "importance.png")
+SPLIT = "launch"
+SCORING = "neg_log_loss"
+#: Row of the score table with the parameters that the search began with.
+UNTUNED = "DDCLClassifier untuned"
+
+
+def make_search(
+    *,
+    target: str,
+    seed: int,
+    settings: dict[str, Any],
+    n_trials: int,
+    timeout: float | None,
+    storage: str,
+    study_name: str,
+    n_workers: int,
+) -> DDCLSearchCV:
+    """A search that shows its progress and does not refit.
+
+    Parameters
+    ----------
+    target : str
+        Column of the classes.
+    seed : int
+        Of the search and all models.
+    settings : dict
+        Parameters of :class:`~ddcl_tab.DDCLClassifier` to begin with.
+    n_trials, timeout, storage, study_name
+        As in :class:`~ddcl_tab.tuning.DDCLSearchCV`.
+    n_workers : int
+        Processes.
+    """
+    return DDCLSearchCV(
+        DDCLClassifier(**{"random_state": seed} | settings | {"target": target}),
+        n_trials=n_trials,
+        timeout=timeout,
+        scoring=SCORING,
+        storage=storage,
+        study_name=study_name,
+        n_jobs=n_workers,
+        refit=False,
+        random_state=seed,
+        verbose=1,
+    )
+
+
+def fit_search(search: DDCLSearchCV, frame: pl.DataFrame, seed: int) -> None:
+    """Search on what ``train`` trains on, with folds by launch.
+
+    Parameters
+    ----------
+    search : DDCLSearchCV
+    frame : polars.DataFrame
+        As :func:`~ddcl_tab.workflow.train.load_catalog` returns it.
+    seed : int
+        Of the split.
+
+    Raises
+    ------
+    InputError
+        The catalog lacks the target column, or cannot be split.
+    TrainingError
+        No trial was feasible.
+    """
+    target = search.estimator.target
+    if target not in frame.columns:
+        raise InputError(f"the catalog has no column {target!r}; it has {', '.join(frame.columns)}")
+    known = frame.filter(pl.col(target).is_not_null() & (pl.col(target).cast(pl.String) != UNKNOWN))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LeakWarning)  # the commands never offer leaks
+        search.fit(known[split_catalog(known, target, SPLIT, seed).train])
+
+
+def score_best(search: DDCLSearchCV, frame: pl.DataFrame, seed: int, settings: dict[str, Any]) -> TrainingRun:
+    """Train with the best parameters and with those to begin with, and score both on the launches held out.
+
+    Returns
+    -------
+    TrainingRun
+        Of the best, whose peers include the untuned classifier.
+    """
+    target = search.estimator.target
+    tuned, untuned = (
+        train_catalog(frame, target=target, split=SPLIT, seed=seed, settings=chosen, verbose=1)
+        for chosen in (settings | search.best_params_, settings)
+    )
+    tuned.metrics["peers"] = {UNTUNED: _scores_of(untuned.metrics)} | tuned.metrics["peers"]
+    return tuned
+
+
+def _scores_of(metrics: dict[str, Any]) -> dict[str, Any]:
+    """What the metrics of a run share with those of a peer."""
+    peer = next(iter(metrics["peers"].values()))
+    return {name: metrics[name] for name in peer}
+
+
+def write_search(search: DDCLSearchCV, out: Path) -> dict[str, str]:
+    """Write all trials and the pictures into a folder; also of a search without a feasible trial.
+
+    Parameters
+    ----------
+    search : DDCLSearchCV
+    out : path
+        Exists.
+
+    Returns
+    -------
+    dict
+        Picture that could not be drawn to the reason.
+    """
+    table = pd.DataFrame({name: np.ma.asarray(v) for name, v in search.cv_results_.items() if name != "params"})
+    table.to_csv(out / TRIALS_FILE, index=False)
+    return save_plots(search.study_, out, score_name=f"mean {SCORING}")
+
+
+def write_settings(search: DDCLSearchCV, settings: dict[str, Any], out: Path) -> None:
+    """Write the best parameters, with those of ``settings`` that were not searched, for ``train --config``."""
+    head = (
+        f"# Trial {search.cv_results_['trial'][search.best_index_]} of {len(search.cv_results_['trial'])}, "
+        f"mean {SCORING} {search.best_score_:.4f} over {search.n_splits_} folds by launch.\n"
+    )
+    lines = [f"{name} = {_toml(value)}\n" for name, value in (settings | search.best_params_).items()]
+    (out / BEST_FILE).write_text(head + "".join(lines))
+
+
+def _toml(value: Any) -> str:
+    """A value that came out of TOML, or a number, as TOML: but for tables it reads as JSON does.
+
+    Examples
+    --------
+    >>> _toml({"DEBRIS": 2.0}), _toml("balanced"), _toml(False)
+    ('{ "DEBRIS" = 2.0 }', '"balanced"', 'false')
+    """
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(entry)}" for key, entry in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def trial_table(search: DDCLSearchCV) -> str:
+    """All trials, best first: state, score, worst margin, parameters, and why a trial is infeasible."""
+    results = search.cv_results_
+    margins = {name.removeprefix("margin_"): v for name, v in results.items() if name.startswith("margin_")}
+    rows = []
+    for i in np.lexsort((-results["mean_test_score"], results["rank_test_score"])):
+        measured = {name: values[i] for name, values in margins.items() if not np.isnan(values[i])}
+        worst = max(measured, key=lambda name: measured[name], default=None)
+        rows.append(
+            {
+                "trial": str(results["trial"][i]),
+                "state": str(results["state"][i]),
+                SCORING: f"{results['mean_test_score'][i]:.4f}",
+                "worst margin": "" if worst is None else f"{worst} {measured[worst]:+.2g}",
+            }
+            | {name: _short(value) for name, value in results["params"][i].items()}
+            | {"fit": f"{results['mean_fit_time'][i]:.1f} s"}
+            | {"why infeasible": "" if results["feasible"][i] else results["verdict"][i]}
+        )
+    return as_table(pl.DataFrame(rows, infer_schema_length=None))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def search_summary(search: DDCLSearchCV) -> str:
+    """The search in two lines: trials by state, and the window of the ratio."""
+    states = search.cv_results_["state"].tolist()
+    counts = ", ".join(f"{states.count(name)} {name}" for name in ("complete", "pruned", "infeasible"))
+    lines = [f"{len(states)} trials: {counts}; {search.n_splits_} folds by launch"]
+    if search.window_ is not None:
+        lines.append(
+            f"lr_ratio searched from {search.window_.low:.3g} to {search.window_.high:.3g}: with the parameters to "
+            f"begin with, the prototypes' step was {search.window_.sharpness:.2g} of the largest stable one and their "
+            f"tracking gap {search.window_.tracking_gap:.2g}"
+        )
+    return "\n".join(lines)

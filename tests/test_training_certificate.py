@@ -13,9 +13,13 @@ from sklearn.datasets import make_classification
 
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.errors import ConfigurationError, StabilityWarning, TrainingError
-from ddcl_tab.training.certificate import EpochCertificate, relax
+from ddcl_tab.nn.quantization import critical_temperature
+from ddcl_tab.training.build import build_network
+from ddcl_tab.training.certificate import EpochCertificate, loss_of_prototypes, pull_of_task, relax
+from ddcl_tab.training.objective import Objective
 from ddcl_tab.training.stability import CONDITIONS, STABLE, Stability
 
+CPU = torch.device("cpu")
 QUICK = {"n_prototypes": 6, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 8, "lr": 5e-3, "random_state": 0}
 
 
@@ -49,7 +53,9 @@ def test_a_sound_run_is_stable():
     ("changes", "said"),
     [
         ({"sharpness": 2.0}, "step over the largest stable one is 2 in epoch 3 .* lower lr_ratio below 5"),
-        ({"tau": 1.5}, "the temperature over the critical one is 1.5 in epoch 3 .* lower temperature"),
+        ({"tau_joint": 1.5}, "the temperature over the critical one .* is 1.5 in epoch 3 .* lower temperature"),
+        ({"lag": 0.9}, "still have to go is 0.9 in epoch 3 .* raise lr_ratio above 10"),
+        ({"dead_share": 0.5, "dead_prototypes": 4}, "dead prototypes is 0.5 in epoch 3 .* lower n_prototypes by 4"),
         ({"identity_residual": 1e-3}, "the identity .* is off by 0.001 in epoch 3"),
         ({"sharpness": float("nan")}, "step over the largest stable one is nan"),
     ],
@@ -64,11 +70,55 @@ def test_the_verdict_says_what_failed_when_by_how_much_and_what_to_change(change
 
 
 def test_the_step_counts_in_every_epoch_and_temperature_at_the_end():
-    early = replace(sound(), epoch=1, tau=1.2)
+    early = replace(sound(), epoch=1, tau_joint=1.2, lag=0.9, dead_share=0.6)
     assert Stability((early, sound())).verdict == STABLE
     overshot = replace(sound(), epoch=2, sharpness=3.0)
     assert "in epoch 2" in Stability((early, overshot, sound())).verdict
     assert Stability((overshot, sound())).verdict == STABLE  # the first epoch: Adam has not settled
+
+
+def test_the_verdict_names_the_cause_and_not_what_follows_from_it():
+    epoch = replace(sound(), sharpness=2.0, lag=1.9, dead_share=0.9)
+    assert "lower lr_ratio below 5" in Stability((epoch,)).verdict
+    assert [name for name, margin in Stability((epoch,)).margins.items() if margin > 0] == [
+        "fast_step",
+        "tracking",
+        "alive",
+    ]
+
+
+# --- figures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("relative", [0.98, 1.02])
+def test_collapse_is_a_saddle_of_the_whole_objective_below_the_joint_critical_temperature(relative):
+    network = build_network(
+        0, CPU, n_prototypes=2, d_token=4, n_numeric=3, cardinalities=[3], n_classes=2, n_blocks=1, n_heads=1, dropout=0.0
+    ).double()
+    rng = torch.Generator().manual_seed(0)
+    inputs = {
+        "numeric": torch.randn(40, 3, generator=rng).double(),
+        "categorical": torch.randint(0, 3, (40, 1), generator=rng),
+    }
+    target = torch.eye(2).double()[(inputs["numeric"][:, 0] > 0).long()]
+    weight = 0.5 + torch.rand(40, generator=rng).double()
+    network.readout.temperature = torch.tensor(1.0).double()
+    objective = Objective(quantization_weight=0.3, column_weight=0.1, cardinalities=[3])
+    with torch.no_grad():
+        output = network.eval()(**inputs)
+    z = output.reading.z
+    covariance = torch.cov(z.T, correction=0, aweights=weight)
+    critical = critical_temperature(covariance, pull_of_task(network, objective, output, (inputs, (target, weight))))
+    assert not torch.isclose(critical, critical_temperature(covariance), rtol=0.05)  # the task counts
+    network.readout.temperature = relative * critical
+    loss = loss_of_prototypes(network, objective, output, inputs, target, weight)
+    mean = (weight / weight.sum()) @ z
+
+    def parted(displacement: torch.Tensor) -> torch.Tensor:
+        return loss(mean + torch.stack([displacement, -displacement]))
+
+    curvature = torch.autograd.functional.hessian(parted, torch.zeros(4, dtype=torch.float64))
+    assert (float(torch.linalg.eigvalsh(curvature)[0]) < 0) == (relative < 1)
 
 
 # --- in real fits ---------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from ddcl_tab.nn.network import TableNetwork
 from ddcl_tab.training.build import build_network
 from ddcl_tab.training.inference import predict_rows
 from ddcl_tab.training.net import train_network
+from ddcl_tab.training.objective import Objective
 from ddcl_tab.training.rows import Rows, RowsDataset, merge_equal, split_validation
 from ddcl_tab.training.teacher import hard_targets, soft_targets
 
@@ -259,13 +260,16 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         n_classes = len(self.classes_)
         self.history_, self._certificates = train_network(
             self.network_,
+            Objective(
+                quantization_weight=self.quantization_weight,
+                column_weight=self.column_weight,
+                cardinalities=self.encoder_.cardinalities_,
+            ),
             RowsDataset(train, soft_targets(train, n_classes, self.teacher_weight, seed), device),
             None if validation is None else RowsDataset(validation, hard_targets(validation, n_classes), device),
             lr=self.lr,
             lr_ratio=self.lr_ratio,
             final_temperature=self.temperature,
-            quantization_weight=self.quantization_weight,
-            column_weight=self.column_weight,
             batch_size=self.batch_size,
             max_epochs=self.max_epochs,
             patience=self.patience,

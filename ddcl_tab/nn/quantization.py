@@ -176,25 +176,33 @@ def loss_terms(z: Tensor, prototypes: Tensor, assignment: Assignment, weight: Te
     )
 
 
-def critical_temperature(covariance: Tensor) -> Tensor:
+def critical_temperature(covariance: Tensor, pull: Tensor | None = None) -> Tensor:
     """Temperature above which collapsed prototypes stay collapsed, ``T_c = 4 lambda_max(C)``.
 
     Put all prototypes at the mean token and displace them by small ``delta_k`` with ``sum_k delta_k = 0``. To second
-    order ``L_q = tr C + (1/K) sum_k delta_k' (I - (4/T) C) delta_k``: a strict saddle if and only if ``T < T_c``.
+    order ``L_q = tr C + (1/K) sum_k delta_k' (I - (4/T) C) delta_k``: a strict saddle if and only if ``T < T_c``. A
+    task that reads ``zhat`` beside ``lambda L_q`` moves it to ``lambda_max(4 C - 2 G / lambda)``.
 
     Parameters
     ----------
     covariance : Tensor, shape (D, D)
         Covariance ``C`` of the tokens.
+    pull : Tensor, shape (D, D), optional
+        ``G / lambda``, with ``G`` the symmetric part of ``mean_i x_i g_i'``: ``x_i`` the centred token, ``g_i`` the
+        gradient of row i's other losses in ``zhat_i``, taken at the mean token. Default: no task.
 
     Returns
     -------
     Tensor, scalar
-        In units of squared token distance.
+        In units of squared token distance; 0 where no temperature makes prototypes part.
 
     Examples
     --------
-    >>> critical_temperature(torch.diag(torch.tensor([1.0, 3.0])))
+    >>> covariance = torch.diag(torch.tensor([1.0, 3.0]))
+    >>> critical_temperature(covariance)
     tensor(12.)
+    >>> critical_temperature(covariance, pull=torch.diag(torch.tensor([-5.0, 0.0])))  # the task wants the first axis
+    tensor(14.)
     """
-    return CRITICAL_FACTOR * torch.linalg.eigvalsh(covariance)[-1].clamp_min(0.0)
+    matrix = CRITICAL_FACTOR * covariance - (0.0 if pull is None else 2.0 * pull)
+    return torch.linalg.eigvalsh(matrix)[-1].clamp_min(0.0)

@@ -137,8 +137,9 @@ class Reseed(Callback):
         prototypes[dead] = reading.z[chosen.to(reading.z.device)]
         moments = net.optimizer_.state[prototypes]
         # No momentum from the old place; an average second moment, for a zero one would make the first step huge.
-        moments["exp_avg"][dead] = 0.0
-        moments["exp_avg_sq"][dead] = moments["exp_avg_sq"].mean(dim=0)
+        if "exp_avg" in moments:
+            moments["exp_avg"][dead] = 0.0
+            moments["exp_avg_sq"][dead] = moments["exp_avg_sq"].mean(dim=0)
         net.history.record("reseeded", len(dead))
 
 

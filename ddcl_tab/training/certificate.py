@@ -34,7 +34,9 @@ class EpochCertificate:
     identity_residual : float
         Relative.
     tau : float
-        ``T / T_c`` with the covariance of the probe tokens.
+        ``T / T_c`` with the covariance of the probe tokens: of the quantisation loss alone.
+    tau_joint : float
+        ``T`` over the critical temperature of the whole objective: from 1 on collapsed prototypes stay so.
     token_variance : float
         ``tr C``; an encoder that collapses drives it to 0.
     min_separation, mean_separation : float
@@ -42,6 +44,8 @@ class EpochCertificate:
     usage_perplexity, effective_prototypes : float
         Between 1 and K: prototypes in use over all rows, and in play per row.
     dead_prototypes : int
+    dead_share : float
+        Of all prototypes.
     lr_ratio : float
         Nominal, prototypes over encoder.
     effective_ratio : float
@@ -51,7 +55,10 @@ class EpochCertificate:
     sharpness : float
         ``eta_p lambda_max(M^-1 H_PP) / c``: the prototypes' step over the largest stable one.
     tracking_gap : float
-        ``|P - P*| / (sigma_z sqrt(K))``.
+        ``|P - P*| / (sigma_z sqrt(K))``, with ``P*`` where the prototypes settle at this encoder.
+    lag : float
+        The same gap over the spread of the prototypes about their mean (``P`` or ``P*``, the larger): the share of
+        their way that they still have to go, near 1 where they have not parted yet.
     """
 
     epoch: int
@@ -60,17 +67,20 @@ class EpochCertificate:
     variance: float
     identity_residual: float
     tau: float
+    tau_joint: float
     token_variance: float
     min_separation: float
     mean_separation: float
     usage_perplexity: float
     effective_prototypes: float
     dead_prototypes: int
+    dead_share: float
     lr_ratio: float
     effective_ratio: float
     gradient_ratio: float
     sharpness: float
     tracking_gap: float
+    lag: float
 
 
 def certify_epoch(
@@ -105,20 +115,48 @@ def certify_epoch(
     sigma = covariance.trace().clamp_min(tiny).sqrt()
     separation = torch.pdist(prototypes) / sigma
     loss = loss_of_prototypes(network, objective, output, inputs, target, weight)
-    gap = (prototypes - relax(loss, prototypes)).norm() / (sigma * len(prototypes) ** 0.5)
+    settled = relax(loss, prototypes)
+    gap = (prototypes - settled).norm()
+    spread = torch.stack([p - p.mean(dim=0) for p in (prototypes, settled)]).norm(dim=(1, 2)).max()
+    pull = pull_of_task(network, objective, output, batch)
+    measured = measure_reading(output.reading, prototypes, weight)
     others = [p for p in network.parameters() if p is not readout.prototypes and p.grad is not None]
     return EpochCertificate(
         epoch=epoch,
-        **measure_reading(output.reading, prototypes, weight),
+        **measured,
+        dead_share=measured["dead_prototypes"] / len(prototypes),
         tau=float(readout.temperature / critical_temperature(covariance).clamp_min(tiny)),
+        tau_joint=float(readout.temperature / critical_temperature(covariance, pull).clamp_min(tiny)),
         min_separation=float(separation.min()),
         mean_separation=float(separation.mean()),
-        lr_ratio=rule.lr / step_rule(optimizer, others[0]).lr,
+        lr_ratio=rule.lr / optimizer.param_groups[-1]["lr"],
         effective_ratio=_mean_step(optimizer, [readout.prototypes]) / max(_mean_step(optimizer, others), tiny),
         gradient_ratio=_norm(p.grad for p in [readout.prototypes]) / max(_norm(p.grad for p in others), tiny),
         sharpness=rule.lr * top_curvature(loss, prototypes, rule.scale) / rule.limit,
-        tracking_gap=float(gap),
+        tracking_gap=float(gap / (sigma * len(prototypes) ** 0.5)),
+        lag=float(gap / spread.clamp_min(tiny)),
     )
+
+
+def pull_of_task(network: TableNetwork, objective: Objective, output: Output, batch: Any) -> Tensor:
+    """``G / lambda`` of :func:`ddcl_tab.nn.quantization.critical_temperature` on a batch, ``(D, D)``."""
+    inputs, (target, weight) = batch
+    z, readout = output.reading.z, network.readout
+    mean = (weight / weight.sum()) @ z
+    zhat = mean.expand_as(z).clone().requires_grad_()
+    loss = objective(
+        Output(network.head(zhat), output.direct_logits, output.reading, network.decoder(zhat)),
+        inputs,
+        readout.prototypes.detach(),
+        readout.temperature,
+        target,
+        weight,
+    )
+    if not loss.total.requires_grad:  # an objective without a task on zhat
+        return torch.zeros_like(z.mT @ z)
+    (slope,) = torch.autograd.grad(loss.total, zhat)
+    product = (z - mean).mT @ slope / objective.quantization_weight
+    return (product + product.mT) / 2
 
 
 def relax(loss: Callable[[Tensor], Tensor], prototypes: Tensor) -> Tensor:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from skorch import NeuralNet
+from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 from ddcl_tab.errors import TrainingError
 from ddcl_tab.nn.network import TableNetwork
 from ddcl_tab.training.callbacks import BestEpoch, Certify, EarlyStop, LearningRates, Progress, Reseed
 from ddcl_tab.training.certificate import EpochCertificate
-from ddcl_tab.training.objective import Loss, Objective
+from ddcl_tab.training.objective import Loss
 from ddcl_tab.training.rows import Batches, RowsDataset
 from ddcl_tab.training.temperature import TokenCovariance, annealed
 
@@ -114,14 +116,13 @@ class DDCLNet(NeuralNet):
 
 def train_network(
     network: TableNetwork,
+    objective: nn.Module,
     train: RowsDataset,
     validation: RowsDataset | None,
     *,
     lr: float,
     lr_ratio: float,
     final_temperature: float,
-    quantization_weight: float,
-    column_weight: float,
     batch_size: int,
     max_epochs: int,
     patience: int,
@@ -129,17 +130,22 @@ def train_network(
     device: torch.device,
     certify: str | bool,
     verbose: int,
+    optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainingResult:
     """Train a network in place; it ends with the weights of its best epoch.
 
     Parameters
     ----------
     network : TableNetwork
+        Parameters that require no gradient stay as they are.
+    objective : Objective
+        Or a module called like one.
     train, validation : RowsDataset, RowsDataset or None
     lr, lr_ratio : float
         Encoder's rate and prototypes' rate over encoder's.
-    final_temperature, quantization_weight, column_weight : float
-        ``tau`` at the end, ``lambda`` and ``mu``.
+    final_temperature : float
+        ``tau`` at the end.
     batch_size, max_epochs, patience : int
     generator : torch.Generator
         Source of all randomness in training except dropout.
@@ -148,6 +154,10 @@ def train_network(
         How often the whole certificate is measured.
     verbose : int
         1 shows a progress bar.
+    optimizer : type, default=torch.optim.AdamW
+        Or ``torch.optim.SGD``: what the certificate can judge.
+    callbacks : sequence of skorch callbacks, default=()
+        To watch training with.
 
     Returns
     -------
@@ -164,22 +174,19 @@ def train_network(
     certificate = Certify(probe, certify)
     best = BestEpoch(validation, max_epochs, patience)
     progress = Progress(n_steps, max_epochs)
-    callbacks = [
+    watched = [
         ("rates", LearningRates(n_steps)),
         ("certify", certificate),
         ("reseed", Reseed(probe, max_epochs, generator)),
         ("best", best),
+        *((f"watch{i}", callback) for i, callback in enumerate(callbacks)),
     ]
     net = DDCLNet(
         network,
-        Objective(
-            quantization_weight=quantization_weight,
-            column_weight=column_weight,
-            cardinalities=network.tokenizer.cardinalities,
-        ),
+        objective,
         final_temperature=final_temperature,
         n_steps=n_steps,
-        optimizer=torch.optim.AdamW,
+        optimizer=optimizer,
         optimizer__param_groups=[
             ("readout.prototypes", {"lr": lr * lr_ratio, "weight_decay": 0.0}),
             ("*bias", {"weight_decay": 0.0}),
@@ -192,7 +199,7 @@ def train_network(
         iterator_train=Batches,
         iterator_train__generator=generator,
         train_split=None,
-        callbacks=callbacks + ([("progress", progress)] if verbose else []),
+        callbacks=watched + ([("progress", progress)] if verbose else []),
         callbacks__print_log=None,
         device=device,
         verbose=0,

@@ -151,7 +151,7 @@ def tune(
     run = work.score_best(search, frame, seed, settings)
     write_run(run, out)
     _show_run(run, out)
-    click.echo(f"beside {work.BEST_FILE}, for ddcl-tab train --config")
+    click.echo(f"and {work.BEST_FILE}, for ddcl-tab train --config")
 
 
 @main.command()

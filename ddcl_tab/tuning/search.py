@@ -17,8 +17,9 @@ from sklearn.metrics import check_scoring, log_loss, make_scorer
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
 from sklearn.utils import check_random_state
 
-from ddcl_tab.errors import ConfigurationError, InputError
+from ddcl_tab.errors import ConfigurationError, InputError, TrainingError
 from ddcl_tab.estimators import inputs
+from ddcl_tab.training.stability import Stability
 from ddcl_tab.tuning import results, space
 from ddcl_tab.tuning.checks import check_search
 from ddcl_tab.tuning.feasibility import is_finished
@@ -263,8 +264,12 @@ class DDCLSearchCV(FittedSearch, ClassifierMixin, MetaEstimatorMixin, BaseEstima
         wanted = self.space or {}
         window = None
         if f"{task.prefix}lr_ratio" not in wanted:
-            fitted = classifier_of(fit_fold(task, {f"{task.prefix}verbose": self.verbose}, 0))
-            window = space.measure_window(fitted.stability_, own["lr_ratio"])
+            try:
+                fitted = fit_fold(task, {f"{task.prefix}verbose": self.verbose}, 0)
+                stability = classifier_of(fitted).stability_
+            except TrainingError:
+                stability = Stability(())  # nothing was measured: the window stays as wide as it may be
+            window = space.measure_window(stability, own["lr_ratio"])
         ranges = {f"{task.prefix}{name}": d for name, d in space.default_space(own, window).items()} | wanted
         return window, {name: d for name, d in ranges.items() if d is not None}
 

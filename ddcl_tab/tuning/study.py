@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.tuning.feasibility import FeasiblePruner
@@ -66,9 +68,21 @@ def _open_storage(storage: str | os.PathLike[str] | None) -> BaseStorage:
     if storage is None:
         return InMemoryStorage()
     if is_url(str(storage)):
-        return RDBStorage(str(storage))
+        return _open_database(str(storage))
     path = str(Path(storage).resolve())
     return JournalStorage(JournalFileBackend(path, lock_obj=_Lock(path + ".lock")))  # type: ignore[arg-type]
+
+
+def _open_database(url: str, attempts: int = 5) -> RDBStorage:
+    try:
+        # No connection is kept open: between two trials lie minutes, and a study may outlive its search.
+        return RDBStorage(url, engine_kwargs={"poolclass": NullPool})
+    except (IntegrityError, ProgrammingError):
+        # Another process makes the tables of an empty database at this moment.
+        if attempts == 1:
+            raise
+    time.sleep(0.5)
+    return _open_database(url, attempts - 1)
 
 
 def _shown(storage: Any) -> str:

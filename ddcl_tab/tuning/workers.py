@@ -14,6 +14,7 @@ from optuna.study import Study
 
 from ddcl_tab.errors import TrainingError
 from ddcl_tab.tuning import claims
+from ddcl_tab.tuning.feasibility import is_finished
 from ddcl_tab.tuning.study import open_study
 from ddcl_tab.tuning.trials import POLL, Task, run_trials
 
@@ -76,6 +77,8 @@ def run_workers(study: Study, task: Task, storage: str, n_workers: int, seed: in
     replaced = 0
     try:
         while any(worker.process.is_alive() or worker.is_killed() for worker in workers):
+            if sum(map(is_finished, study.get_trials(deepcopy=False))) >= task.n_trials:
+                return  # who is left has nothing to do
             for i, worker in enumerate(workers):
                 worker.raise_error()
                 if worker.is_killed():

@@ -3,9 +3,9 @@
 Conditions, causes before what follows from them (derived in docs/theory.md, limits measured by
 pipelines/stability_study.py):
 
-- ``identity``: ``|L_q - L_rec - V| / L_q`` stays at rounding error.
 - ``fast_step``: the prototypes' step stays below the largest stable one: upper bound on ``lr_ratio``. The bound assumes
   that Adam's second moment has settled, so the first epoch does not count.
+- ``identity``: ``|L_q - L_rec - V| / L_q`` stays at rounding error; prototypes thrown far out lose it.
 - ``supercritical``: the temperature ends below the critical one of the whole objective, at the tokens as they are.
 - ``tracking``: prototypes end with less than half of their way to go: lower bound on ``lr_ratio``.
 - ``alive``: less than a quarter of the prototypes ends without members.
@@ -50,19 +50,19 @@ class Condition(NamedTuple):
 
 
 CONDITIONS: dict[str, Condition] = {
-    "identity": Condition(
-        "identity_residual",
-        1e-5,
-        True,
-        "the identity L_q = L_rec + V is off by",
-        lambda e: "lower lr: tokens have grown beyond what float32 holds",
-    ),
     "fast_step": Condition(
         "sharpness",
         1.0,
         True,
         "the prototypes' step over the largest stable one is",
         lambda e: "lower lr_ratio" + ("" if math.isnan(e.sharpness) else f" below {e.lr_ratio / e.sharpness:.2g}"),
+    ),
+    "identity": Condition(
+        "identity_residual",
+        1e-5,
+        True,
+        "the identity L_q = L_rec + V is off by",
+        lambda e: "lower lr: tokens have grown beyond what float32 holds",
     ),
     "supercritical": Condition(
         "tau_joint",

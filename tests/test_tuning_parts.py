@@ -26,7 +26,7 @@ from ddcl_tab.training.stability import Stability
 from ddcl_tab.tuning import claims
 from ddcl_tab.tuning.feasibility import FeasiblePruner, margins_of, outcome, set_constraints, violation
 from ddcl_tab.tuning.fingerprint import fingerprint
-from ddcl_tab.tuning.space import RATIO_LIMITS, WANTED_GAP, default_space, inside, measure_window
+from ddcl_tab.tuning.space import RATIO_LIMITS, WANTED_LAG, default_space, inside, measure_window
 from ddcl_tab.tuning.study import SeededSampler, open_study
 
 #: Every figure far below any limit.
@@ -104,25 +104,25 @@ def test_inner_pruner_sees_feasible_trials_only():
 
 
 def stability(**figures) -> Stability:
-    first = replace(SOUND, sharpness=1e9, tracking_gap=1e9)  # Adam has not settled: does not count
+    first = replace(SOUND, sharpness=1e9, lag=1e9)  # Adam has not settled: does not count
     return Stability((first, replace(SOUND, **figures)))
 
 
-def test_window_is_bounded_by_the_stable_step_and_the_wanted_gap():
-    window = measure_window(stability(sharpness=0.1, tracking_gap=WANTED_GAP / 4), 10.0)
+def test_window_is_bounded_by_the_stable_step_and_the_wanted_lag():
+    window = measure_window(stability(sharpness=0.1, lag=WANTED_LAG / 4), 10.0)
     assert window.high == pytest.approx(100.0)
     assert window.low == pytest.approx(2.5)
-    assert (window.sharpness, window.tracking_gap) == (0.1, WANTED_GAP / 4)
+    assert (window.sharpness, window.lag) == (0.1, WANTED_LAG / 4)
 
 
 def test_window_holds_the_ratio_of_a_stable_fit():
     assert stability().is_stable
-    assert measure_window(stability(tracking_gap=5.0), 10.0).low == 10.0
+    assert measure_window(stability(), 0.01).low == 0.01
     assert measure_window(stability(sharpness=0.5), 2000.0).high == 2000.0
 
 
 def test_window_moves_down_with_an_overshooting_step():
-    overshooting = stability(sharpness=5.0, tracking_gap=0.01)
+    overshooting = stability(sharpness=5.0, lag=0.01)
     assert not overshooting.is_stable
     window = measure_window(overshooting, 10.0)
     assert window.high == pytest.approx(2.0)
@@ -131,7 +131,7 @@ def test_window_moves_down_with_an_overshooting_step():
 
 @pytest.mark.parametrize("figure", [0.0, 1e-12, 1e12, math.inf, math.nan])
 def test_window_is_open_and_within_its_limits_whatever_was_measured(figure):
-    for figures in ({"sharpness": figure}, {"tracking_gap": figure}, {"sharpness": figure, "tracking_gap": figure}):
+    for figures in ({"sharpness": figure}, {"lag": figure}, {"sharpness": figure, "lag": figure}):
         window = measure_window(stability(**figures), 10.0)
         assert RATIO_LIMITS[0] <= window.low < window.high <= RATIO_LIMITS[1]
 

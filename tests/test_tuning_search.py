@@ -254,7 +254,8 @@ def test_the_window_of_the_ratio_is_measured_and_kept_by_the_study(iris, tmp_pat
 
 def test_a_study_goes_on_where_it_was_and_gives_the_trials_of_an_unbroken_one(iris, tmp_path):
     # More trials than the sampler draws blindly (10): it must also learn from those of the first call.
-    quick = {"space": ONLY_RATIO | {"lr_ratio": SPACE["lr_ratio"]}, "refit": False}
+    one_fold = [(np.arange(0, 150, 2), np.arange(1, 150, 2))]
+    quick = {"space": ONLY_RATIO | {"lr_ratio": SPACE["lr_ratio"]}, "refit": False, "cv": one_fold}
     unbroken = search(n_trials=13, **quick).fit(*iris)
     search(n_trials=4, storage=tmp_path / "j", **quick).fit(*iris)
     complete = search(n_trials=4, storage=tmp_path / "j", **quick).fit(*iris)

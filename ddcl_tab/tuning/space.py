@@ -10,10 +10,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators.parameters import check_parameters
-from ddcl_tab.training.stability import Stability
+from ddcl_tab.training.stability import CONDITIONS, Stability
 
-#: Tracking gap wanted at the smallest ``lr_ratio``, in units of the certificate (``sigma_z sqrt(K)``).
-WANTED_GAP = 0.5
+#: Lag wanted at the smallest ``lr_ratio``: where the certificate calls it too large.
+WANTED_LAG = CONDITIONS["tracking"].limit
 #: Whatever was measured, ``lr_ratio`` is searched inside this window.
 RATIO_LIMITS = (0.1, 1000.0)
 #: The window of ``lr_ratio`` is at least this factor wide.
@@ -29,22 +29,22 @@ class Window:
     low, high : float
     sharpness : float
         Worst of the reference fit: the prototypes' step over the largest stable one.
-    tracking_gap : float
-        At the end of the reference fit; while the temperature falls, prototypes have to lag.
+    lag : float
+        At the end of the reference fit: the share of their way that the prototypes still had to go.
     """
 
     low: float
     high: float
     sharpness: float
-    tracking_gap: float
+    lag: float
 
 
 def measure_window(stability: Stability, lr_ratio: float) -> Window:
     """Window of ``lr_ratio`` from the certificate of one fit.
 
     Sharpness is proportional to the prototypes' rate, so the largest stable ratio is ``lr_ratio / sharpness``. The
-    tracking gap goes like one over the ratio, so the smallest ratio is ``lr_ratio * gap / WANTED_GAP`` (docs/theory.md,
-    sections e and f). Both hold at the curvatures and the encoder's rate of this fit: the window says where to look,
+    lag goes like one over the ratio, so the smallest ratio is ``lr_ratio * lag / WANTED_LAG`` (docs/theory.md, sections
+    e and f). Both hold at the curvatures and the encoder's rate of this fit: the window says where to look,
     and every trial is still judged by its own certificate. The ratio of a fit that was stable is always inside.
 
     Parameters
@@ -58,19 +58,19 @@ def measure_window(stability: Stability, lr_ratio: float) -> Window:
     Examples
     --------
     >>> measure_window(Stability(()), 10.0)
-    Window(low=0.1, high=1000.0, sharpness=nan, tracking_gap=nan)
+    Window(low=0.1, high=1000.0, sharpness=nan, lag=nan)
     """
     epochs = stability.epochs[1:] or stability.epochs
     sharpness = _worst([epoch.sharpness for epoch in epochs])
-    gap = _worst([epoch.tracking_gap for epoch in epochs[-1:]])
+    lag = _worst([epoch.lag for epoch in epochs[-1:]])
     floor, ceiling = RATIO_LIMITS
     high = lr_ratio / sharpness if 0.0 < sharpness < math.inf else ceiling
-    low = lr_ratio * gap / WANTED_GAP if gap < math.inf else floor
+    low = lr_ratio * lag / WANTED_LAG if lag < math.inf else floor
     high = min(max(high, floor * LEAST_WIDTH), ceiling)
     low = min(max(low, floor), high / LEAST_WIDTH)
     if stability.is_stable:
         low, high = min(low, lr_ratio), max(high, lr_ratio)
-    return Window(low, high, sharpness, gap)
+    return Window(low, high, sharpness, lag)
 
 
 def _worst(figures: list[float]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -101,6 +102,7 @@ def run_workers(study: Study, task: Task, storage: str, n_workers: int, seed: in
 def _work(pipe: Connection, task: Task, storage: str, name: str, seed: int) -> None:
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever interrupts the search ends its workers too
     torch.set_num_threads(1)  # the other cores are for the other workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:

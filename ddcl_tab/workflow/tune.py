@@ -194,7 +194,7 @@ def search_summary(search: DDCLSearchCV) -> str:
     if search.window_ is not None:
         lines.append(
             f"lr_ratio searched from {search.window_.low:.3g} to {search.window_.high:.3g}: with the parameters to "
-            f"begin with, the prototypes' step was {search.window_.sharpness:.2g} of the largest stable one and their "
-            f"tracking gap {search.window_.tracking_gap:.2g}"
+            f"begin with, the prototypes' step was {search.window_.sharpness:.2g} of the largest stable one, and they "
+            f"ended with {search.window_.lag:.2g} of their way to go"
         )
     return "\n".join(lines)

@@ -1,0 +1,279 @@
+"""Accuracy benchmark: all models side by side on the real catalog, same rows, columns and folds; one command.
+
+    python pipelines/benchmark_catalog.py ../shared/data pipelines/results/ --jobs 2
+
+Every fit appends one line to ``benchmark_catalog.jsonl``. A second call computes only what is missing there, and calls
+at the same time share the work. The tables are written anew at the end of each. ``--short`` runs all of it on the
+synthetic catalog of ``data/`` with few rows and epochs, to see that it works; its figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shlex
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+from joblib import Parallel, delayed
+from peers import MODELS, OURS
+from peers.tables import FIGURES, markdown, summarise
+from peers.tasks import TASKS, Fold, make_fold, n_folds
+from threadpoolctl import threadpool_limits
+
+from ddcl_tab.catalog import read_satcat
+from ddcl_tab.workflow import show
+from ddcl_tab.workflow.scores import score
+from ddcl_tab.workflow.train import load_catalog
+
+CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
+ELSETS = "elsets/spacetrack_3le_2025-03-15.txt.gz"
+SYNTHETIC = Path(__file__).resolve().parents[1] / "data" / "synthetic_satcat.csv.gz"
+#: Rows of the synthetic catalog that the short form takes.
+SHORT_ROWS = 1200
+PACKAGES = (
+    "ddcl-tab", "torch", "scikit-learn", "skorch", "numpy", "polars", "pandas", "rtdl_num_embeddings",
+    "rtdl_revisiting_models", "tabm", "lightgbm", "xgboost-cpu", "catboost", "interpret-core",
+)  # fmt: skip
+#: Table that a line belongs to. A table of tuned models, all with one budget, will be another.
+DEFAULTS = "defaults"
+
+
+class Job(NamedTuple):
+    """One model on one fold."""
+
+    task: str
+    fold: int
+    model: str
+    settings: dict[str, Any]
+
+    def describe(self) -> dict[str, Any]:
+        """What a line of the results says of the job; settings as text, for some are objects."""
+        settings = {name: str(value) for name, value in sorted(self.settings.items())}
+        return {"table": DEFAULTS, "task": self.task, "fold": self.fold, "model": self.model, "settings": settings}
+
+
+def key_of(line: dict[str, Any]) -> str:
+    """The same for lines that should hold the same figures: a job is done again once its settings change."""
+    return json.dumps([line[name] for name in ("table", "task", "fold", "model", "settings")], sort_keys=True)
+
+
+def plan(tasks: list[str], models: list[str], n_seeds: int, short: bool) -> list[Job]:
+    """All jobs, fold by fold, so that a run that is cut off leaves whole folds to compare."""
+    jobs = []
+    for number in range(n_seeds):
+        for task in tasks:
+            for name in models if number < n_folds(task, n_seeds) else []:
+                settings = MODELS[name].defaults | (MODELS[name].short if short else {})
+                jobs.append(Job(task, number, name, settings))
+    return jobs
+
+
+def read_lines(results: Path) -> dict[str, dict[str, Any]]:
+    """Lines of a results file by the key of their job; of failed and repeated ones the last."""
+    if not results.exists():
+        return {}
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    return {key_of(line): line for line in lines}
+
+
+def append_line(results: Path, line: dict[str, Any]) -> None:
+    """Append in one write, so that lines of several processes never mix."""
+    file = os.open(results, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(file, (json.dumps(line) + "\n").encode())
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def claim(results: Path, job: Job) -> Iterator[bool]:
+    """Whether this process may run the job; the claim ends with the process, however it ends."""
+    name = hashlib.sha256(f"{results.resolve()} {key_of(job.describe())}".encode()).hexdigest()[:24]
+    folder = Path(tempfile.gettempdir()) / "ddcl-tab-benchmark"
+    folder.mkdir(exist_ok=True)
+    with (folder / name).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def run_job(results: Path, job: Job, fold: Fold) -> str | None:
+    """Fit and score one model and append its line, unless another process has done so or is about to.
+
+    Returns
+    -------
+    str or None
+        What to tell the reader; None where nothing was done.
+    """
+    with claim(results, job) as mine:
+        line = job.describe()
+        if not mine or is_done(read_lines(results).get(key_of(line))):
+            return None
+        try:
+            line |= measure(job, fold)
+            said = f"macro-F1 {line['macro_f1']:.3f}, fit {line['fit_seconds']:.0f} s"
+        except Exception as error:  # one model that fails must not end a run of hours; the table names it
+            line["error"] = said = f"{type(error).__name__}: {error}"
+        append_line(results, line | {"versions": versions(), "machine": machine()})
+    return f"{job.task}, fold {job.fold}, {job.model}: {said}"
+
+
+def is_done(line: dict[str, Any] | None) -> bool:
+    """Whether a line holds figures; a model that failed is tried again."""
+    return line is not None and "error" not in line
+
+
+def measure(job: Job, fold: Fold) -> dict[str, Any]:
+    """Figures of one model on one fold, computed on one thread; seconds are those of the processor."""
+    n_threads = torch.get_num_threads()
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore")  # verdicts on stability and remarks of the libraries: the figures say it
+        torch.set_num_threads(1)
+        try:
+            model = MODELS[job.model].make(fold.number, **job.settings)
+            start = time.process_time()
+            model.fit(fold.X_train, fold.y_train, groups=fold.groups)
+            fitted = time.process_time()
+            probability = model.predict_proba(fold.X_test)
+            predicted = time.process_time()
+        finally:
+            torch.set_num_threads(n_threads)
+        notes = soundness(model, fold) if job.model == OURS else {}
+    rest = fold.ordinary
+    return {
+        "n_train": len(fold.y_train),
+        "n_test": len(fold.y_test),
+        "n_ordinary": int(rest.sum()),
+        "columns": fold.X_train.columns,
+        **figures(fold.y_test, probability, model.classes_),
+        "ordinary": figures(fold.y_test[rest], probability[rest], model.classes_),
+        "fit_seconds": fitted - start,
+        "predict_seconds": predicted - fitted,
+        **notes,
+    }
+
+
+def figures(y: Any, probability: Any, classes: Any) -> dict[str, float]:
+    """The figures of the tables."""
+    scores = score(y, probability, classes)
+    return {name: scores[name] for name in FIGURES}
+
+
+def soundness(model: Any, fold: Fold) -> dict[str, Any]:
+    """What only prototypes have: how many are in use, and how many are in play per row of the test part."""
+    share, q = np.array(model.prototypes_["share"]), model.transform(fold.X_test)
+    entropy = -(q * np.log(np.clip(q, 1e-300, None))).sum(axis=1)
+    return {
+        "n_prototypes": len(share),
+        "prototypes_in_use": int((share > 1 / (4 * len(share))).sum()),
+        "effective_prototypes": float(np.exp(entropy).mean()),
+        "stable": model.stability_.is_stable,
+        "epochs": model.n_iter_,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that are there."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> str:
+    """Processor and number of cores."""
+    info = Path("/proc/cpuinfo")
+    named = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    return f"{named[0].split(': ')[1] if named else platform.machine()}, {os.cpu_count()} cores"
+
+
+def load(data: Path, short: bool) -> pl.DataFrame:
+    """The catalog with its element sets, or some rows of the synthetic one, which has none."""
+    if not short:
+        return load_catalog(data / CATALOG, data / ELSETS)
+    return read_satcat(SYNTHETIC).sample(SHORT_ROWS, seed=0)
+
+
+def write_tables(out: Path, name: str, keys: set[str], notes: list[str]) -> None:
+    """Write the tables of all lines that current settings would make; lines of older settings are passed over."""
+    lines = [line for key, line in read_lines(out / f"{name}.jsonl").items() if key in keys]
+    done = [line for line in lines if is_done(line)]
+    machines = sorted({line["machine"] for line in done})
+    found = {", ".join(f"{k} {v}" for k, v in line["versions"].items()) for line in done}
+    header = [*notes, f"Machine: {'; '.join(machines)}; one thread a fit. Versions: {'; or '.join(sorted(found))}."]
+    summary = summarise(done)
+    failures = [line for line in lines if not is_done(line)]
+    (out / f"{name}.md").write_text(markdown(summary, header, failures))
+    tables = {"header": header, "table": DEFAULTS, "tasks": summary}
+    (out / f"{name}.json").write_text(json.dumps(tables, indent=2) + "\n")
+
+
+def main(arguments: list[str]) -> None:
+    """Compute what is missing and write the tables."""
+    args = parse(arguments)
+    n_seeds = 1 if args.short else args.seeds
+    name = "benchmark_catalog_short" if args.short else "benchmark_catalog"
+    absent = {model: MODELS[model].missing() for model in args.models if MODELS[model].missing()}
+    skipped = [f"{model} is left out: {', '.join(packages)} not installed." for model, packages in absent.items()]
+    print(*skipped, sep="\n", end="\n" if skipped else "")
+    args.out.mkdir(parents=True, exist_ok=True)
+    results = args.out / f"{name}.jsonl"
+    done = read_lines(results)
+    todo = [
+        job
+        for job in plan(args.tasks, [model for model in args.models if model not in absent], n_seeds, args.short)
+        if not is_done(done.get(key_of(job.describe())))
+    ]
+    print(f"{len(todo)} fits to do", flush=True)
+    if todo:
+        catalog = load(args.data, args.short)
+        work = (delayed(run_job)(results, job, make_fold(catalog, job.task, job.fold)) for job in todo)
+        for said in Parallel(args.jobs, return_as="generator_unordered", pre_dispatch=args.jobs)(work):
+            print(said or "done by another process", flush=True)
+    notes = [
+        f"Made by `{shlex.join(['python', 'pipelines/benchmark_catalog.py', *arguments])}`; seeds 0 to {n_seeds - 1}."
+    ]
+    if args.short:
+        notes.append(f"{show.SYNTHETIC_NOTE}. Few rows and epochs: this shows that the command works, nothing else.")
+    every = {key_of(job.describe()) for job in plan(list(TASKS), list(MODELS), n_seeds, args.short)}
+    write_tables(args.out, name, every, notes + skipped)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of the real catalogs; --short does not read it")
+    parser.add_argument("out", type=Path, help="folder of the results")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="TASK", help=", ".join(TASKS))
+    parser.add_argument(
+        "--models", nargs="+", choices=MODELS, default=list(MODELS), metavar="MODEL", help=", ".join(MODELS)
+    )
+    parser.add_argument("--seeds", type=int, default=5, help="folds, or seeds where a split has no folds")
+    parser.add_argument("--jobs", type=int, default=1, help="fits at the same time")
+    parser.add_argument("--short", action="store_true", help="the synthetic catalog, one fold, few rows and epochs")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

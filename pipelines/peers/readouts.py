@@ -1,0 +1,187 @@
+"""Our own encoder with other readouts, and with a prototype head of another kind; trained as ours is.
+
+Same column tokens, encoder, AdamW with its schedule, batches, epochs, teacher, validation part, choice of the epoch and
+calibration as :class:`DDCLClassifier`, whose defaults are read from it. The terms of its objective that only prototypes
+have (quantisation, telling columns from the prototypes) are left out, which costs these peers nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from skorch import NeuralNet
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ddcl_tab import DDCLClassifier
+from ddcl_tab.nn.network import TableNetwork
+from ddcl_tab.nn.readouts import (
+    ClassTokenReadout,
+    MeanReadout,
+    PerceiverReadout,
+    PMAReadout,
+    SlotAttentionReadout,
+)
+from ddcl_tab.training.callbacks import BestEpoch, EarlyStop, LearningRates
+from ddcl_tab.training.net import MIN_BATCH, MIN_STEPS, WEIGHT_DECAY
+from ddcl_tab.training.rows import Batches, RowsDataset
+from ddcl_tab.training.teacher import hard_targets, soft_targets
+from peers.networks import CHUNK, CPU, encode
+
+#: Builds a readout of tokens of a given width.
+READOUTS: dict[str, Callable[[int], nn.Module]] = {
+    "mean": lambda d_token: MeanReadout(),
+    "class token": lambda d_token: ClassTokenReadout(),
+    "PMA": PMAReadout,
+    "Slot Attention": SlotAttentionReadout,
+    "Perceiver": PerceiverReadout,
+}
+#: Parameters of ``DDCLClassifier`` that mean the same here.
+SHARED = (
+    "n_prototypes", "lr", "lr_ratio", "teacher_weight", "d_token", "n_blocks", "n_heads", "dropout", "batch_size",
+    "max_epochs", "patience",
+)  # fmt: skip
+
+
+class DistanceHead(nn.Module):
+    """Classes by distance to prototypes of their own (distance-based cross-entropy, arXiv:1805.03438).
+
+    The logit of a class is the soft minimum of the squared distances to its prototypes, on a learned scale.
+
+    Parameters
+    ----------
+    n_classes, per_class, d_token : int
+
+    Shapes
+    ------
+    ``(B, D) -> (B, C)``.
+    """
+
+    def __init__(self, n_classes: int, per_class: int, d_token: int) -> None:
+        super().__init__()
+        # Tokens leave the encoder with entries of unit variance, so prototypes start among them.
+        self.prototypes = nn.Parameter(torch.randn(n_classes, per_class, d_token))
+        self.weight = nn.Parameter(torch.ones(()))
+        self.bias = nn.Parameter(torch.zeros(n_classes))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Logits of tokens."""
+        prototypes = self.prototypes.flatten(0, 1)
+        distance = z.square().sum(1, keepdim=True) - 2 * z @ prototypes.mT + prototypes.square().sum(1)
+        closeness = -distance.unflatten(1, self.prototypes.shape[:2]) / z.shape[1] ** 0.5
+        return self.weight * closeness.logsumexp(dim=2) + self.bias
+
+
+class _Net(NeuralNet):
+    """Cross-entropy of the readout's decision alone."""
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        self._set_training(True)
+        inputs, (target, weight) = batch
+        logits = self.module_(**inputs).logits
+        loss = (weight * functional.cross_entropy(logits, target, reduction="none")).mean()
+        loss.backward()
+        return {"loss": loss, "y_pred": logits}
+
+
+class ReadoutPeer:
+    """Our encoder with another readout behind the interface of the benchmark.
+
+    Parameters
+    ----------
+    readout : str
+        Of :data:`READOUTS`.
+    seed : int
+    by_distance : bool, default=False
+        Decide by distance to prototypes instead of by a linear head.
+    **settings
+        Of :data:`SHARED`; default: those of ``DDCLClassifier``.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (C,)
+    n_iter_, best_epoch_ : int
+    """
+
+    def __init__(self, readout: str, seed: int, *, by_distance: bool = False, **settings: Any) -> None:
+        self.readout, self.seed, self.by_distance = readout, seed, by_distance
+        self.settings = shared_settings() | settings
+
+    def fit(self, X: pl.DataFrame, y: NDArray[Any], groups: NDArray[Any] | None = None) -> Self:
+        """Train on all rows but the validation part."""
+        encoded = encode(X, y, groups, self.seed)
+        self.classes_, self.encoder_ = encoded.classes, encoded.encoder
+        self.network_ = self._build(encoded.seed)
+        n_classes = len(self.classes_)
+        target = soft_targets(encoded.train, n_classes, self.settings["teacher_weight"], encoded.seed)
+        held_out = encoded.validation
+        validation = None if held_out is None else RowsDataset(held_out, hard_targets(held_out, n_classes), CPU)
+        self._train(RowsDataset(encoded.train, target, CPU), validation, encoded.seed)
+        return self
+
+    def _build(self, seed: int) -> TableNetwork:
+        s, n_classes = self.settings, len(self.classes_)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = TableNetwork(
+                READOUTS[self.readout](s["d_token"]),
+                n_numeric=len(self.encoder_.numeric_),
+                cardinalities=self.encoder_.cardinalities_,
+                n_classes=n_classes,
+                generator=torch.Generator().manual_seed(seed),
+                **{name: s[name] for name in ("d_token", "n_blocks", "n_heads", "dropout")},
+            )
+            if self.by_distance:
+                network.head = DistanceHead(n_classes, max(1, s["n_prototypes"] // n_classes), s["d_token"])
+        return network
+
+    def _train(self, train: RowsDataset, validation: RowsDataset | None, seed: int) -> None:
+        s = self.settings
+        batch_size = min(s["batch_size"], max(MIN_BATCH, len(train) // MIN_STEPS))
+        best = BestEpoch(validation, s["max_epochs"], s["patience"])
+        rates = LearningRates(s["max_epochs"] * len(Batches(train, batch_size)))
+        net = _Net(
+            self.network_,
+            nn.CrossEntropyLoss,
+            optimizer=torch.optim.AdamW,
+            optimizer__param_groups=[
+                ("head.prototypes", {"lr": s["lr"] * s["lr_ratio"], "weight_decay": 0.0}),
+                ("*bias", {"weight_decay": 0.0}),
+                ("*norm.*", {"weight_decay": 0.0}),
+            ],
+            optimizer__weight_decay=WEIGHT_DECAY,
+            lr=s["lr"],
+            max_epochs=s["max_epochs"],
+            batch_size=batch_size,
+            iterator_train=Batches,
+            iterator_train__generator=torch.Generator().manual_seed(seed),
+            train_split=None,
+            callbacks=[("rates", rates), ("best", best)],
+            callbacks__print_log=None,
+            verbose=0,
+        ).initialize()
+        net.notify("on_train_begin")
+        with contextlib.suppress(EarlyStop):
+            net.fit_loop(train)
+        net.notify("on_train_end")
+        self.network_.eval()
+        self.n_iter_, self.best_epoch_ = len(net.history), best.epoch_
+
+    @torch.no_grad()
+    def predict_proba(self, X: pl.DataFrame) -> NDArray[np.float64]:
+        """Class probabilities, shape (n, C)."""
+        numeric, categorical = (torch.from_numpy(part) for part in self.encoder_.transform(X))
+        parts = zip(numeric.split(CHUNK), categorical.split(CHUNK), strict=True)
+        return torch.cat([self.network_(*part).logits for part in parts]).double().softmax(dim=1).numpy()
+
+
+def shared_settings() -> dict[str, Any]:
+    """Settings that these peers take over from ``DDCLClassifier``."""
+    ours = DDCLClassifier().get_params()
+    return {name: ours[name] for name in SHARED}

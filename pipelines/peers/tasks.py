@@ -1,0 +1,161 @@
+"""What the models compete on: rows, columns and folds, the same for all of them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from ddcl_tab.catalog import launch_of
+from ddcl_tab.errors import LeakWarning
+from ddcl_tab.features import TableEncoder, select_features
+from ddcl_tab.workflow.splits import N_FOLDS, split_catalog
+
+#: Columns about the launch: the same for every piece of a cloud, so they would say its parent outright.
+LAUNCH_COLUMNS = ("COUNTRY", "SITE", "LAUNCH_YEAR")
+#: Columns that are no orbit; what stays is the shape of the orbit, its inclination, and how drag changes it.
+NO_ORBIT = (*LAUNCH_COLUMNS, "RCS_SIZE")
+#: The parent clouds to tell apart: the launches with the most debris.
+N_CLOUDS = 12
+#: Fragments of a cloud are shared out into this many random folds.
+N_CLOUD_FOLDS = 3
+#: Share of a cloud, by catalog number, that trains in ``cloud-time``.
+EARLY_SHARE = 0.7
+#: Names of objects that are counted apart: two constellations hold most payloads. Names are never features.
+CONSTELLATIONS = ("STARLINK", "ONEWEB")
+
+
+class Task(NamedTuple):
+    """A question put to a catalog.
+
+    Attributes
+    ----------
+    title : str
+    split : {"launch", "time", "random", "catalogued"}
+        How rows are held out.
+    cloud : bool
+        The class is the launch that a fragment comes from, else OBJECT_TYPE.
+    left_out : tuple of str
+        Columns that this task withholds from every model.
+    """
+
+    title: str
+    split: str
+    cloud: bool
+    left_out: tuple[str, ...]
+
+
+TASKS = {
+    "object": Task("object class, by launch", "launch", False, ()),
+    "object-time": Task("object class, launched before 2015 / from 2015", "time", False, ()),
+    "orbit": Task("object class from the orbit alone, by launch", "launch", False, NO_ORBIT),
+    "cloud": Task("parent cloud of a fragment, random folds", "random", True, LAUNCH_COLUMNS),
+    "cloud-time": Task("parent cloud, first 70 % catalogued / the rest", "catalogued", True, LAUNCH_COLUMNS),
+}
+
+
+class Fold(NamedTuple):
+    """One training and test part, columns that may be learned from only.
+
+    Attributes
+    ----------
+    task : str
+    number : int
+        Fold, and seed of every model on it.
+    X_train, X_test : polars.DataFrame
+    y_train, y_test : ndarray of str
+    groups : ndarray of str or None
+        Launches of the training rows, which stay together in a validation split; None where the launch is the class.
+    ordinary : ndarray of bool, shape (n_test,)
+        Test rows that belong to neither Starlink nor OneWeb.
+    """
+
+    task: str
+    number: int
+    X_train: pl.DataFrame
+    y_train: NDArray[Any]
+    groups: NDArray[Any] | None
+    X_test: pl.DataFrame
+    y_test: NDArray[Any]
+    ordinary: NDArray[np.bool_]
+
+
+def n_folds(task: str, n_seeds: int) -> int:
+    """Folds of a task: one a seed, as many as its split has."""
+    return min(n_seeds, {"launch": N_FOLDS, "random": N_CLOUD_FOLDS}.get(TASKS[task].split, n_seeds))
+
+
+def make_fold(catalog: pl.DataFrame, name: str, number: int) -> Fold:
+    """One fold of a task.
+
+    Parameters
+    ----------
+    catalog : polars.DataFrame
+        As :func:`ddcl_tab.workflow.train.load_catalog` returns it.
+    name : str
+        Of :data:`TASKS`.
+    number : int
+        Fold; the splits of ``object-time`` and ``cloud-time`` are the same for every number, only the models' seed
+        differs.
+
+    Returns
+    -------
+    Fold
+    """
+    task = TASKS[name]
+    frame = _fragments(catalog) if task.cloud else _typed(catalog)
+    launch = launch_of(frame).to_numpy()
+    y = launch if task.cloud else frame["OBJECT_TYPE"].to_numpy()
+    train, test = _split(frame, y, launch, task.split, number)
+    features = frame.select(_columns(frame[train], task.left_out))
+    names = frame["OBJECT_NAME"].fill_null("")[test].str.to_uppercase()
+    ordinary = ~names.str.contains_any(list(CONSTELLATIONS)).to_numpy()
+    groups = None if task.cloud else launch[train]
+    return Fold(name, number, features[train], y[train], groups, features[test], y[test], ordinary)
+
+
+def _typed(catalog: pl.DataFrame) -> pl.DataFrame:
+    return catalog.filter(pl.col("OBJECT_TYPE").is_not_null() & (pl.col("OBJECT_TYPE") != "UNKNOWN"))
+
+
+def _fragments(catalog: pl.DataFrame) -> pl.DataFrame:
+    debris = catalog.filter(pl.col("OBJECT_TYPE") == "DEBRIS")
+    launch = launch_of(debris).alias("launch")
+    size = launch.value_counts().sort("count", "launch", descending=[True, False])
+    return debris.filter(launch.is_in(size["launch"].head(N_CLOUDS).to_list()))
+
+
+def _columns(train: pl.DataFrame, left_out: tuple[str, ...]) -> list[str]:
+    """What :class:`DDCLClassifier` would learn from, less what the task withholds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LeakWarning)  # they are left out, as it says
+        names = select_features([name for name in train.columns if name not in ("OBJECT_TYPE", *left_out)])
+    return TableEncoder(columns=names).fit(train).feature_names_
+
+
+def _split(
+    frame: pl.DataFrame, y: NDArray[Any], launch: NDArray[Any], kind: str, number: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    rows = np.zeros((len(y), 1))
+    if kind == "time":
+        parts = split_catalog(frame, "OBJECT_TYPE", "time", seed=number)
+        return parts.train, parts.test
+    if kind == "catalogued":
+        early = _share_before(frame["NORAD_CAT_ID"].cast(pl.Int64).to_numpy(), y) < EARLY_SHARE
+        return np.flatnonzero(early), np.flatnonzero(~early)
+    if kind == "random":
+        return list(StratifiedKFold(N_CLOUD_FOLDS, shuffle=True, random_state=0).split(rows, y))[number]
+    return list(StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=0).split(rows, y, launch))[number]
+
+
+def _share_before(catalogued: NDArray[np.int64], cloud: NDArray[Any]) -> NDArray[np.float64]:
+    """Share of its own cloud that was catalogued before each object."""
+    share = np.empty(len(cloud))
+    for name in np.unique(cloud):
+        rows = np.flatnonzero(cloud == name)
+        share[rows] = np.argsort(np.argsort(catalogued[rows])) / len(rows)
+    return share

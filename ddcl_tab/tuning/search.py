@@ -234,8 +234,7 @@ class DDCLSearchCV(FittedSearch, ClassifierMixin, MetaEstimatorMixin, BaseEstima
 
     def _set_up(self, task: Task, made_for: dict[str, str]) -> dict[str, Any]:
         """What a study keeps about itself: read where it has it, else made, which takes one fit."""
-        setup = self.study_.user_attrs.get(SETUP)
-        if setup is not None:
+        if (setup := self.study_.user_attrs.get(SETUP)) is not None:
             other = [name for name, value in made_for.items() if setup["made for"][name] != value]
             if other:
                 raise ConfigurationError(
@@ -250,6 +249,8 @@ class DDCLSearchCV(FittedSearch, ClassifierMixin, MetaEstimatorMixin, BaseEstima
             )
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         window, ranges = self._measure_space(self._seeded(task, seed))
+        if SETUP in self.study_.user_attrs:  # of another process that began at the same time, and was faster
+            return self._set_up(task, made_for)
         setup = {
             "made for": made_for,
             "seed": seed,

@@ -93,7 +93,16 @@ def test_the_verdict_names_the_cause_and_not_what_follows_from_it():
 @pytest.mark.parametrize("relative", [0.98, 1.02])
 def test_collapse_is_a_saddle_of_the_whole_objective_below_the_joint_critical_temperature(relative):
     network = build_network(
-        0, CPU, n_prototypes=2, d_token=4, n_numeric=3, cardinalities=[3], n_classes=2, n_blocks=1, n_heads=1, dropout=0.0
+        0,
+        CPU,
+        n_prototypes=2,
+        d_token=4,
+        n_numeric=3,
+        cardinalities=[3],
+        n_classes=2,
+        n_blocks=1,
+        n_heads=1,
+        dropout=0.0,
     ).double()
     rng = torch.Generator().manual_seed(0)
     inputs = {

@@ -40,6 +40,9 @@ class Model(NamedTuple):
         return [name for name in self.packages if find_spec(name) is None]
 
 
+_FEW_EPOCHS = {"max_epochs": 3}
+
+
 def _ours(seed: int, **settings: Any) -> DDCLClassifier:
     return DDCLClassifier(**settings | {"random_state": seed})
 
@@ -48,10 +51,8 @@ def _readout(name: str, **fixed: Any) -> Model:
     def make(seed: int, **settings: Any) -> readouts.ReadoutPeer:
         return readouts.ReadoutPeer(name, seed, **fixed, **settings)
 
-    return Model(make, readouts.shared_settings(), {"max_epochs": 3})
+    return Model(make, readouts.shared_settings(), _FEW_EPOCHS)
 
-
-_FEW_EPOCHS = {"max_epochs": 3}
 
 MODELS: dict[str, Model] = {
     OURS: Model(_ours, DDCLClassifier().get_params(), _FEW_EPOCHS),
@@ -59,19 +60,27 @@ MODELS: dict[str, Model] = {
     "our encoder, prototypes by distance": _readout("class token", by_distance=True),
     "FT-Transformer": Model(
         networks.ft_transformer,
-        {"d_block": 64, "n_blocks": 2, "lr": 3e-4, "weight_decay": 1e-5},
+        {"d_block": 64, "n_blocks": 2, "lr": 3e-4, "weight_decay": 1e-5, "max_epochs": 100},
         _FEW_EPOCHS,
         ("rtdl_revisiting_models",),
     ),
     "MLP, periodic": Model(
         networks.periodic_mlp,
-        {"n_blocks": 3, "d_block": 384, "dropout": 0.1, "frequency_scale": 1.0, "lr": 1e-3, "weight_decay": 1e-5},
+        {
+            "n_blocks": 3,
+            "d_block": 384,
+            "dropout": 0.1,
+            "frequency_scale": 1.0,
+            "lr": 1e-3,
+            "weight_decay": 1e-5,
+            "max_epochs": 100,
+        },
         _FEW_EPOCHS,
         ("rtdl_revisiting_models",),
     ),
     "TabM": Model(
         networks.tabm,
-        {"d_block": 512, "n_bins": 48, "lr": 2e-3, "weight_decay": 3e-4},
+        {"d_block": 512, "n_bins": 48, "lr": 2e-3, "weight_decay": 3e-4, "max_epochs": 100},
         {"d_block": 64, **_FEW_EPOCHS},
         ("tabm",),
     ),
@@ -80,5 +89,6 @@ MODELS: dict[str, Model] = {
     "XGBoost": Model(trees.xgboost, {}, {"n_estimators": 20}, ("xgboost",), boosting=True),
     "CatBoost": Model(trees.catboost, {}, {"iterations": 50}, ("catboost",), boosting=True),
     "random forest": Model(trees.random_forest, {"n_estimators": 500}, {"n_estimators": 50}),
-    "EBM": Model(trees.additive, {}, {"outer_bags": 2, "max_rounds": 50}, ("interpret",)),
+    # A bag takes about a minute here, and there are 14 by default.
+    "EBM": Model(trees.additive, {"outer_bags": 4}, {"outer_bags": 2, "max_rounds": 50}, ("interpret",)),
 }

@@ -102,22 +102,22 @@ Build = Callable[[Columns, Tensor, int], nn.Module]
 class NetworkPeer:
     """A published network behind the interface of the benchmark.
 
-    Trains with AdamW at a constant rate, stops when the calibrated loss of the validation part has not fallen for
-    ``patience`` epochs, and keeps the best epoch.
+    Trains with AdamW at a constant rate. The epoch is chosen as ``DDCLClassifier`` chooses its own: the last one whose
+    calibrated loss on the validation part cannot be told from the lowest, and training stops ``patience`` epochs later.
 
     Parameters
     ----------
     build : callable
     seed : int
     lr, weight_decay : float
-    batch_size, max_epochs, patience : int
+    max_epochs, batch_size, patience : int
 
     Attributes
     ----------
     classes_ : ndarray, shape (C,)
     n_iter_, best_epoch_ : int
     valid_loss_ : float
-        Calibrated loss of the best epoch on the validation part, nats.
+        Calibrated loss of the epoch kept on the validation part, nats.
     """
 
     def __init__(
@@ -127,8 +127,8 @@ class NetworkPeer:
         *,
         lr: float,
         weight_decay: float,
+        max_epochs: int,
         batch_size: int = 256,
-        max_epochs: int = 200,
         patience: int = 16,
     ) -> None:
         self.build, self.seed, self.lr, self.weight_decay = build, seed, lr, weight_decay

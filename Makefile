@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test format clean
+.PHONY: demo test bench format clean
 
 demo: .venv/installed
 	$(BIN)/ddcl-tab demo --out demo
@@ -15,6 +15,11 @@ test: .venv/installed-test
 	$(BIN)/mypy
 	# One thread: the networks of the tests are small, and two threads wait for each other on a busy machine.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+# Short forms of both benchmarks: they show that the commands work. pipelines/README.md says what the full ones measure.
+bench: .venv/installed-bench
+	OMP_NUM_THREADS=1 $(BIN)/python pipelines/benchmark_catalog.py data build/bench --short --jobs 2
+	OMP_NUM_THREADS=1 $(BIN)/python pipelines/benchmark_speed.py build/bench --short
 
 format: .venv/installed-test
 	$(BIN)/ruff format .
@@ -33,4 +38,8 @@ clean:
 
 .venv/installed-test: .venv/installed
 	$(PIP) -e '.[test]'
+	touch $@
+
+.venv/installed-bench: .venv/installed
+	$(PIP) -e '.[bench]'
 	touch $@

@@ -129,7 +129,7 @@ def certify_epoch(
         tau_joint=float(readout.temperature / critical_temperature(covariance, pull).clamp_min(tiny)),
         min_separation=float(separation.min()),
         mean_separation=float(separation.mean()),
-        lr_ratio=rule.lr / optimizer.param_groups[-1]["lr"],
+        lr_ratio=rule.lr / optimizer.param_groups[-1]["lr"],  # the last group holds what no pattern took: the encoder
         effective_ratio=_mean_step(optimizer, [readout.prototypes]) / max(_mean_step(optimizer, others), tiny),
         gradient_ratio=_norm(p.grad for p in [readout.prototypes]) / max(_norm(p.grad for p in others), tiny),
         sharpness=rule.lr * top_curvature(loss, prototypes, rule.scale) / rule.limit,

@@ -35,12 +35,11 @@ from speed.contenders import (
     make_rows,
     ours_flops,
     prediction,
-    readout_alone,
-    readouts,
     seconds,
     train_ours,
     training,
 )
+from speed.readouts import readout_alone, readouts
 from speed.report import markdown
 
 from ddcl_tab.training.inference import predict_rows
@@ -103,8 +102,8 @@ SHORT = Plan(
     sweep_turns=1,
     batches={64: 8, 192: 4},
     readout_batches=2,
-    sweep_rows=1024,
-    axes={"n_rows": [1024, 2048], "n_columns": [5, 10], "n_prototypes": [16, 64], "width": [32, 64]},
+    sweep_rows=2048,
+    axes={"n_rows": [2048, 4096], "n_columns": [5, 10], "n_prototypes": [16, 64], "width": [32, 64]},
     pilot_rows=20_000,
     stream_rows=[20_000],
     stream_limit=300.0,
@@ -130,7 +129,7 @@ def ratio(above: list[float], below: list[float]) -> dict[str, float]:
 def compare(
     work: dict[str, Callable[[], float]], turns: int, n_batches: int, flops: dict[str, int]
 ) -> dict[str, dict[str, Any]]:
-    """Throughput of contenders, and their share of the ceiling; ``flops`` are those of one batch."""
+    """Throughput of contenders, share of the ceiling, time over the first one's; ``flops`` are those of one batch."""
     taken = take_turns({CEILING: ceiling} | work, turns)
     rate = [2 * CEILING_SIZE**3 / s for s in taken.pop(CEILING)]
     rows = {}
@@ -140,7 +139,7 @@ def compare(
             "step_ms": spread([1e3 * s / n_batches for s in times]),
             "rows_per_second": spread([BATCH * n_batches / s for s in times]),
             "ceiling_share": ratio([count * n_batches / s for s in times], rate),
-            "ours_is_faster": ratio(times, taken[next(iter(work))]),
+            "times_of_first": ratio(times, taken[next(iter(work))]),
             "gflop_per_batch": count / 1e9,
         }
     return {"contenders": rows, "ceiling_gflops": spread([r / 1e9 for r in rate])}

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 import torch
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 PIPELINES = Path(__file__).resolve().parents[1] / "pipelines"
 
@@ -22,7 +23,9 @@ def bench():
     """The script and its modules; pipelines/ is a folder of scripts, no package."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(PIPELINES))
-        names = {"script": "benchmark_speed"} | {name: f"speed.{name}" for name in ("contenders", "probes", "report")}
+        names = {"script": "benchmark_speed"} | {
+            name: f"speed.{name}" for name in ("contenders", "probes", "readouts", "report")
+        }
         yield SimpleNamespace(**{short: importlib.import_module(name) for short, name in names.items()})
 
 
@@ -87,6 +90,24 @@ def test_flops_count_both_directions_and_attention(bench):
     assert count(lambda: functional.scaled_dot_product_attention(q, q, q), backward=False) == products
 
 
+def test_products_alone_are_those_of_the_flops(bench):
+    shape = bench.contenders.Shape(n_rows=bench.contenders.BATCH, width=16)
+    for training in (False, True):
+        batch = bench.contenders._ours_batch(shape, training=training)
+        with bench.contenders._Products() as products, sdpa_kernel(SDPBackend.MATH):
+            result = batch()
+            if training:
+                result.backward()
+
+        def replay(calls=products.calls) -> Any:
+            return [call() for call in calls][-1]
+
+        with torch.no_grad():
+            counted = bench.contenders.count_flops(replay, backward=False)
+        assert counted == bench.contenders.ours_flops(shape, training=training)
+        assert bench.contenders.products_alone(shape, training=training)() > 0
+
+
 def test_rows_and_networks_have_the_shape_asked_for(bench):
     shape = bench.contenders.Shape(n_rows=40, n_columns=20, width=16, n_prototypes=5)
     rows, network = bench.contenders.make_rows(shape), bench.contenders.make_network(shape)
@@ -99,11 +120,11 @@ def test_rows_and_networks_have_the_shape_asked_for(bench):
 
 
 def test_prototypes_on_the_mean_differ_from_mean_pooling_in_the_readout_alone(bench):
-    readout, tokens = bench.contenders.PooledPrototypes(4, 8), torch.randn(6, 11, 8)
-    reading, mean = readout(tokens), bench.contenders.MeanReadout()(tokens)
+    readout, tokens = bench.readouts.PooledPrototypes(4, 8), torch.randn(6, 11, 8)
+    reading, mean = readout(tokens), bench.readouts.MeanReadout()(tokens)
     assert torch.allclose(reading.z, mean.z)
     assert torch.allclose(reading.summary, reading.assignment.q @ readout.prototypes)
-    assert readout.class_only == bench.contenders.MeanReadout.class_only
+    assert readout.class_only == bench.readouts.MeanReadout.class_only
 
 
 def test_a_stream_answers_every_row_as_predict_proba_does(tmp_path, bench, monkeypatch):
@@ -145,8 +166,8 @@ def figures(share: float, faster: float, over_mean: float, slope: float, peak_mi
     def range_of(value: float) -> dict[str, float]:
         return {"median": value, "min": value - 0.01, "max": value + 0.01}
 
-    rows = {name: {"ceiling_share": range_of(share), "ours_is_faster": range_of(1.0)} for name in ("ours", OURS)}
-    rivals = {name: {"ours_is_faster": range_of(faster)} for name in RIVALS}
+    rows = {name: {"ceiling_share": range_of(share), "times_of_first": range_of(1.0)} for name in ("ours", OURS)}
+    rivals = {name: {"times_of_first": range_of(faster)} for name in RIVALS}
     fitted = {what: {"exponent": {"slope": slope, "standard_error": None, "last": slope}} for what in WHATS}
     return {
         "widths": {"64": {name: {"contenders": rows | rivals} for name in ("training", "prediction")}},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from statistics import median
 from typing import Any, NamedTuple
@@ -19,18 +20,16 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.nn.network import TableNetwork
-from ddcl_tab.nn.quantization import assign, quantization_loss
-from ddcl_tab.nn.readouts import ClassTokenReadout, DDCLReadout, MeanReadout, Reading
 from ddcl_tab.training.build import build_network
 from ddcl_tab.training.inference import predict_rows
 from ddcl_tab.training.net import train_network
 from ddcl_tab.training.objective import Objective
 from ddcl_tab.training.rows import Batches, Rows, RowsDataset
-from ddcl_tab.training.temperature import TokenCovariance
 
 CPU = torch.device("cpu")
 DEFAULTS = DDCLClassifier().get_params()
@@ -40,6 +39,15 @@ N_CLASSES = 3
 CODES = (63, 30, 5)
 #: FT-Transformer comes with the extra ``bench``; without it our own figures remain.
 HAS_FT = find_spec("rtdl_revisiting_models") is not None
+#: Operations that do the arithmetic which the FLOPs count.
+PRODUCTS = {
+    torch.ops.aten.mm,
+    torch.ops.aten.addmm,
+    torch.ops.aten.bmm,
+    torch.ops.aten.baddbmm,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward,
+}
 #: Side of the square matrices whose product is the machine's ceiling.
 CEILING_SIZE = 2048
 
@@ -128,19 +136,52 @@ def count_flops(forward: Callable[[], Tensor], *, backward: bool) -> int:
     return counter.get_total_flops()
 
 
-def ours_flops(shape: Shape, *, training: bool) -> int:
-    """FLOPs of one batch of our network."""
+def _ours_batch(shape: Shape, *, training: bool) -> Callable[[], Tensor]:
+    """One batch through our network: the loss, or the logits of a prediction."""
     network, objective = make_network(shape), make_objective(shape)
     inputs, (target, weight) = make_rows(shape._replace(n_rows=BATCH)).batch(slice(None))
 
-    def forward() -> Tensor:
+    def loss() -> Tensor:
         output = network(**inputs)
         readout = network.readout
         return objective(output, inputs, readout.prototypes, readout.temperature, target, weight).total
 
-    if training:
-        return count_flops(forward, backward=True)
-    return count_flops(lambda: network(**inputs).logits, backward=False)
+    return loss if training else lambda: network(**inputs).logits
+
+
+def ours_flops(shape: Shape, *, training: bool) -> int:
+    """FLOPs of one batch of our network."""
+    return count_flops(_ours_batch(shape, training=training), backward=training)
+
+
+class _Products(TorchDispatchMode):
+    """Remembers every matrix product and attention that is run, with what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Callable[[], Any]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        call = partial(func, *args, **(kwargs or {}))
+        if func.overloadpacket in PRODUCTS:
+            self.calls.append(call)
+        return call()
+
+
+def products_alone(shape: Shape, *, training: bool) -> Callable[[], float]:
+    """The products of our batches at their own shapes, and nothing else: what is left if all the rest is free."""
+    with _Products() as products:
+        result = _ours_batch(shape, training=training)()
+        if training:
+            result.backward()
+
+    @torch.no_grad()
+    def work() -> None:
+        for _ in range(shape.n_rows // BATCH):
+            for call in products.calls:
+                call()
+
+    return lambda: seconds(work)
 
 
 def ft_flops(shape: Shape, *, training: bool) -> int:
@@ -190,6 +231,7 @@ def training(shape: Shape) -> dict[str, Callable[[], float]]:
     ours = {
         "ours": lambda: seconds(lambda: train_ours(shape, rows, network)),
         "ours, certificate every epoch": lambda: seconds(lambda: train_ours(shape, rows, certified, "epoch")),
+        "ours, products alone": products_alone(shape, training=True),
     }
     return ours | (_training_ft(shape, rows) if HAS_FT else {})
 
@@ -228,6 +270,7 @@ def prediction(shape: Shape) -> dict[str, Callable[[], float]]:
     ours = {
         "ours, predict_rows": lambda: seconds(lambda: predict_rows(network, numeric, categorical, CPU)),
         "ours, bare module": lambda: seconds(bare),
+        "ours, products alone": products_alone(shape, training=False),
     }
     return ours | (_prediction_ft(shape, rows) if HAS_FT else {})
 
@@ -245,80 +288,3 @@ def _prediction_ft(shape: Shape, rows: RowsDataset) -> dict[str, Callable[[], fl
         "FT-Transformer, plain loop": lambda: seconds(plain),
         "FT-Transformer, skorch's default loader": lambda: seconds(lambda: net.forward(table)),
     }
-
-
-class PooledPrototypes(DDCLReadout):
-    """Prototypes on the mean of the column tokens: differs from mean pooling in the readout alone."""
-
-    class_only = False
-
-    def forward(self, tokens: Tensor) -> Reading:
-        """Read ``(B, 1 + T, D)``."""
-        return super().forward(tokens[:, 1:].mean(dim=1, keepdim=True))
-
-
-def readouts(shape: Shape) -> dict[str, Callable[[], float]]:
-    """Training steps over all rows in one and the same plain loop, with one readout or another."""
-    return {
-        "mean pooling, linear head": _readout_steps(shape, MeanReadout()),
-        "mean pooling, prototypes, linear head": _readout_steps(
-            shape, PooledPrototypes(shape.n_prototypes, shape.width), _quantize
-        ),
-        "class token, linear head": _readout_steps(shape, ClassTokenReadout()),
-        "class token, prototypes, linear head": _readout_steps(
-            shape, DDCLReadout(shape.n_prototypes, shape.width), _quantize
-        ),
-        "class token, prototypes, whole objective": _readout_steps(
-            shape, DDCLReadout(shape.n_prototypes, shape.width), make_objective(shape)
-        ),
-    }
-
-
-def _quantize(output: Any, inputs: Any, prototypes: Tensor, temperature: Tensor, target: Tensor, weight: Tensor) -> Any:
-    """The readout's part of our objective: its decision, and the loss that moves the prototypes."""
-    task = functional.cross_entropy(output.logits, target)
-    return task + quantization_loss(assign(output.reading.z.detach(), prototypes, temperature), weight)
-
-
-def _readout_steps(shape: Shape, readout: Any, objective: Any = None) -> Callable[[], float]:
-    network, rows = make_network(shape), make_rows(shape)
-    network.readout = readout
-    if not isinstance(objective, Objective):
-        network.decoder = nn.Identity()  # only the whole objective tells columns
-    optimizer = torch.optim.AdamW(network.parameters(), lr=DEFAULTS["lr"])
-    moments: list[TokenCovariance] = []
-
-    def step(inputs: dict[str, Tensor], target: Tensor, weight: Tensor) -> None:
-        optimizer.zero_grad()
-        output = network(**inputs)
-        if objective is None:
-            functional.cross_entropy(output.logits, target).backward()
-        else:
-            loss = objective(output, inputs, readout.prototypes, readout.temperature, target, weight)
-            (loss.total if isinstance(objective, Objective) else loss).backward()
-            z = output.reading.z.detach()
-            if not moments:
-                moments.append(TokenCovariance(z, weight))
-            moments[0].update(z, weight)
-            readout.temperature.copy_(moments[0].temperature(0.5))
-        optimizer.step()
-
-    def steps() -> None:
-        network.train()
-        for inputs, (target, weight) in Batches(rows, BATCH):
-            step(inputs, target, weight)
-
-    return lambda: seconds(steps)
-
-
-def readout_alone(n_tokens: int, width: int, n_prototypes: int) -> Callable[[], float]:
-    """Assignment of tokens, quantisation loss and their gradients, without encoder."""
-    generator = torch.Generator().manual_seed(0)
-    tokens = torch.randn(n_tokens, width, generator=generator, requires_grad=True)
-    prototypes = torch.randn(n_prototypes, width, generator=generator, requires_grad=True)
-
-    def work() -> None:
-        assignment = assign(tokens, prototypes, float(width))
-        (assignment.zhat.square().mean() + quantization_loss(assignment)).backward()
-
-    return lambda: seconds(work)

@@ -35,10 +35,10 @@ from speed.contenders import (
     make_network,
     make_objective,
     make_rows,
-    readout_alone,
     seconds,
     train_ours,
 )
+from speed.readouts import readout_alone
 
 SYNTHETIC = Path(__file__).resolve().parents[2] / "data" / "synthetic_satcat.csv.gz"
 #: Rows that the stream holds at a time, in reading and in writing.

@@ -62,8 +62,11 @@ class ColumnTokenizer(nn.Module):
         tokens = []
         if self.n_numeric:
             missing = numeric.isnan()
-            embedded = self.numeric(numeric.masked_fill(missing, 0.0))
-            tokens.append(torch.where(missing.unsqueeze(-1), self.missing, embedded))
+            if bool(missing.any()):
+                embedded = self.numeric(numeric.masked_fill(missing, 0.0))
+                tokens.append(torch.where(missing.unsqueeze(-1), self.missing, embedded))
+            else:
+                tokens.append(self.numeric(numeric))
         if categorical.shape[1]:
             tokens.append(self.categorical(categorical + self.offsets))
         return torch.cat(tokens, dim=1) + self.bias

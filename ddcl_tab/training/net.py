@@ -187,6 +187,7 @@ def train_network(
         final_temperature=final_temperature,
         n_steps=n_steps,
         optimizer=optimizer,
+        optimizer__fused=True,
         optimizer__param_groups=[
             ("readout.prototypes", {"lr": lr * lr_ratio, "weight_decay": 0.0}),
             ("*bias", {"weight_decay": 0.0}),

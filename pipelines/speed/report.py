@@ -95,10 +95,13 @@ def _streamed(stream: dict[str, Any]) -> Goal:
     run = stream["run"]
     peak_mb = run["peak_mib"] * 1.048576
     measured = f"{run['rows']:,} rows with {peak_mb:.0f} MB at {run['rows'] / run['seconds']:,.0f} rows/s"
-    if run["rows"] < stream["asked"]:
+    whole = run["rows"] >= stream["asked"]
+    if not whole:
         measured += f"; {stream['asked']:,} would take {stream['asked'] * run['seconds'] / run['rows'] / 60:.0f} min"
     wanted = f"{stream['asked']:,} rows under {STREAM_MB} MB"
-    return Goal("prediction from Parquet in a stream", wanted, measured, peak_mb < STREAM_MB)
+    # A part of the rows can miss the goal; only all of them can meet it.
+    met = peak_mb < STREAM_MB if whole or peak_mb >= STREAM_MB else None
+    return Goal("prediction from Parquet in a stream", wanted, measured, met)
 
 
 def markdown(figures: dict[str, Any]) -> str:
@@ -131,7 +134,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def _goal_table(figures: dict[str, Any]) -> str:
-    said = {True: "yes", False: "no", None: "not measured"}
+    said = {True: "yes", False: "no", None: "not measured in full"}
     return _table(
         [{"goal": g.name, "wanted": g.wanted, "measured": g.measured, "met": said[g.met]} for g in goals(figures)]
     )

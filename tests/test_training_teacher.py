@@ -1,74 +1,141 @@
-"""Soft targets out of fold."""
+"""Made-up rows and the trees that label them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from ddcl_tab.training.rows import Rows
-from ddcl_tab.training.teacher import MIN_ROWS, hard_targets, soft_targets
+from ddcl_tab.training.rows import Batches, Rows, RowsDataset
+from ddcl_tab.training.teacher import (
+    MAX_CODE,
+    MIN_ROWS,
+    SWAPPED,
+    TaughtRows,
+    Teacher,
+    can_teach,
+    hard_targets,
+    training_rows,
+)
+
+CPU = torch.device("cpu")
 
 
-def rows_of(n_groups: int, per_group: int, seed: int = 0) -> Rows:
-    """Made-up rows: the second number follows the class, the first one only names the group."""
+def rows_of(n: int = MIN_ROWS, seed: int = 0) -> Rows:
+    """Made-up rows: the class is whether the first number is above zero; the second number and the code are noise."""
     rng = np.random.default_rng(seed)
-    group = np.repeat(np.arange(n_groups), per_group)
-    label = rng.integers(0, 2, n_groups)[group]
-    numeric = np.stack([group, label + 0.3 * rng.standard_normal(len(group))], axis=1).astype(np.float32)
-    return Rows(numeric, np.zeros((len(group), 1), np.int64), label, np.ones(len(group)), group)
+    numeric = rng.standard_normal((n, 2)).astype(np.float32)
+    label = (numeric[:, 0] > 0).astype(np.int64)
+    return Rows(numeric, rng.integers(2, 300, (n, 1)), label, np.ones(n), np.arange(n))
 
 
-def test_targets_mix_label_and_opinion():
-    rows = rows_of(200, 10)
-    label, half, opinion = (soft_targets(rows, 2, weight, seed=0) for weight in (0.0, 0.5, 1.0))
-    np.testing.assert_array_equal(label, hard_targets(rows, 2))
-    np.testing.assert_allclose(half, (label + opinion) / 2, atol=1e-6)
+@pytest.fixture(scope="module")
+def teacher() -> Teacher:
+    return Teacher(rows_of(), 2, seed=0)
+
+
+def taught(teacher: Teacher, share: float = 0.7) -> TaughtRows:
+    return TaughtRows(rows_of(), teacher, share, CPU)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_teacher_knows_rows_that_it_has_not_seen(teacher):
+    unseen = rows_of(seed=1)
+    opinion = teacher.opinion(unseen.numeric, unseen.categorical)
     np.testing.assert_allclose(opinion.sum(axis=1), 1.0, atol=1e-6)
+    assert (opinion.argmax(axis=1) == unseen.label).mean() > 0.98
 
 
-def test_the_opinion_of_a_group_does_not_know_the_group():
-    # The group's number gives its label away to whoever has seen the group. With pure noise beside it, an opinion that
-    # had seen it would be right nearly always; one that has not is right half of the time.
-    rows = rows_of(200, 10)
-    rng = np.random.default_rng(1)
-    noise = rows._replace(numeric=np.stack([rows.group, rng.standard_normal(2000)], axis=1).astype(np.float32))
-    opinion = soft_targets(noise, 2, 1.0, seed=0)
-    assert abs((opinion.argmax(axis=1) == rows.label).mean() - 0.5) < 0.15
-    knowing = soft_targets(rows, 2, 1.0, seed=0)
-    assert (knowing.argmax(axis=1) == rows.label).mean() > 0.7
+def test_made_up_rows_carry_the_teachers_opinion_and_the_others_their_label(teacher):
+    epoch, rows = taught(teacher).epoch(generator()), rows_of()
+    numeric, categorical = epoch.numeric.numpy(), epoch.categorical.numpy()
+    moved = (numeric != rows.numeric).any(axis=1) | (categorical != rows.categorical).any(axis=1)
+    np.testing.assert_allclose(epoch.target[moved].numpy(), teacher.opinion(numeric[moved], categorical[moved]))
+    np.testing.assert_array_equal(taught(teacher, 0.0).epoch(generator()).target, hard_targets(rows, 2))
+    assert (epoch.target.numpy()[~moved] == hard_targets(rows, 2)[~moved]).all(axis=1).mean() > 0.5
 
 
-def test_the_same_seed_gives_the_same_targets():
-    rows = rows_of(150, 10)
-    np.testing.assert_array_equal(soft_targets(rows, 2, 0.5, seed=3), soft_targets(rows, 2, 0.5, seed=3))
+def test_share_of_made_up_rows_and_of_swapped_columns(teacher):
+    epoch, rows = taught(teacher, 0.5).epoch(generator()), rows_of()
+    moved = (epoch.numeric.numpy() != rows.numeric).mean(axis=0)
+    assert moved == pytest.approx(0.5 * SWAPPED, abs=0.05)
+    # Every number stands in the column that it comes from.
+    for i in range(2):
+        assert set(epoch.numeric[:, i].tolist()) <= set(rows.numeric[:, i].tolist())
 
 
-@pytest.mark.parametrize("n_groups", [2, MIN_ROWS // 10 - 1])
-def test_small_tables_have_no_teacher(n_groups):
-    rows = rows_of(n_groups, 10)
-    np.testing.assert_array_equal(soft_targets(rows, 2, 0.9, seed=0), hard_targets(rows, 2))
+def test_every_epoch_is_another_one_and_the_same_seed_gives_the_same_epochs(teacher):
+    first, again = generator(), generator()
+    a, b = taught(teacher).epoch(first), taught(teacher).epoch(first)
+    assert not torch.equal(a.numeric, b.numeric)
+    c, d = taught(teacher).epoch(again), taught(teacher).epoch(again)
+    for x, y in ((a, c), (b, d)):
+        assert torch.equal(x.numeric, y.numeric)
+        assert torch.equal(x.target, y.target)
+    twin = Teacher(rows_of(), 2, seed=0)
+    assert torch.equal(TaughtRows(rows_of(), twin, 0.7, CPU).epoch(generator()).target, a.target)
 
 
-def test_too_few_groups_or_classes_have_no_teacher():
-    rows = rows_of(200, 10)
-    few = rows._replace(group=rows.group % 3)
-    np.testing.assert_array_equal(soft_targets(few, 2, 0.9, seed=0), hard_targets(few, 2))
-    one = rows._replace(label=np.zeros_like(rows.label))
-    np.testing.assert_array_equal(soft_targets(one, 1, 0.9, seed=0), hard_targets(one, 1))
+def test_batches_train_on_the_epoch_and_measure_on_the_table(teacher):
+    dataset = taught(teacher, 1.0)
+    inputs, (target, _) = dataset.batch(slice(None))
+    assert torch.equal(inputs["numeric"], torch.from_numpy(rows_of().numeric))
+    assert torch.equal(target, torch.from_numpy(hard_targets(rows_of(), 2)))
+    targets = torch.cat([target for _, (target, _) in Batches(dataset, 100, generator())])
+    assert len(targets) == MIN_ROWS
+    assert not bool(((targets == 0) | (targets == 1)).all())
 
 
-def test_folds_that_know_one_class_say_that_class():
-    # Class 1 stands in a single group: the trees that judge it have only seen class 0.
-    rows = rows_of(200, 10)
-    label = (rows.group == 7).astype(np.int64)
-    opinion = soft_targets(rows._replace(label=label), 2, 1.0, seed=0)
-    assert (opinion[rows.group == 7, 0] == 1.0).all()
+def test_a_made_up_row_keeps_the_weight_of_its_first_parent(teacher):
+    rows = rows_of()._replace(weight=np.linspace(1.0, 3.0, MIN_ROWS))
+    epoch = TaughtRows(rows, teacher, 1.0, CPU).epoch(generator())
+    np.testing.assert_allclose(epoch.weight.numpy(), rows.weight / rows.weight.mean(), rtol=1e-6)
 
 
-def test_many_categories_and_unknown_classes_are_no_trouble():
-    rows = rows_of(200, 10)
-    codes = np.arange(2000)[:, None] % 400
-    label = np.where(rows.group == 0, 2, rows.label)  # a class that one group holds alone
-    opinion = soft_targets(rows._replace(categorical=codes, label=label), 3, 1.0, seed=0)
-    np.testing.assert_allclose(opinion.sum(axis=1), 1.0, atol=1e-6)
-    assert (opinion[rows.group == 0, 2] == 0).all()
+def test_weights_teach_as_repetitions_do():
+    # Three quarters of the rows at one place say class 1, but the others weigh ten times as much.
+    n = MIN_ROWS
+    label = (np.arange(n) % 4 > 0).astype(np.int64)
+    rows = Rows(np.zeros((n, 1), np.float32), np.zeros((n, 0), np.int64), label, np.where(label, 1.0, 10.0), label)
+    assert Teacher(rows, 2, 0).opinion(rows.numeric[:1], rows.categorical[:1])[0] == pytest.approx(
+        [10 / 13, 3 / 13], abs=0.02
+    )
+
+
+def test_categories_beyond_what_boosting_takes_count_as_unseen(teacher):
+    rows = rows_of()
+    far = np.full_like(rows.categorical, MAX_CODE)
+    np.testing.assert_array_equal(teacher.opinion(rows.numeric, far), teacher.opinion(rows.numeric, far + 1000))
+
+
+def test_missing_numbers_may_be_learned_from():
+    rows = rows_of()
+    numeric = rows.numeric.copy()
+    numeric[rows.label == 1, 1] = np.nan
+    opinion = Teacher(rows._replace(numeric=numeric), 2, 0).opinion(
+        np.array([[0.0, np.nan]], np.float32), rows.categorical[:1]
+    )
+    assert opinion[0, 1] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("rows", "n_classes", "share"),
+    [
+        (rows_of(MIN_ROWS - 1), 2, 0.7),
+        (rows_of(), 3, 0.7),  # a class without a row
+        (rows_of()._replace(label=np.zeros(MIN_ROWS, np.int64)), 1, 0.7),
+        (rows_of(), 2, 0.0),
+    ],
+)
+def test_no_teacher_where_there_is_too_little_to_learn_or_none_is_asked_for(rows, n_classes, share):
+    assert not (share and can_teach(rows, n_classes))
+    dataset = training_rows(rows, n_classes, share, 0, CPU)
+    assert type(dataset) is RowsDataset
+    assert dataset.epoch(generator()) is dataset
+
+
+def test_a_teacher_where_there_is_enough():
+    assert type(training_rows(rows_of(), 2, 0.7, 0, CPU)) is TaughtRows

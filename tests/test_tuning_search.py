@@ -163,7 +163,7 @@ def test_catalogs_need_no_y_and_keep_launches_together(synthetic):
         return 0.0
 
     with pytest.warns(LeakWarning) as warned:
-        fitted = search(clone(TINY).set_params(max_epochs=8), n_trials=1, scoring=note).fit(catalog)
+        fitted = search(clone(TINY).set_params(max_epochs=16), n_trials=1, scoring=note).fit(catalog)
     assert len([w for w in warned if w.category is LeakWarning]) == 1  # of the refit; the folds say nothing
     known = catalog.filter(pl.col("OBJECT_TYPE") != "UNKNOWN")
     assert not tested[0] & tested[1]

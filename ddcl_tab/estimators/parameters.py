@@ -51,7 +51,7 @@ RULES: dict[str, Rule] = {
     "lr_ratio": _POSITIVE,
     "quantization_weight": _POSITIVE,
     "column_weight": _number(lambda v: 0.0 <= v < float("inf"), "of at least 0"),
-    "teacher_weight": _number(lambda v: 0.0 <= v <= 1.0, "in [0, 1]"),
+    "teacher_share": _number(lambda v: 0.0 <= v <= 1.0, "in [0, 1]"),
     "d_token": _integer(1),
     "n_blocks": _integer(1),
     "n_heads": _integer(1),

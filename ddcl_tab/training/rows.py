@@ -136,6 +136,10 @@ class RowsDataset(Dataset):
         self.weight = torch.from_numpy((rows.weight / rows.weight.mean()).astype(np.float32)).to(device)
         self.label, self.group = rows.label, rows.group
 
+    def epoch(self, generator: torch.Generator | None) -> RowsDataset:
+        """Rows of another epoch: the same ones."""
+        return self
+
     def __len__(self) -> int:
         return len(self.label)
 
@@ -163,10 +167,10 @@ class Batches:
         return math.ceil(len(self.dataset) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[dict[str, Tensor], tuple[Tensor, Tensor]]]:
-        n = len(self.dataset)
+        dataset, n = self.dataset.epoch(self.generator), len(self.dataset)
         order = None
         if self.generator is not None:
-            order = torch.randperm(n, generator=self.generator).to(self.dataset.target.device)
+            order = torch.randperm(n, generator=self.generator).to(dataset.target.device)
         for start in range(0, n, self.batch_size):
             part = slice(start, min(start + self.batch_size, n))
-            yield self.dataset.batch(part if order is None else order[part])
+            yield dataset.batch(part if order is None else order[part])

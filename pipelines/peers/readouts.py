@@ -31,7 +31,7 @@ from ddcl_tab.nn.readouts import (
 from ddcl_tab.training.callbacks import BestEpoch, EarlyStop, LearningRates
 from ddcl_tab.training.net import MIN_BATCH, MIN_STEPS, WEIGHT_DECAY
 from ddcl_tab.training.rows import Batches, RowsDataset
-from ddcl_tab.training.teacher import hard_targets, soft_targets
+from ddcl_tab.training.teacher import hard_targets, training_rows
 from peers.networks import CHUNK, CPU, encode
 
 #: Builds a readout of tokens of a given width.
@@ -44,7 +44,7 @@ READOUTS: dict[str, Callable[[int], nn.Module]] = {
 }
 #: Parameters of ``DDCLClassifier`` that mean the same here.
 SHARED = (
-    "n_prototypes", "lr", "lr_ratio", "teacher_weight", "d_token", "n_blocks", "n_heads", "dropout", "batch_size",
+    "n_prototypes", "lr", "lr_ratio", "teacher_share", "d_token", "n_blocks", "n_heads", "dropout", "batch_size",
     "max_epochs", "patience",
 )  # fmt: skip
 
@@ -119,10 +119,10 @@ class ReadoutPeer:
         self.classes_, self.encoder_ = encoded.classes, encoded.encoder
         self.network_ = self._build(encoded.seed)
         n_classes = len(self.classes_)
-        target = soft_targets(encoded.train, n_classes, self.settings["teacher_weight"], encoded.seed)
+        train = training_rows(encoded.train, n_classes, self.settings["teacher_share"], encoded.seed, CPU)
         held_out = encoded.validation
         validation = None if held_out is None else RowsDataset(held_out, hard_targets(held_out, n_classes), CPU)
-        self._train(RowsDataset(encoded.train, target, CPU), validation, encoded.seed)
+        self._train(train, validation, encoded.seed)
         return self
 
     def _build(self, seed: int) -> TableNetwork:

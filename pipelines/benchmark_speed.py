@@ -95,7 +95,7 @@ FULL = Plan(
     },
     pilot_rows=50_000,
     stream_rows=[10_000_000, 1_000_000],
-    stream_limit=300.0,
+    stream_limit=900.0,
 )
 SHORT = Plan(
     turns=2,

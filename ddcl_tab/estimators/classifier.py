@@ -42,7 +42,7 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
     ----------
     n_prototypes : int, default=32
         Number ``K`` of prototypes.
-    temperature : float, default=0.01
+    temperature : float, default=0.02
         Final temperature relative to the critical one, ``T / T_c`` in (0, 1). Lower: fewer prototypes share a row.
     lr : float, default=0.002
         Learning rate of the encoder (AdamW).
@@ -122,7 +122,7 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         self,
         *,
         n_prototypes: int = 32,
-        temperature: float = 0.01,
+        temperature: float = 0.02,
         lr: float = 2e-3,
         lr_ratio: float = 10.0,
         quantization_weight: float = 0.1,

@@ -35,7 +35,7 @@ class Teacher:
     """Gradient boosting and extremely randomised trees, fitted on the training rows.
 
     Boosting has the better probabilities, randomised trees the better borders; their mean was better than either, and
-    than a forest, on held-out launches (pipelines/results/accuracy.md).
+    than a forest, on held-out launches (pipelines/results/recipe.md).
 
     Parameters
     ----------

@@ -102,11 +102,12 @@ def make_objective(shape: Shape) -> Objective:
 
 
 def make_ft_transformer(shape: Shape) -> Any:
-    """FT-Transformer of its authors, of the same width, blocks, heads and columns; its own defaults otherwise."""
+    """FT-Transformer of its authors: same width, blocks, heads, dropout and columns, its own defaults otherwise."""
     from rtdl_revisiting_models import FTTransformer
 
     settings = FTTransformer.get_default_kwargs(DEFAULTS["n_blocks"])
     settings |= {"d_block": shape.width, "attention_n_heads": DEFAULTS["n_heads"], "d_out": N_CLASSES}
+    settings |= {name: DEFAULTS["dropout"] for name in ("attention_dropout", "ffn_dropout", "residual_dropout")}
     settings["_is_default"] = False
     return FTTransformer(n_cont_features=shape.n_numeric, cat_cardinalities=shape.cardinalities, **settings)
 

@@ -238,7 +238,7 @@ def test_constant_columns_are_zero_and_empty_ones_left_out(frame):
     assert encoder.empty_ == ["B", "C"]
     np.testing.assert_array_equal(encoder.transform(X).numeric, np.array([[0], [0], [np.nan]], dtype=np.float32))
     later = encoder.transform(frame({"A": [5.0, 1e30], "B": ["text", None], "C": [1.0, 2.0]}))
-    np.testing.assert_array_equal(later.numeric[:, 0], [0, 8])
+    np.testing.assert_array_equal(later.numeric[:, 0], [0, 0])  # as trees: no value but one is known
     with pytest.raises(InputError, match=r"nothing to learn from: none of the columns \['B', 'C'\] holds a value"):
         TableEncoder(columns=["B", "C"]).fit(X)
 
@@ -334,3 +334,9 @@ def test_one_row_and_no_row(frame):
     none = encoder.transform(made_up(frame)[:0])
     assert none.numeric.shape == (0, 4)
     assert none.categorical.shape == (0, 1)
+
+
+def test_values_beyond_the_training_range_count_as_its_ends(frame):
+    encoder = TableEncoder(columns=["YEAR"]).fit(frame({"YEAR": np.linspace(1957.0, 2014.0, 58)}))
+    years = encoder.transform(frame({"YEAR": [1900.0, 1957.0, 2014.0, 2025.0, 1e300]})).numeric[:, 0]
+    assert years[0] == years[1] < years[2] == years[3] == years[4]

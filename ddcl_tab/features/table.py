@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple, Self
 
 import narwhals.stable.v2 as nw
@@ -18,8 +18,7 @@ MISSING, UNSEEN, N_RESERVED = 0, 1, 2
 MIN_COUNT = 5
 #: A column whose central 98 % is wider than this many interquartile ranges is heavy-tailed (a normal one: 3.4).
 HEAVY_TAIL = 6.0
-#: Scaled values beyond this many standard deviations are held there: far outside the training range the network has
-#: seen nothing and would only extrapolate.
+#: Scaled values beyond this many standard deviations are held there.
 CLIP = 8.0
 #: Values beyond this count as this: files write the largest float for "unknown", and differences must not overflow.
 LARGEST = 1e300
@@ -46,7 +45,8 @@ class NumericScale:
 
     ``t = asinh(2 (x - median) / iqr)`` for a heavy-tailed column, else ``t = x - median``, then ``(t - mean) / std``.
     The inverse hyperbolic sine is linear inside the bulk and logarithmic outside it, so altitudes of 500 and 550 km
-    stay apart while 36,000 km stays in range.
+    stay apart while 36,000 km stays in range. Values beyond the training range (``low`` to ``high``, scaled) count as
+    its ends, as they do for trees: out there the network has seen nothing and would only extrapolate.
     """
 
     name: str
@@ -56,6 +56,8 @@ class NumericScale:
     heavy: bool
     mean: float
     std: float
+    low: float
+    high: float
 
     def squash(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values before they are centred and divided by ``std``."""
@@ -68,7 +70,7 @@ class NumericScale:
     def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scale ``x`` (in the column's unit) to no unit."""
         with np.errstate(over="ignore"):  # infinity is clipped like any other large value
-            return np.clip((self.squash(x) - self.mean) / self.std, -CLIP, CLIP)
+            return np.clip((self.squash(x) - self.mean) / self.std, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def _fit_scale(column: NumericColumn, weight: NDArray[np.float64]) -> NumericSca
     iqr, width = third / 2 - first / 2, high / 2 - low / 2
     heavy = bool(0.0 < HEAVY_TAIL * iqr < width) or bool(iqr == 0.0 < width)
     raw = NumericScale(
-        column.name, column.unit, median, 2 * iqr if iqr > 0 else max(abs(width), 1e-300), heavy, 0.0, 1.0
+        column.name, column.unit, median, 2 * iqr if iqr > 0 else max(abs(width), 1e-300), heavy, 0.0, 1.0, -CLIP, CLIP
     )
     squashed = raw.squash(distinct)
     largest = float(np.abs(squashed).max()) or 1.0
@@ -115,7 +117,9 @@ def _fit_scale(column: NumericColumn, weight: NDArray[np.float64]) -> NumericSca
     std = float(np.sqrt(share @ ((squashed - mean) / largest) ** 2)) * largest
     # A spread that is only rounding error means a constant column.
     std = std if std > 1e-9 * abs(largest) else largest
-    return NumericScale(column.name, column.unit, raw.median, raw.iqr, heavy, mean, std)
+    scale = replace(raw, mean=mean, std=std)
+    low, high = (float(end) for end in scale(distinct[[0, -1]]))
+    return replace(scale, low=low, high=high)
 
 
 def _fit_codes(column: CategoricalColumn, weight: NDArray[np.float64]) -> CategoryCodes | None:

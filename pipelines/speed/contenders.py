@@ -107,7 +107,7 @@ def make_ft_transformer(shape: Shape) -> Any:
 
     settings = FTTransformer.get_default_kwargs(DEFAULTS["n_blocks"])
     settings |= {"d_block": shape.width, "attention_n_heads": DEFAULTS["n_heads"], "d_out": N_CLASSES}
-    settings |= {name: DEFAULTS["dropout"] for name in ("attention_dropout", "ffn_dropout", "residual_dropout")}
+    settings |= dict.fromkeys(("attention_dropout", "ffn_dropout", "residual_dropout"), DEFAULTS["dropout"])
     settings["_is_default"] = False
     return FTTransformer(n_cont_features=shape.n_numeric, cat_cardinalities=shape.cardinalities, **settings)
 

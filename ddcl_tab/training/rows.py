@@ -136,7 +136,7 @@ class RowsDataset(Dataset):
         self.weight = torch.from_numpy((rows.weight / rows.weight.mean()).astype(np.float32)).to(device)
         self.label, self.group = rows.label, rows.group
 
-    def epoch(self, generator: torch.Generator | None) -> RowsDataset:
+    def epoch(self, generator: torch.Generator) -> RowsDataset:
         """Rows of another epoch: the same ones."""
         return self
 
@@ -157,7 +157,7 @@ class Batches:
     dataset : RowsDataset
     batch_size : int
     generator : torch.Generator, optional
-        Shuffles anew at every pass; without one the order is the dataset's.
+        Shuffles anew at every pass, which is another epoch of the dataset; without one, all rows as they are.
     """
 
     def __init__(self, dataset: RowsDataset, batch_size: int, generator: torch.Generator | None = None) -> None:
@@ -167,9 +167,10 @@ class Batches:
         return math.ceil(len(self.dataset) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[dict[str, Tensor], tuple[Tensor, Tensor]]]:
-        dataset, n = self.dataset.epoch(self.generator), len(self.dataset)
+        dataset, n = self.dataset, len(self.dataset)
         order = None
         if self.generator is not None:
+            dataset = dataset.epoch(self.generator)
             order = torch.randperm(n, generator=self.generator).to(dataset.target.device)
         for start in range(0, n, self.batch_size):
             part = slice(start, min(start + self.batch_size, n))

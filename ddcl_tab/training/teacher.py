@@ -99,7 +99,7 @@ class TaughtRows(RowsDataset):
         super().__init__(rows, hard_targets(rows, teacher.n_classes), device)
         self.rows, self.teacher, self.share, self.device = rows, teacher, share, device
 
-    def epoch(self, generator: torch.Generator | None) -> RowsDataset:
+    def epoch(self, generator: torch.Generator) -> RowsDataset:
         """Rows of another epoch."""
         n, n_numeric = self.rows.numeric.shape
         n_columns = n_numeric + self.rows.categorical.shape[1]

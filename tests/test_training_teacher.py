@@ -49,6 +49,16 @@ def test_the_teacher_knows_rows_that_it_has_not_seen(teacher):
     assert (opinion.argmax(axis=1) == unseen.label).mean() > 0.98
 
 
+def test_trees_of_large_tables_see_a_part_each(monkeypatch):
+    whole = Teacher(rows_of(), 2, seed=0).models[1]
+    monkeypatch.setattr("ddcl_tab.training.teacher.MAX_TREE_ROWS", 100)
+    part = Teacher(rows_of(), 2, seed=0)
+    assert {tree.tree_.weighted_n_node_samples[0] for tree in whole.estimators_} == {MIN_ROWS}
+    assert {tree.tree_.weighted_n_node_samples[0] for tree in part.models[1].estimators_} == {100}
+    unseen = rows_of(seed=1)
+    assert (part.opinion(unseen.numeric, unseen.categorical).argmax(axis=1) == unseen.label).mean() > 0.95
+
+
 def test_made_up_rows_carry_the_teachers_opinion_and_the_others_their_label(teacher):
     epoch, rows = taught(teacher).epoch(generator()), rows_of()
     numeric, categorical = epoch.numeric.numpy(), epoch.categorical.numpy()

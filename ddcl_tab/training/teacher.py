@@ -18,6 +18,8 @@ from ddcl_tab.training.rows import Rows, RowsDataset
 #: Rounds of gradient boosting and number of randomised trees; the teacher's opinion is the mean of both.
 N_ROUNDS = 150
 N_TREES = 200
+#: Of larger tables each randomised tree sees as many rows, drawn anew: fully grown trees of all would fill the memory.
+MAX_TREE_ROWS = 50_000
 #: Fewer rows are too few to learn from twice.
 MIN_ROWS = 1000
 #: Gradient boosting takes categories below this code.
@@ -48,12 +50,15 @@ class Teacher:
     def __init__(self, rows: Rows, n_classes: int, seed: int) -> None:
         self.n_classes = n_classes
         columns = _columns(rows.numeric, rows.categorical)
+        drawn = len(columns) > MAX_TREE_ROWS
         is_category = np.arange(columns.shape[1]) >= rows.numeric.shape[1]
         self.models = (
             HistGradientBoostingClassifier(
                 max_iter=N_ROUNDS, categorical_features=is_category, early_stopping=False, random_state=seed
             ),
-            ExtraTreesClassifier(N_TREES, random_state=seed),
+            ExtraTreesClassifier(
+                N_TREES, bootstrap=drawn, max_samples=MAX_TREE_ROWS if drawn else None, random_state=seed
+            ),
         )
         for model in self.models:
             model.fit(columns, rows.label, sample_weight=rows.weight)

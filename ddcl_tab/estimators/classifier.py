@@ -62,7 +62,7 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
     n_blocks, n_heads : int, default=2, 4
         Transformer blocks, attention heads.
     dropout : float, default=0
-        Share of activations dropped while training. A teacher leaves nothing to learn by heart; without one, 0.1 helps.
+        Share of activations dropped while training. A teacher leaves little to learn by heart.
     batch_size : int, default=256
         Rows in a step; fewer in small tables, so that an epoch has at least eight steps.
     max_epochs : int, default=50

@@ -36,8 +36,8 @@ def hard_targets(rows: Rows, n_classes: int) -> NDArray[np.float32]:
 class Teacher:
     """Gradient boosting and extremely randomised trees, fitted on the training rows.
 
-    Boosting has the better probabilities, randomised trees the better borders; their mean was better than either, and
-    than a forest, on held-out launches (pipelines/results/recipe.md).
+    On held-out launches boosting has the better probabilities and randomised trees the better borders; their mean keeps
+    most of both (pipelines/results/recipe.md).
 
     Parameters
     ----------

@@ -99,6 +99,7 @@ def top_curvature(loss: Callable[[Tensor], Tensor], parameter: Tensor, scale: Te
     Returns
     -------
     float
+        To within :data:`TOLERANCE` of the eigenvalue largest in size: where all are negative, one near the top of them.
 
     Examples
     --------

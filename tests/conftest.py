@@ -31,3 +31,19 @@ def synthetic() -> pl.DataFrame:
     from ddcl_tab.catalog import read_satcat
 
     return read_satcat(SYNTHETIC)
+
+
+@pytest.fixture(scope="session")
+def small_model(synthetic):
+    """A small classifier of the synthetic catalog, and the 600 rows that it was fitted on."""
+    import warnings
+
+    from ddcl_tab import DDCLClassifier
+
+    rows = synthetic.sample(600, seed=2)
+    clf = DDCLClassifier(
+        n_prototypes=6, d_token=16, n_heads=2, n_blocks=1, max_epochs=12, lr=5e-3, certify="end", random_state=0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # leaks are left out, and twelve epochs need not be sound
+        return clf.fit(rows), rows

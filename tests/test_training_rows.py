@@ -9,12 +9,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skorch.callbacks import Callback
 
 from ddcl_tab.errors import InputError
 from ddcl_tab.nn.network import TableNetwork
 from ddcl_tab.nn.readouts import DDCLReadout
 from ddcl_tab.training.inference import CHUNK, predict_rows
-from ddcl_tab.training.measure import dead_prototypes, effective_prototypes, measure_reading, usage
+from ddcl_tab.training.measure import (
+    dead_prototypes,
+    effective_prototypes,
+    measure_reading,
+    twin_prototypes,
+    usage,
+)
+from ddcl_tab.training.net import train_network
+from ddcl_tab.training.objective import Objective
 from ddcl_tab.training.rows import MIN_VALIDATION_ROWS, Batches, Rows, RowsDataset, merge_equal, split_validation
 from ddcl_tab.training.temperature import MIN_TEMPERATURE, MOMENTUM, TokenCovariance, annealed
 
@@ -305,3 +314,47 @@ def test_measures_of_use():
     assert dead_prototypes(usage(one_each[:1].expand(10, 4))).tolist() == [1, 2, 3]
     assert float(effective_prototypes(one_each)) == 1.0
     assert float(effective_prototypes(torch.full((3, 4), 0.25))) == pytest.approx(4.0)
+
+
+def test_of_prototypes_that_stand_together_all_but_the_first_are_twins():
+    prototypes = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.1, 0.0], [0.0, 0.1], [5.0, 0.4]])
+    assert twin_prototypes(prototypes, temperature=1.0).tolist() == [2, 3, 4]
+    assert twin_prototypes(prototypes, temperature=0.1).tolist() == [2, 3]
+    assert twin_prototypes(prototypes[[1, 0]], temperature=1.0).tolist() == []
+
+
+class Meet(Callback):
+    """Puts the second prototype where the first one stands, once."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == self.epoch:
+            with torch.no_grad():
+                net.module_.readout.prototypes[1] = net.module_.readout.prototypes[0]
+
+
+def test_twins_are_parted_once_the_temperature_has_come_down():
+    rng = np.random.default_rng(0)
+    rows = Rows(*table(200), rng.integers(0, 3, 200), np.ones(200), np.zeros(200, dtype=int))
+    trained = network()
+    history = train_network(
+        trained,
+        Objective(quantization_weight=0.1, column_weight=0.1, cardinalities=[4, 2]),
+        RowsDataset(rows, np.eye(3, dtype=np.float32)[rows.label], CPU),
+        None,
+        lr=1e-4,
+        lr_ratio=0.01,
+        final_temperature=0.05,
+        batch_size=64,
+        max_epochs=10,
+        patience=8,
+        generator=torch.Generator().manual_seed(0),
+        device=CPU,
+        certify=False,
+        verbose=0,
+        callbacks=[Meet(epoch=7)],
+    ).history
+    assert history[7]["reseeded"] >= 1
+    assert 1 not in twin_prototypes(trained.readout.prototypes.detach(), trained.readout.temperature).tolist()

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 
 def top_prototypes(
@@ -31,7 +32,7 @@ def top_prototypes(
     -------
     dict of list
         ``n * n_top`` rows: ``row``, ``prediction``, ``probability``, ``rank``, ``prototype``, ``weight``, ``says``
-        (the prototype's own class), ``name``, ``medoid``.
+        (the prototype's own class), ``effect`` (see :func:`effects`), ``name``, ``medoid``.
     """
     top = np.argsort(-q, axis=1, kind="stable")[:, :n_top]
     chosen = probability.argmax(axis=1)
@@ -46,9 +47,48 @@ def top_prototypes(
         "prototype": flat.tolist(),
         "weight": np.take_along_axis(q, top, axis=1).ravel().tolist(),
         "says": [says[k] for k in flat],
+        "effect": effects(q, top, chosen, _own_probability(prototypes, classes)).ravel().tolist(),
         "name": [prototypes["name"][k] for k in flat],
         "medoid": [prototypes["medoid"][k] for k in flat],
     }
+
+
+def effects(
+    q: NDArray[np.float64], top: NDArray[np.intp], chosen: NDArray[np.intp], own: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What the probability of the decided class owes to each of some prototypes, shape (n, m).
+
+    The probability as it is minus what it would be without that one prototype: above 0 where it speaks for the
+    decision more than the others do together. Exact, for the logits of a row are the ``q``-mean of the prototypes'.
+
+    Parameters
+    ----------
+    q : ndarray, shape (n, K)
+    top : ndarray of int, shape (n, m)
+        Prototypes asked about.
+    chosen : ndarray of int, shape (n,)
+        Decided class.
+    own : ndarray, shape (K, C)
+        Probabilities that the prototypes hold.
+
+    Examples
+    --------
+    >>> own = np.array([[0.9, 0.1], [0.2, 0.8]])
+    >>> effects(np.array([[1.0, 0.0], [0.5, 0.5]]), np.array([[1], [1]]), np.array([0, 0]), own).round(2)
+    array([[ 0. ],
+           [-0.3]])
+    """
+    logits = np.log(np.clip(own, 1e-300, None))
+    rows = np.arange(len(q))
+    with_all = softmax(q @ logits, axis=1)[rows, chosen]
+    result = np.empty(top.shape)
+    for j, k in enumerate(top.T):
+        others = q.copy()
+        others[rows, k] = 0.0
+        total = others.sum(axis=1)  # not 1 - q: of a membership near 1 rounding would leave nothing
+        without = softmax(others @ logits / np.where(total > 0.0, total, 1.0)[:, None], axis=1)[rows, chosen]
+        result[:, j] = np.where(total > 0.0, with_all - without, np.nan)
+    return result
 
 
 def reasons(
@@ -78,4 +118,8 @@ def reasons(
 
 def _says(prototypes: dict[str, list[Any]], classes: NDArray[Any]) -> NDArray[np.intp]:
     """Index of the class that each prototype itself holds most probable, shape (K,)."""
-    return np.stack([prototypes[f"says {name}"] for name in classes], axis=1).argmax(axis=1)
+    return _own_probability(prototypes, classes).argmax(axis=1)
+
+
+def _own_probability(prototypes: dict[str, list[Any]], classes: NDArray[Any]) -> NDArray[np.float64]:
+    return np.stack([prototypes[f"says {name}"] for name in classes], axis=1)

@@ -71,7 +71,8 @@ class FittedPrototypes(TransformerMixin):
         -------
         frame
             ``n * n_top`` rows with ``row``, ``prediction``, ``probability``, ``rank``, ``prototype``, ``weight``,
-            ``says``, ``name`` and ``medoid``; polars for polars, else pandas.
+            ``says``, ``effect`` (what the probability owes to it: as it is, minus without this prototype; NaN where
+            the row has no other), ``name`` and ``medoid``; polars for polars, else pandas.
 
         Raises
         ------

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ddcl_tab.nn.network import Output, TableNetwork
 from ddcl_tab.training.calibration import best_scale, is_worse, row_losses
 from ddcl_tab.training.certificate import EpochCertificate, certify_epoch
-from ddcl_tab.training.measure import dead_prototypes, measure_reading, usage
+from ddcl_tab.training.measure import dead_prototypes, measure_reading, twin_prototypes, usage
 from ddcl_tab.training.rows import Batches, RowsDataset
 from ddcl_tab.training.temperature import ANNEALING_SHARE
 
@@ -110,10 +110,12 @@ class Certify(Callback):
 
 
 class Reseed(Callback):
-    """Give dead prototypes another start: at rows of the probe batch that their prototypes represent worst.
+    """Give dead prototypes and twins another start: at rows of the probe batch that their prototypes represent worst.
 
     As the encoder moves, a prototype can be left behind where no token comes any more. It would stay there: with next
-    to no membership it feels next to no gradient. Only epochs of the first :data:`RESEED_SHARE` of training do this.
+    to no membership it feels next to no gradient. Two that meet stay together: they feel the same gradient. Before the
+    temperature has come down all of them stand close, so twins count from the end of the annealing on. Only epochs of
+    the first :data:`RESEED_SHARE` of training do this.
     """
 
     def __init__(self, batch: Any, max_epochs: int, generator: torch.Generator) -> None:
@@ -121,19 +123,21 @@ class Reseed(Callback):
 
     @torch.no_grad()
     def on_epoch_end(self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
-        """Move dead prototypes and forget their part of the optimiser's state."""
+        """Move them and forget their part of the optimiser's state."""
         net.history.record("reseeded", 0)
         if len(net.history) > RESEED_SHARE * self.max_epochs:
             return
         inputs, (_, weight) = self.batch
         network = net.module_.eval()
         reading = network(**inputs).reading
+        prototypes = network.readout.prototypes
         dead = dead_prototypes(usage(reading.assignment.q))
+        if len(net.history) > ANNEALING_SHARE * self.max_epochs:
+            dead = torch.unique(torch.cat([dead, twin_prototypes(prototypes, network.readout.temperature)]))
         distortion = weight * (reading.assignment.q * reading.assignment.distances).sum(-1)
         if not len(dead) or not bool(distortion.sum() > 0):
             return
         chosen = torch.multinomial(distortion.cpu(), len(dead), replacement=True, generator=self.generator)
-        prototypes = network.readout.prototypes
         prototypes[dead] = reading.z[chosen.to(reading.z.device)]
         moments = net.optimizer_.state[prototypes]
         # No momentum from the old place; an average second moment, for a zero one would make the first step huge.

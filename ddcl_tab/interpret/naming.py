@@ -1,0 +1,157 @@
+"""One line that says what a prototype is: "small debris, 760-880 km, 98.6 deg"."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddcl_tab.estimators.prototypes import NAMED_SHARE, SAME_THING, interval
+from ddcl_tab.features import CategoricalColumn, NumericColumn
+from ddcl_tab.interpret.distributions import MISSING, CategorySummary, NumberSummary
+from ddcl_tab.interpret.model import FittedModel
+
+Columns = dict[str, NumericColumn | CategoricalColumn]
+Summaries = dict[str, list[NumberSummary] | list[CategorySummary]]
+#: Columns that say an orbit in words; a table with all of them gets names of orbits.
+ORBIT = ("PERIGEE", "APOGEE", "INCLINATION")
+#: Columns that follow from these.
+OF_ORBIT = (*ORBIT, "PERIOD", "SEMIMAJOR_AXIS", "ECCENTRICITY", "MEAN_MOTION")
+#: Apogee and perigee further apart than this share of the larger one are named apart.
+ROUND = 0.25
+#: Columns named in a table without orbits.
+N_NAMED = 2
+#: A category is worth a word if it is this many times as common as in the table.
+LIFT = 2.0
+
+
+class Name(NamedTuple):
+    """Name of a prototype.
+
+    Attributes
+    ----------
+    text : str
+    distinguishing : list of str
+        Columns by effect, those left out that rank rows as an earlier one does.
+    """
+
+    text: str
+    distinguishing: list[str]
+
+
+def name_prototypes(model: FittedModel, columns: Columns, q: NDArray[np.float64], summaries: Summaries) -> list[Name]:
+    """Names of all prototypes, no two the same: what distinguishes likes from each other is added.
+
+    Parameters
+    ----------
+    model : FittedModel
+    columns : dict
+        Columns of the table.
+    q : ndarray, shape (n, K)
+    summaries : dict
+        Of :func:`ddcl_tab.interpret.distributions.summarise`.
+
+    Returns
+    -------
+    list of Name
+    """
+    classes = [str(model.classifier.classes_[c]) for c in model.says]
+    orbital = all(name in summaries for name in ORBIT)
+    alike = _alike(columns)
+    own = [{name: parts[k] for name, parts in summaries.items()} for k in range(q.shape[1])]
+    distinct = [_distinct(sorted(o, key=lambda n: -o[n].effect), alike) for o in own]
+    texts = [
+        _orbit_name(label, o) if orbital else ", ".join([label, *_phrases(o, order, N_NAMED)])
+        for label, o, order in zip(classes, own, distinct, strict=True)
+    ]
+    return [Name(text, order) for text, order in zip(_told_apart(texts, own, distinct, orbital), distinct, strict=True)]
+
+
+def _orbit_name(label: str, own: dict[str, NumberSummary | CategorySummary]) -> str:
+    size = _common(own.get("RCS_SIZE"), lift=0.0)
+    words = [f"{size.lower()} {label.lower()}" if size and size != MISSING else label.lower()]
+    perigee, apogee, inclination = (own[name].quantiles for name in ORBIT)  # type: ignore[union-attr]
+    if not np.isnan(perigee[2]):
+        words.append(_altitudes(perigee, apogee))
+        words.append(_angle(inclination))
+    return ", ".join(words)
+
+
+def _altitudes(perigee: tuple[float, ...], apogee: tuple[float, ...]) -> str:
+    if apogee[2] - perigee[2] <= ROUND * apogee[2]:
+        return f"{_range(perigee[1], apogee[3])} km"
+    return f"{_range(perigee[1], perigee[3])} x {_range(apogee[1], apogee[3])} km"
+
+
+def _angle(inclination: tuple[float, ...]) -> str:
+    if inclination[3] - inclination[1] < 1.0:
+        return f"{inclination[2]:.1f} deg"
+    return f"{_range(inclination[1], inclination[3])} deg"
+
+
+def _range(low: float, high: float) -> str:
+    """Both ends to two or three digits, as far as they differ.
+
+    Examples
+    --------
+    >>> _range(761.2, 878.0), _range(35_771.0, 35_802.0), _range(-3.0, 12.0)
+    ('760-880', '35770-35800', '-3 to 12')
+    """
+    step = 10.0 if max(abs(low), abs(high)) >= 200.0 else 1.0
+    ends = [f"{step * round(end / step):.0f}" for end in (low, high)]
+    return ends[0] if ends[0] == ends[1] else (" to " if low < 0 else "-").join(ends)
+
+
+def _common(summary: NumberSummary | CategorySummary | None, lift: float) -> str | None:
+    """Category that most members have, if it is ``lift`` times as common among them as in the table."""
+    if not isinstance(summary, CategorySummary):
+        return None
+    category, share, in_table = summary.top[0]
+    return category if share >= NAMED_SHARE and share >= lift * in_table else None
+
+
+def _phrases(own: dict[str, NumberSummary | CategorySummary], names: list[str], n: int) -> list[str]:
+    phrases: list[str] = []
+    for name in names:
+        if len(phrases) == n:
+            break
+        summary = own[name]
+        if isinstance(summary, NumberSummary):
+            low, high = summary.quantiles[1], summary.quantiles[3]
+            phrases += [] if np.isnan(low) else [interval(name, low, high, summary.unit)]
+        else:
+            category = _common(summary, LIFT)
+            phrases += [] if category is None else [f"{name} {category}"]
+    return phrases
+
+
+def _told_apart(
+    texts: list[str], own: list[dict[str, NumberSummary | CategorySummary]], distinct: list[list[str]], orbital: bool
+) -> list[str]:
+    """Every name once: likes get a further phrase, then their number."""
+    result = list(texts)
+    for k, text in enumerate(texts):
+        if texts.count(text) > 1:
+            rest = [name for name in distinct[k] if not (orbital and name in (*OF_ORBIT, "RCS_SIZE"))]
+            result[k] = ", ".join([text, *_phrases(own[k], rest, 1)])
+    return [f"{text} (prototype {k})" if result.count(text) > 1 else text for k, text in enumerate(result)]
+
+
+def _alike(columns: Columns) -> dict[tuple[str, str], bool]:
+    """Pairs of numeric columns that rank the rows alike."""
+    numeric = {name: column.values for name, column in columns.items() if isinstance(column, NumericColumn)}
+    ranks = {name: np.argsort(np.argsort(values, kind="stable"), kind="stable") for name, values in numeric.items()}
+    return {
+        (a, b): bool(len(ranks[a]) > 1 and abs(np.corrcoef(ranks[a], ranks[b])[0, 1]) > SAME_THING)
+        for a in numeric
+        for b in numeric
+    }
+
+
+def _distinct(names: list[str], alike: dict[tuple[str, str], bool]) -> list[str]:
+    chosen: list[str] = []
+    for name in names:
+        if not any(alike.get((name, other), False) for other in chosen):
+            chosen.append(name)
+    return chosen

@@ -361,3 +361,28 @@ def test_more_prototypes_than_rows(arrays):
     X, y = arrays
     clf = DDCLClassifier(**(QUICK | {"n_prototypes": 40, "certify": False})).fit(X[:10], y[:10])
     assert clf.transform(X).shape == (300, 40)
+
+
+# --- notebooks ------------------------------------------------------------------------------------------------------
+
+
+def test_a_notebook_shows_what_fit_has_found_and_escapes_names(catalog):
+    assert "<caption>Fitted" not in DDCLClassifier()._repr_html_()
+    named = catalog.head(300).with_columns(pl.lit("<script>alert(1)</script>").alias("OBJECT_NAME"))
+    with pytest.warns(LeakWarning):
+        shown = DDCLClassifier(**BRIEF).fit(named)._repr_html_()
+    assert "not certified" in shown
+    assert "such as 9" in shown  # a synthetic catalog number
+    assert "&lt;script&gt;alert" in shown
+    assert "<script>alert" not in shown
+
+
+def test_memberships_come_in_the_frame_that_is_asked_for(fitted, catalog):
+    for library, kind in (("pandas", pd.DataFrame), ("polars", pl.DataFrame)):
+        frame = clone_fitted(fitted).set_output(transform=library).transform(catalog.head(4))
+        assert isinstance(frame, kind)
+        assert list(frame.columns) == [f"prototype_{k}" for k in range(6)]
+
+
+def clone_fitted(clf: DDCLClassifier) -> DDCLClassifier:
+    return pickle.loads(pickle.dumps(clf))

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators import explain, inputs
+from ddcl_tab.estimators.html import fitted_html
 from ddcl_tab.estimators.state import read_state, write_state
 from ddcl_tab.features import TableEncoder, is_frame
 from ddcl_tab.nn.network import TableNetwork
@@ -112,6 +113,11 @@ class FittedPrototypes(TransformerMixin):
         """Epoch whose weights were kept, counted from 1."""
         check_is_fitted(self)
         return next(int(row["epoch"]) for row in self.history_ if row["best"])
+
+    def _html_repr(self) -> str:
+        """Scikit-learn's diagram, and under it what fit has found."""
+        diagram: str = super()._html_repr()
+        return diagram + fitted_html(self) if hasattr(self, "network_") else diagram
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model: a zip of JSON and safetensors with checksums, without pickle."""

@@ -77,7 +77,7 @@ def synth(rows: int, seed: int, out: Path) -> None:
 @click.option("--split", type=click.Choice(["launch", "time", "random"]), default="launch", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--config", type=_EXISTING, help="TOML file with parameters of DDCLClassifier.")
-@click.option("--out", type=_FOLDER, required=True, help="Folder for model.ddcl, metrics.json, prototypes.csv.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder for model, metrics and tables.")
 @_user_errors
 def train(
     catalog: Path, elsets: Path | None, target: str, split: str, seed: int, config: Path | None, out: Path
@@ -170,6 +170,21 @@ def classify(model: Path, catalog: Path, elsets: Path | None, only: str | None, 
     _classify(DDCLClassifier.load(model), load_catalog(catalog, elsets), only, out, n_shown=10)
 
 
+@main.command()
+@click.argument("model", type=_EXISTING)
+@click.argument("catalog", type=_EXISTING)
+@click.option("--elsets", type=_EXISTING, help="Element sets, if the model was trained with them.")
+@click.option("--out", type=_FILE, default=Path("report.html"), show_default=True, help="HTML file to write.")
+@_user_errors
+def report(model: Path, catalog: Path, elsets: Path | None, out: Path) -> None:
+    """Write one HTML page on MODEL and what it says about CATALOG; scores need held_out.csv beside MODEL."""
+    from ddcl_tab.workflow.report import write_report
+
+    _use_one_thread()
+    for line in write_report(model, catalog, elsets, out):
+        click.echo(line)
+
+
 def _use_one_thread() -> None:
     """Compute on one thread.
 
@@ -197,13 +212,14 @@ def _show_run(run: Any, out: Path) -> None:
     import polars as pl
 
     from ddcl_tab.workflow import show
+    from ddcl_tab.workflow.train import RUN_FILES
 
     classes = [str(name) for name in run.classifier.classes_]
     click.echo(f"\n{show.summary(run.metrics)}\n")
     click.echo(f"{show.score_table(run.metrics)}\n")
     click.echo(f"{show.class_table(run.metrics)}\n")
     click.echo(show.prototype_table(pl.DataFrame(run.classifier.prototypes_), classes))
-    click.echo(f"\nwritten to {out}: model.ddcl, metrics.json, prototypes.csv")
+    click.echo(f"\nwritten to {out}: {', '.join(RUN_FILES)}")
 
 
 def _classify(clf: Any, frame: Any, only: str | None, out: Path, n_shown: int) -> None:

@@ -74,6 +74,8 @@ def test_train_writes_model_metrics_and_prototypes(trained):
     assert metrics["synthetic"] is True
     assert metrics["fit_seconds"] > 0
     assert metrics["identity_residual_max"] < 1e-5
+    with (folder / "held_out.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == metrics["n_test"]
     with (folder / "prototypes.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
@@ -83,6 +85,7 @@ def test_train_writes_model_metrics_and_prototypes(trained):
 def test_train_prints_the_tables_and_says_synthetic(trained):
     _, printed = trained
     assert "SYNTHETIC" in printed.splitlines()[1]
+    assert "model.ddcl, metrics.json, prototypes.csv, held_out.csv" in printed
     for text in ("HistGradientBoosting", "macro_f1", "most typical", "prototypes in use", "identity"):
         assert text in printed
 

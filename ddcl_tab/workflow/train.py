@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from ddcl_tab.catalog import join_elsets, read_elsets, read_satcat
+from ddcl_tab.catalog import join_elsets, launch_of, read_elsets, read_satcat
 from ddcl_tab.errors import ConfigurationError, InputError, LeakWarning, StabilityWarning
 from ddcl_tab.estimators import DDCLClassifier
 from ddcl_tab.estimators.inputs import UNKNOWN
@@ -23,14 +24,25 @@ from ddcl_tab.workflow.scores import score
 from ddcl_tab.workflow.splits import Split, split_catalog
 
 MODEL_FILE, METRICS_FILE, PROTOTYPES_FILE = "model.ddcl", "metrics.json", "prototypes.csv"
+HELD_OUT_FILE = "held_out.csv"
+RUN_FILES = (MODEL_FILE, METRICS_FILE, PROTOTYPES_FILE, HELD_OUT_FILE)
 OURS = "DDCLClassifier"
 
 
 class TrainingRun(NamedTuple):
-    """Result of :func:`train_catalog`."""
+    """Result of :func:`train_catalog`.
+
+    Attributes
+    ----------
+    classifier : DDCLClassifier
+    metrics : dict
+    held_out : polars.DataFrame
+        See :func:`held_out_table`.
+    """
 
     classifier: DDCLClassifier
     metrics: dict[str, Any]
+    held_out: pl.DataFrame
 
 
 def load_catalog(catalog: Path, elsets: Path | None) -> pl.DataFrame:
@@ -105,8 +117,9 @@ def train_catalog(
         start = time.perf_counter()
         clf.fit(known[parts.train])
         fit_seconds = time.perf_counter() - start
-    y_test = known[target].to_numpy()[parts.test]
-    scores = score(y_test, clf.predict_proba(known[parts.test]), clf.classes_)
+    probability = clf.predict_proba(known[parts.test])
+    held_out = held_out_table(known[parts.test], target, probability, clf.classes_)
+    scores = score(known[target].to_numpy()[parts.test], probability, clf.classes_)
     metrics = (
         scores
         | {
@@ -127,7 +140,38 @@ def train_catalog(
         }
         | {"versions": _versions()}
     )
-    return TrainingRun(clf, metrics)
+    return TrainingRun(clf, metrics, held_out)
+
+
+def held_out_table(
+    frame: pl.DataFrame, target: str, probability: NDArray[np.float64], classes: NDArray[Any]
+) -> pl.DataFrame:
+    """What the model said of the rows that it was not trained on, for whoever scores it later.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        The rows held out.
+    target : str
+        Column of the recorded classes.
+    probability : ndarray, shape (n, C)
+    classes : ndarray, shape (C,)
+
+    Returns
+    -------
+    polars.DataFrame
+        ``NORAD_CAT_ID``, ``launch``, the recorded class as ``recorded``, ``p(CLASS)`` for each class.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"NORAD_CAT_ID": [90001], "OBJECT_ID": ["2031-007C"], "OBJECT_TYPE": ["DEBRIS"]})
+    >>> held_out_table(frame, "OBJECT_TYPE", np.array([[0.9, 0.1]]), np.array(["DEBRIS", "PAYLOAD"])).row(0)
+    (90001, '2031-007', 'DEBRIS', 0.9, 0.1)
+    """
+    return pl.DataFrame(
+        {"NORAD_CAT_ID": frame["NORAD_CAT_ID"], "launch": launch_of(frame), "recorded": frame[target]}
+        | {f"p({name})": probability[:, i] for i, name in enumerate(classes)}
+    )
 
 
 def _soundness(clf: DDCLClassifier) -> dict[str, Any]:
@@ -163,8 +207,9 @@ def _versions() -> dict[str, str]:
 
 
 def write_run(run: TrainingRun, out: Path) -> None:
-    """Write the model, the metrics and the prototype table into a folder, which is made if need be."""
+    """Write :data:`RUN_FILES` into a folder, which is made if need be."""
     out.mkdir(parents=True, exist_ok=True)
     run.classifier.save(out / MODEL_FILE)
     (out / METRICS_FILE).write_text(json.dumps(run.metrics, indent=2) + "\n")
     pl.DataFrame(run.classifier.prototypes_).write_csv(out / PROTOTYPES_FILE)
+    run.held_out.write_csv(out / HELD_OUT_FILE)

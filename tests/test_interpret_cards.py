@@ -13,10 +13,10 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import ks_2samp
 
 from ddcl_tab.errors import ConfigurationError
+from ddcl_tab.estimators.distributions import CategorySummary, NumberSummary, summarise
 from ddcl_tab.features import CategoricalColumn, NumericColumn
 from ddcl_tab.interpret import prototype_cards
 from ddcl_tab.interpret.cards import capture
-from ddcl_tab.interpret.distributions import CategorySummary, NumberSummary, summarise
 from ddcl_tab.interpret.model import FittedModel
 
 
@@ -97,7 +97,9 @@ values = arrays(float, st.integers(2, 60), elements=st.floats(-100, 100) | st.ju
 def test_the_effect_of_a_number_is_the_kolmogorov_smirnov_distance(values, seed):
     member = np.random.default_rng(seed).random(len(values)) < 0.5
     present = ~np.isnan(values)
-    summary = summarise({"x": NumericColumn("x", "km", values)}, member[:, None].astype(float))["x"][0]
+    summary = summarise({"x": NumericColumn("x", "km", values)}, member[:, None].astype(float), np.ones(len(values)))[
+        "x"
+    ][0]
     if (member & present).any():
         assert summary.effect == pytest.approx(ks_2samp(values[member & present], values[present]).statistic)
         assert summary.quantiles[2] in values[member & present]
@@ -108,7 +110,7 @@ def test_the_effect_of_a_number_is_the_kolmogorov_smirnov_distance(values, seed)
 
 def test_the_effect_of_a_category_is_the_total_variation_distance():
     column = CategoricalColumn("SITE", np.array(["A", "A", "B", None], dtype=object))
-    summary = summarise({"SITE": column}, np.array([[1.0], [1.0], [0.0], [0.0]]))["SITE"][0]
+    summary = summarise({"SITE": column}, np.array([[1.0], [1.0], [0.0], [0.0]]), np.ones(4))["SITE"][0]
     assert isinstance(summary, CategorySummary)
     assert summary.top[0] == ("A", 1.0, 0.5)
     assert summary.effect == 0.5
@@ -118,6 +120,6 @@ def test_permuting_prototypes_permutes_summaries():
     rng = np.random.default_rng(0)
     columns = {"x": NumericColumn("x", "", rng.normal(size=40))}
     q = rng.dirichlet(np.ones(3), size=40)
-    one, other = summarise(columns, q)["x"], summarise(columns, q[:, [2, 0, 1]])["x"]
+    one, other = summarise(columns, q, np.ones(40))["x"], summarise(columns, q[:, [2, 0, 1]], np.ones(40))["x"]
     assert [one[2], one[0], one[1]] == other
     assert isinstance(one[0], NumberSummary)

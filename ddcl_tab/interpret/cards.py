@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddcl_tab.errors import ConfigurationError
+from ddcl_tab.estimators.distributions import CategorySummary, NumberSummary, summarise
 from ddcl_tab.estimators.inputs import UNKNOWN, display_names
-from ddcl_tab.estimators.prototypes import LEVELS
+from ddcl_tab.estimators.naming import name_prototypes
 from ddcl_tab.features import CategoricalColumn, NumericColumn, Table, is_frame
-from ddcl_tab.interpret.distributions import CategorySummary, NumberSummary, summarise
 from ddcl_tab.interpret.model import FittedModel, exchange, take
-from ddcl_tab.interpret.naming import name_prototypes
 
 #: Columns that a card says set the prototype apart, and columns that it says the prototype captures.
 N_DISTINGUISHING, N_CAPTURED = 3, 4
@@ -50,7 +49,7 @@ class PrototypeCard:
     prototype : int
         Its number, as in ``prototypes_`` and :meth:`DDCLClassifier.transform`.
     name : str
-        One line: "small debris, 760-880 km, 98.6 deg".
+        One line, as in ``prototypes_``: "small debris, 760-880 km, 98.6 deg".
     share : float
         Of the memberships of all rows.
     says : dict of float
@@ -133,9 +132,9 @@ def prototype_cards(
     table = model.encode(X)
     q = model.predict(table).q
     columns = _columns_of(model, X)
-    summaries = summarise(columns, q)
+    summaries = summarise(columns, q, np.ones(len(q)))
     recorded = _recorded(classifier, X, y)
-    names = name_prototypes(model, columns, q, summaries)
+    apart = [name.distinguishing for name in name_prototypes([""] * q.shape[1], columns, summaries)]
     typical = _typical(q, display_names(X, len(q)), _launches(X), n_typical)
     captured = capture(model, table, q, random_state)
     cards = []
@@ -144,14 +143,14 @@ def prototype_cards(
         cards.append(
             PrototypeCard(
                 prototype=k,
-                name=names[k].text,
+                name=classifier._prototype_table["name"][k],
                 share=float(q[:, k].sum() / len(q)),
                 says=_by_class(classifier.classes_, model.decide(np.eye(q.shape[1])[[k]])[0]),
                 members=_members(recorded, q[:, k], classifier.classes_),
                 medoid=typical[k][0],
                 typical=typical[k],
                 columns=own,
-                distinguishing=names[k].distinguishing[:N_DISTINGUISHING],
+                distinguishing=apart[k][:N_DISTINGUISHING],
                 captured=_largest(dict(zip(model.columns, captured[k].tolist(), strict=True)), N_CAPTURED),
                 neighbours=_neighbours(q, k),
             )
@@ -239,6 +238,3 @@ def _neighbours(q: NDArray[np.float64], k: int) -> list[Neighbour]:
     shared = np.minimum(q, q[:, [k]]).sum(axis=0) / max(q[:, k].sum(), np.finfo(float).tiny)
     order = [int(j) for j in np.argsort(-shared, kind="stable") if j != k]
     return [Neighbour(j, float(shared[j])) for j in order[:N_NEIGHBOURS]]
-
-
-__all__ = ["LEVELS", "Neighbour", "PrototypeCard", "capture", "prototype_cards"]

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from ddcl_tab.errors import ConfigurationError, InputError
-from ddcl_tab.estimators.prototypes import LEVELS, interval
+from ddcl_tab.estimators.distributions import LEVELS, NumberSummary
+from ddcl_tab.estimators.naming import interval
 from ddcl_tab.features import is_frame
 from ddcl_tab.interpret.cards import PrototypeCard
-from ddcl_tab.interpret.distributions import NumberSummary
 from ddcl_tab.interpret.model import FittedModel
 from ddcl_tab.training.stability import CONDITIONS
 

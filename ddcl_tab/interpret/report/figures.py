@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ddcl_tab.interpret.distributions import CategorySummary, NumberSummary
+from ddcl_tab.estimators.distributions import CategorySummary, NumberSummary
 from ddcl_tab.interpret.report.palette import Ink
 from ddcl_tab.interpret.report.svg import N_TICKS, Scale, Tick, line_path, points_path, tick_label
 from ddcl_tab.interpret.report.words import number

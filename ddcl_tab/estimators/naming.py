@@ -6,14 +6,19 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
-from ddcl_tab.estimators.prototypes import NAMED_SHARE, SAME_THING, interval
+from ddcl_tab.estimators.distributions import MISSING, CategorySummary, NumberSummary
 from ddcl_tab.features import CategoricalColumn, NumericColumn
-from ddcl_tab.interpret.distributions import MISSING, CategorySummary, NumberSummary
-from ddcl_tab.interpret.model import FittedModel
 
 Columns = dict[str, NumericColumn | CategoricalColumn]
 Summaries = dict[str, list[NumberSummary] | list[CategorySummary]]
+#: Numeric columns more alike than this (rank correlation) say the same thing; a name mentions one of them.
+SAME_THING = 0.9
+#: A name mentions a categorical value that this share of the prototype's rows have.
+NAMED_SHARE = 0.6
+#: Numbers in a name that need more decimals are written with an exponent.
+MAX_DECIMALS = 5
 #: Columns that say an orbit in words; a table with all of them gets names of orbits.
 ORBIT = ("PERIGEE", "APOGEE", "INCLINATION")
 #: Columns that follow from these.
@@ -40,30 +45,29 @@ class Name(NamedTuple):
     distinguishing: list[str]
 
 
-def name_prototypes(model: FittedModel, columns: Columns, q: NDArray[np.float64], summaries: Summaries) -> list[Name]:
+def name_prototypes(labels: list[str], columns: Columns, summaries: Summaries) -> list[Name]:
     """Names of all prototypes, no two the same: what distinguishes likes from each other is added.
 
     Parameters
     ----------
-    model : FittedModel
+    labels : list of str
+        Class that each prototype holds most probable.
     columns : dict
         Columns of the table.
-    q : ndarray, shape (n, K)
     summaries : dict
-        Of :func:`ddcl_tab.interpret.distributions.summarise`.
+        Of :func:`ddcl_tab.estimators.distributions.summarise`.
 
     Returns
     -------
     list of Name
     """
-    classes = [str(model.classifier.classes_[c]) for c in model.says]
     orbital = all(name in summaries for name in ORBIT)
     alike = _alike(columns)
-    own = [{name: parts[k] for name, parts in summaries.items()} for k in range(q.shape[1])]
+    own = [{name: parts[k] for name, parts in summaries.items()} for k in range(len(labels))]
     distinct = [_distinct(sorted(o, key=lambda n: -o[n].effect), alike) for o in own]
     texts = [
         _orbit_name(label, o) if orbital else ", ".join([label, *_phrases(o, order, N_NAMED)])
-        for label, o, order in zip(classes, own, distinct, strict=True)
+        for label, o, order in zip(labels, own, distinct, strict=True)
     ]
     return [Name(text, order) for text, order in zip(_told_apart(texts, own, distinct, orbital), distinct, strict=True)]
 
@@ -141,12 +145,16 @@ def _told_apart(
 def _alike(columns: Columns) -> dict[tuple[str, str], bool]:
     """Pairs of numeric columns that rank the rows alike."""
     numeric = {name: column.values for name, column in columns.items() if isinstance(column, NumericColumn)}
-    ranks = {name: np.argsort(np.argsort(values, kind="stable"), kind="stable") for name, values in numeric.items()}
-    return {
-        (a, b): bool(len(ranks[a]) > 1 and abs(np.corrcoef(ranks[a], ranks[b])[0, 1]) > SAME_THING)
-        for a in numeric
-        for b in numeric
-    }
+    ranks = {name: rankdata(values, nan_policy="omit") for name, values in numeric.items()}
+    return {(a, b): a == b or _rank_correlation(ranks[a], ranks[b]) > SAME_THING for a in numeric for b in numeric}
+
+
+def _rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Absolute value, over the rows that have both."""
+    both = ~np.isnan(a) & ~np.isnan(b)
+    x, y = a[both], b[both]
+    constant = len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0
+    return 0.0 if constant else abs(float(np.corrcoef(x, y)[0, 1]))
 
 
 def _distinct(names: list[str], alike: dict[tuple[str, str], bool]) -> list[str]:
@@ -155,3 +163,29 @@ def _distinct(names: list[str], alike: dict[tuple[str, str], bool]) -> list[str]
         if not any(alike.get((name, other), False) for other in chosen):
             chosen.append(name)
     return chosen
+
+
+def interval(name: str, low: float, high: float, unit: str) -> str:
+    """An interval in words, with as many digits as tell its ends apart.
+
+    Examples
+    --------
+    >>> interval("PERIGEE", 761.2, 880.4, "km")
+    'PERIGEE 761-880 km'
+    >>> interval("ECCENTRICITY", 0.00112, 0.00254, "")
+    'ECCENTRICITY 0.0011-0.0025'
+    >>> interval("MEAN_MOTION_DOT", -3e-6, 2.4e-5, "rev/day^2")
+    'MEAN_MOTION_DOT -3.0e-06 to 2.4e-05 rev/day^2'
+    >>> interval("BSTAR", -0.00001, 0.0011, "1/earth radius")
+    'BSTAR 0.0000 to 0.0011 1/earth radius'
+    """
+    digits = 0
+    width = abs(high - low) or abs(high)
+    if width > 0:
+        digits = int(np.clip(1 - np.floor(np.log10(width)), 0, 9))
+    if unit == "year":
+        digits, unit = 0, ""
+    form = f".{digits}f" if digits <= MAX_DECIMALS else ".1e"
+    ends = [f"{end if round(end, digits) or 'e' in form else 0.0:{form}}" for end in (low, high)]  # no "-0.00"
+    text = ends[0] if ends[0] == ends[1] else " to ".join(ends) if low < 0 or "e" in form else "-".join(ends)
+    return f"{name} {text}{f' {unit}' if unit else ''}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ddcl_tab.estimators.prototypes import LEVELS
 from ddcl_tab.features import CategoricalColumn, NumericColumn
 
+#: Levels of the quantiles that describe a numeric column.
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 #: Categories kept of a categorical column.
 N_CATEGORIES = 3
 #: How a missing category is called.
@@ -55,7 +57,7 @@ class CategorySummary:
 
 
 def summarise(
-    columns: dict[str, NumericColumn | CategoricalColumn], q: NDArray[np.float64]
+    columns: dict[str, NumericColumn | CategoricalColumn], q: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> dict[str, list[NumberSummary] | list[CategorySummary]]:
     """Summaries of every column, one for each prototype.
 
@@ -65,6 +67,8 @@ def summarise(
         n values each.
     q : ndarray, shape (n, K)
         Memberships.
+    weight : ndarray, shape (n,)
+        Of the rows.
 
     Returns
     -------
@@ -72,22 +76,23 @@ def summarise(
         K summaries by column name.
     """
     return {
-        name: _numbers(column, q) if isinstance(column, NumericColumn) else _categories(column, q)
+        name: (_numbers if isinstance(column, NumericColumn) else _categories)(column, q * weight[:, None], weight)
         for name, column in columns.items()
     }
 
 
-def _numbers(column: NumericColumn, q: NDArray[np.float64]) -> list[NumberSummary]:
+def _numbers(column: Any, mass: NDArray[np.float64], weight: NDArray[np.float64]) -> list[NumberSummary]:
     present = np.flatnonzero(~np.isnan(column.values))
     order = present[np.argsort(column.values[present], kind="stable")]
     values = column.values[order]
-    everyone = np.arange(1, len(order) + 1) / max(len(order), 1)
+    everyone = np.cumsum(weight[order])
+    everyone = everyone / everyone[-1] if len(order) and everyone[-1] > 0.0 else np.ones(len(order))
     # Distributions can only be compared after the last of equal values.
     last = np.flatnonzero(np.append(np.diff(values) != 0, True)) if len(order) else order
     table = _at_levels(values, everyone)
     result = []
-    for k in range(q.shape[1]):
-        cumulated = np.cumsum(q[order, k])
+    for k in range(mass.shape[1]):
+        cumulated = np.cumsum(mass[order, k])
         empty = not len(order) or cumulated[-1] <= 0.0
         share = everyone if empty else cumulated / cumulated[-1]
         own = (np.nan,) * len(LEVELS) if empty else _at_levels(values, share)
@@ -103,13 +108,13 @@ def _at_levels(values: NDArray[np.float64], share: NDArray[np.float64]) -> tuple
     return tuple(values[at].tolist())
 
 
-def _categories(column: CategoricalColumn, q: NDArray[np.float64]) -> list[CategorySummary]:
+def _categories(column: Any, mass: NDArray[np.float64], weight: NDArray[np.float64]) -> list[CategorySummary]:
     category, code = np.unique([MISSING if v is None else v for v in column.values], return_inverse=True)
-    everyone = np.bincount(code, minlength=len(category)) / len(code)
+    everyone = np.bincount(code, weights=weight, minlength=len(category)) / weight.sum()
     result = []
-    for k in range(q.shape[1]):
-        mass = np.bincount(code, weights=q[:, k], minlength=len(category))
-        share = mass / mass.sum() if mass.sum() > 0.0 else everyone
+    for k in range(mass.shape[1]):
+        own = np.bincount(code, weights=mass[:, k], minlength=len(category))
+        share = own / own.sum() if own.sum() > 0.0 else everyone
         order = np.argsort(-share, kind="stable")[:N_CATEGORIES]
         top = tuple((str(category[c]), float(share[c]), float(everyone[c])) for c in order)
         result.append(CategorySummary(column.name, top, float(0.5 * np.abs(share - everyone).sum())))

@@ -72,7 +72,7 @@ def synth(rows: int, seed: int, out: Path) -> None:
 
 @main.command()
 @click.argument("catalog", type=_EXISTING)
-@click.option("--elsets", type=_EXISTING, help="Element sets (2LE or 3LE); the newest of each object is used.")
+@click.option("--elsets", type=_EXISTING, help="Element sets (OMM or TLE); the newest of each object is used.")
 @click.option("--target", default="OBJECT_TYPE", show_default=True, help="Column of the classes.")
 @click.option("--split", type=click.Choice(["launch", "time", "random"]), default="launch", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
@@ -96,7 +96,7 @@ def train(
 
 @main.command()
 @click.argument("catalog", type=_EXISTING)
-@click.option("--elsets", type=_EXISTING, help="Element sets (2LE or 3LE); the newest of each object is used.")
+@click.option("--elsets", type=_EXISTING, help="Element sets (OMM or TLE); the newest of each object is used.")
 @click.option("--target", default="OBJECT_TYPE", show_default=True, help="Column of the classes.")
 @click.option(
     "--trials", type=click.IntRange(min=1), default=20, show_default=True, help="In the study, earlier ones included."

@@ -98,6 +98,16 @@ def test_blank_fields_are_null(tmp_path):
     assert [frame[name][0] for name in blank] == [None] * 6
 
 
+def test_old_ways_of_writing(tmp_path):
+    line_1 = put(put(put(LINE_1, 10, "31007  C"), 45, "+1234500"), 54, "-4321001")
+    row = read_elsets(save(tmp_path, f"{line_1}\n{put(LINE_2, 9, '098.6000')}\n")).row(0, named=True)
+    assert (row["OBJECT_ID"], row["MEAN_MOTION_DDOT"], row["BSTAR"]) == ("2031-007C", 0.12345, -4.321)
+    assert row["INCLINATION"] == 98.6
+    plus = put(put(LINE_1, 34, "+.00000123"), 54, "+12345-3")
+    row = read_elsets(save(tmp_path, f"{plus}\n{LINE_2}\n")).row(0, named=True)
+    assert (row["MEAN_MOTION_DOT"], row["BSTAR"]) == (1.23e-6, 0.12345e-3)
+
+
 @pytest.mark.parametrize(
     ("written", "number"),
     # Space-Track's alpha-5 table: I and O are not used.

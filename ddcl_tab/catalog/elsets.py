@@ -76,22 +76,82 @@ def read_elsets(
     '2031-04-10 12:00:00+00:00'
     """
     check_on_error(on_error)
-    text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
+    text = read_text(path)
     if content_of(text, path) != "elsets":
         raise CatalogError(
             "this is JSON or CSV, not two- or three-line element sets",
             file=path,
-            remedy="Read a SATCAT with read_satcat.",
+            remedy="Read a SATCAT with read_satcat, element sets in other forms with read_gp.",
         )
+    good, bad = parse_elsets(text, path)
+    if on_error == "collect":
+        return good, bad
+    if not bad.is_empty():
+        raise elset_error(bad, text)
+    return good
+
+
+def parse_elsets(text: str, file: object) -> tuple[pl.DataFrame, pl.DataFrame]:
+    r"""Good sets of a text, and the broken rules of the others.
+
+    Parameters
+    ----------
+    text : str
+        Two- or three-line element sets.
+    file : object
+        Name of the file, for the list of broken rules.
+
+    Returns
+    -------
+    good : polars.DataFrame
+        Columns `ddcl_tab.catalog.ELSET_COLUMNS`.
+    bad : polars.DataFrame
+        Columns `ddcl_tab.catalog.rules.BAD_SCHEMA`.
+
+    Examples
+    --------
+    >>> good, bad = parse_elsets("2 90001  98.6000\n", "a.tle")
+    >>> good.height, bad["rule"].to_list()
+    (0, ['line 2 follows line 1 of its set'])
+    """
+    text = _line_feeds(text)
     sets, lost = pair_lines(text)
-    sets, broken_lines = _split(sets, _layout_rules(), path)
-    parsed, broken_fields = _split(_parse(sets), _field_rules(), path)
-    out_of_turn = pl.DataFrame([{"file": str(path), **row} for row in lost], schema=BAD_SCHEMA)
+    sets, broken_lines = _split(sets, _layout_rules(), file)
+    parsed, broken_fields = _split(_parse(sets), _field_rules(), file)
+    out_of_turn = pl.DataFrame([{"file": str(file), **row} for row in lost], schema=BAD_SCHEMA)
     bad = pl.concat([out_of_turn, broken_lines, broken_fields]).sort("line", maintain_order=True)
-    if on_error == "raise" and not bad.is_empty():
-        raise first_error(bad, _shown(bad.row(0, named=True), text))
-    frame = parsed.select(polars_schema(ELSET_COLUMNS).names())
-    return frame if on_error == "raise" else (frame, bad)
+    return parsed.select(polars_schema(ELSET_COLUMNS).names()), bad
+
+
+def elset_error(bad: pl.DataFrame, text: str) -> CatalogError:
+    r"""Error that shows the first broken line below the template.
+
+    Parameters
+    ----------
+    bad : polars.DataFrame
+        From `parse_elsets`, not empty.
+    text : str
+        The text that was parsed.
+
+    Returns
+    -------
+    CatalogError
+        To be raised.
+
+    Examples
+    --------
+    >>> text = "2 90001  98.6000\n"
+    >>> print(elset_error(parse_elsets(text, "a.tle")[1], text))
+    a.tle, line 1, column line 2: value '2 90001  98.6000' breaks the rule: line 2 follows line 1 of its set.
+        2 NNNNN NNN.NNNN NNN.NNNN NNNNNNN NNN.NNNN NNN.NNNN NN.NNNNNNNNNNNNNK
+        2 90001  98.6000
+    Download the set again, or read with on_error='collect' to get the good sets and a list of the bad ones.
+    """
+    return first_error(bad, _shown(bad.row(0, named=True), _line_feeds(text)))
+
+
+def _line_feeds(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _split(sets: pl.DataFrame, rules: list[Rule], file: object) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -150,7 +210,7 @@ def _parse(sets: pl.DataFrame) -> pl.DataFrame:
         _catalog_number(written["NORAD_CAT_ID"]).alias("NORAD_CAT_ID"),
         pl.col("name").alias("OBJECT_NAME"),
         pl.when(designator != "")
-        .then(pl.format("{}-{}", _year(designator), designator.str.slice(2)))
+        .then(pl.format("{}-{}", _year(designator), designator.str.slice(2).str.replace_all(" ", "")))
         .alias("OBJECT_ID"),
         written["CLASSIFICATION_TYPE"].replace("", None).alias("CLASSIFICATION_TYPE"),
         _year(epoch).alias("year"),
@@ -191,7 +251,7 @@ def _year(written: pl.Expr) -> pl.Expr:
 
 
 def _power_of_ten(written: pl.Expr) -> pl.Expr:
-    parts = written.str.extract_groups(r"^([+-]?)([0-9]{5})([+-][0-9])$").struct
+    parts = written.str.extract_groups(r"^([+-]?)([0-9]{5})([+0-][0-9])$").struct
     text = pl.format("{}0.{}e{}", parts.field("1"), parts.field("2"), parts.field("3"))
     return text.cast(pl.Float64, strict=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import re
 import zlib
@@ -12,18 +13,27 @@ from typing import Literal
 from ddcl_tab.errors import CatalogError
 
 Content = Literal["json", "csv", "elsets"]
+GPContent = Literal["json", "csv", "elsets", "xml", "kvn"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
+# Catalogs shrink 3- to 30-fold; what grows further than this is made to fill the memory.
+_LARGEST_EXPANSION = 100
+_ALWAYS_ALLOWED_BYTES = 1 << 26
+_CHUNK_BYTES = 1 << 20
 _ELEMENT_LINE = re.compile(r"^(1 [A-Z0-9 ][0-9 ]{3}[0-9][A-Z ]? |2 [A-Z0-9 ][0-9 ]{3}[0-9] )", re.MULTILINE)
+_LINE, _COMMENT, _KEYWORD = re.compile(r"[^\r\n]+"), re.compile(r"COMMENT\b"), re.compile(r"[A-Z][A-Z0-9_]*\s*=")
+_HTML = re.compile(r"\s*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
+def read_text(path: str | os.PathLike[str], *, other_encoding: str | None = None) -> str:
     r"""Text of a file, decompressed where it is gzip, without a byte-order mark.
 
     Parameters
     ----------
     path : str or path-like
         A UTF-8 text file, plain or gzip (by its first two bytes, not its name).
+    other_encoding : str, optional
+        Encoding of files that are no UTF-8; default: they are errors.
 
     Returns
     -------
@@ -33,7 +43,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
     Raises
     ------
     CatalogError
-        Missing or empty file, directory, damaged gzip, or bytes that are no UTF-8 text.
+        Missing or empty file, directory, gzip that is damaged or grows beyond any catalog, or bytes that are no UTF-8
+        text.
 
     Examples
     --------
@@ -47,7 +58,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
     """
     data = _read_bytes(Path(path))
     try:
-        text = data.decode("utf-8-sig")
+        text = _decoded(data, other_encoding)
     except UnicodeDecodeError as error:
         raise CatalogError(
             f"the file is UTF-8 text, but byte {error.start + 1} is 0x{data[error.start]:02x}",
@@ -99,9 +110,9 @@ def content_of(text: str, file: object) -> Content:
             value=_first_line(body),
             remedy="Open it in a browser: it is probably a login or error page. Download the data as JSON, CSV or TLE.",
         )
-    if _ELEMENT_LINE.search(body[:400]):
+    if _ELEMENT_LINE.search(body[:400].replace("\r", "\n")):
         return "elsets"
-    if "," in _first_line(body):
+    if "," in re.split("[\r\n]", body, maxsplit=1)[0]:
         return "csv"
     raise CatalogError(
         "the file is a JSON array, a CSV with a header line, or two- or three-line element sets",
@@ -112,8 +123,40 @@ def content_of(text: str, file: object) -> Content:
     )
 
 
+def gp_content_of(text: str, file: object) -> GPContent:
+    r"""Recognise in which form a text holds element sets.
+
+    Parameters
+    ----------
+    text : str
+        Text of a file, not blank.
+    file : object
+        Its name, for the error.
+
+    Returns
+    -------
+    {"json", "csv", "elsets", "xml", "kvn"}
+        ``"kvn"`` is a text whose first line that is neither blank nor a comment reads ``KEYWORD =``.
+
+    Raises
+    ------
+    CatalogError
+        An HTML page, or a text of no known form.
+
+    Examples
+    --------
+    >>> gp_content_of("<ndm><omm/></ndm>", "a.xml"), gp_content_of("COMMENT made up\nCCSDS_OMM_VERS = 3.0", "a.kvn")
+    ('xml', 'kvn')
+    """
+    if text.lstrip()[0] == "<" and not _HTML.match(text):
+        return "xml"
+    lines = (match[0].strip() for match in _LINE.finditer(text))
+    first = next((line for line in lines if line and not _COMMENT.match(line)), "")
+    return "kvn" if _KEYWORD.match(first) else content_of(text, file)
+
+
 def _first_line(text: str) -> str:
-    return text.split("\n", 1)[0].rstrip()[:80]
+    return re.split("[\r\n]", text[:10_000], maxsplit=1)[0].rstrip()[:80]
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -128,8 +171,34 @@ def _read_bytes(path: Path) -> bytes:
     if not data.startswith(_GZIP_MAGIC):
         return data
     try:
-        return gzip.decompress(data)
+        return _decompressed(data, path)
     except (EOFError, OSError, zlib.error) as error:
         raise CatalogError(
             f"the gzip file is damaged or cut off: {error}", file=path, remedy="Download it again."
         ) from error
+
+
+def _decoded(data: bytes, other_encoding: str | None) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        if other_encoding is None:
+            raise
+        return data.decode(other_encoding)
+
+
+def _decompressed(data: bytes, path: Path) -> bytes:
+    """Content of a gzip file (several members are joined), refused as soon as it grows beyond all catalogs."""
+    limit = max(_ALWAYS_ALLOWED_BYTES, _LARGEST_EXPANSION * len(data))
+    out = bytearray()
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            out += chunk
+            if len(out) > limit:
+                raise CatalogError(
+                    f"a gzip file grows at most {_LARGEST_EXPANSION}-fold, or to {_ALWAYS_ALLOWED_BYTES >> 20} MiB",
+                    file=path,
+                    value=f"{len(data)} bytes grow to more than {limit}",
+                    remedy="No catalog does so. If you trust the file, unpack it first.",
+                )
+    return bytes(out)

@@ -41,7 +41,7 @@ def join_elsets(satcat: pl.DataFrame, elsets: pl.DataFrame) -> pl.DataFrame:
     satcat : polars.DataFrame
         From `read_satcat`.
     elsets : polars.DataFrame
-        From `read_elsets`; several sets of one object may occur, the newest EPOCH counts (the later row of equal ones).
+        From `read_gp`; several sets of one object may occur, the newest EPOCH counts (the later row of equal ones).
 
     Returns
     -------
@@ -93,7 +93,7 @@ def launch_of(frame: pl.DataFrame) -> pl.Series:
     Parameters
     ----------
     frame : polars.DataFrame
-        With OBJECT_ID and NORAD_CAT_ID, from `read_satcat`, `read_elsets` or `join_elsets`.
+        With OBJECT_ID and NORAD_CAT_ID, from `read_satcat`, `read_gp` or `join_elsets`.
 
     Returns
     -------
@@ -134,5 +134,5 @@ def _require(frame: pl.DataFrame, name: str, columns: Iterable[str]) -> None:
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise CatalogError(
-            f"{name} lacks {', '.join(missing)}", remedy="Hand over frames from read_satcat and read_elsets."
+            f"{name} lacks {', '.join(missing)}", remedy="Hand over frames from read_satcat and read_gp."
         )

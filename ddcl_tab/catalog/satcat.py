@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import difflib
-import io
-import json
 import os
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 import polars as pl
 
 from ddcl_tab.catalog.files import content_of, read_text
 from ddcl_tab.catalog.rules import BAD_SCHEMA, OnError, Rule, broken_rules, check_on_error, first_error
 from ddcl_tab.catalog.schema import EARTH_RADIUS_KM, SATCAT_COLUMNS, polars_schema
+from ddcl_tab.catalog.tables import LINE, Table, read_csv, read_json, require
 from ddcl_tab.errors import CatalogError
 from ddcl_tab.orbit.elements import eccentricity_from_altitudes, semi_major_axis_from_altitudes
 
@@ -33,7 +30,9 @@ _REQUIRED = {
     "PERIGEE": ("PERIGEE",),
 }
 _OPTIONAL = ("OPS_STATUS_CODE", "RCS", "RCS_SIZE", "COMMENT", "ORBIT_CENTER")
-_LINE = "#line"
+WRITTEN = (*_REQUIRED, *_OPTIONAL)
+"""Columns that are read; ORBIT_CENTER is only looked at."""
+
 _ORBIT = ("PERIOD", "INCLINATION", "APOGEE", "PERIGEE")
 _NUMBERS = (*_ORBIT, "RCS")
 _DATES = ("LAUNCH", "DECAY")
@@ -105,127 +104,96 @@ def read_satcat(
     ('DEBRIS', 760.0, 'SMALL', 7173.135)
     """
     check_on_error(on_error)
-    written = _canonical_names(_read_table(path), path)
-    parsed = _parse(written)
-    bad = broken_rules(parsed, _rules(), file=path, number=_written("NORAD_CAT_ID"))
-    if on_error == "raise" and not bad.is_empty():
-        raise first_error(bad, _REMEDY)
+    good, bad = parse_satcat(_canonical_names(_read_table(path), path), path)
+    return good_or_error(good, bad, on_error)
+
+
+def parse_satcat(written: pl.DataFrame, file: object) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Good rows of a table, and the broken rules of the others.
+
+    Parameters
+    ----------
+    written : polars.DataFrame
+        `ddcl_tab.catalog.tables.LINE` and, for each of `WRITTEN`, a text column ``NAME written``; absent ones are null.
+    file : object
+        Name of the file, for the list of broken rules.
+
+    Returns
+    -------
+    good : polars.DataFrame
+        Columns `ddcl_tab.catalog.SATCAT_COLUMNS`.
+    bad : polars.DataFrame
+        Columns `ddcl_tab.catalog.rules.BAD_SCHEMA`.
+
+    Examples
+    --------
+    >>> good, bad = parse_satcat(pl.DataFrame({"#line": [2], "NORAD_CAT_ID written": ["90001"]}), "a.csv")
+    >>> good.select("NORAD_CAT_ID", "OBJECT_TYPE", "PERIOD").row(0)
+    (90001, 'UNKNOWN', None)
+    """
+    absent = [f"{name} written" for name in WRITTEN if f"{name} written" not in written.columns]
+    parsed = _parse(written.with_columns(pl.lit(None, pl.String()).alias(name) for name in absent))
+    bad = broken_rules(parsed, _rules(), file=file, number=_written("NORAD_CAT_ID"))
     good = parsed.with_row_index("row").filter(~pl.col("row").is_in(bad["row"].unique().implode()))
-    frame = good.select(polars_schema(SATCAT_COLUMNS).names())
-    return frame if on_error == "raise" else (frame, bad.select(BAD_SCHEMA.names()))
+    return good.select(polars_schema(SATCAT_COLUMNS).names()), bad.select(BAD_SCHEMA.names())
 
 
-def _read_table(path: str | os.PathLike[str]) -> pl.DataFrame:
-    """All values as stripped text or null, and their place in the file."""
+def good_or_error(
+    good: pl.DataFrame, bad: pl.DataFrame, on_error: OnError
+) -> pl.DataFrame | tuple[pl.DataFrame, pl.DataFrame]:
+    """What a SATCAT reader returns: the good rows, with the broken rules where they are collected.
+
+    Parameters
+    ----------
+    good, bad : polars.DataFrame
+        From `parse_satcat`.
+    on_error : {"raise", "collect"}
+
+    Returns
+    -------
+    polars.DataFrame or tuple of two
+
+    Raises
+    ------
+    CatalogError
+        With ``"raise"``, the first broken rule.
+
+    Examples
+    --------
+    >>> good_or_error(pl.DataFrame({"A": [1]}), pl.DataFrame(), "raise").height
+    1
+    """
+    if on_error == "collect":
+        return good, bad
+    if not bad.is_empty():
+        raise first_error(bad, _REMEDY)
+    return good
+
+
+def _read_table(path: str | os.PathLike[str]) -> Table:
     text = read_text(path)
     content = content_of(text, path)
     if content == "elsets":
         raise CatalogError(
-            "this is a file of element sets, not a SATCAT", file=path, line=1, remedy="Read it with read_elsets."
+            "this is a file of element sets, not a SATCAT", file=path, line=1, remedy="Read it with read_gp."
         )
-    table = _read_json(text, path) if content == "json" else _read_csv(text, path)
-    if table.is_empty():
-        raise CatalogError("the SATCAT holds no row", file=path, remedy="Download it again.")
-    stripped = pl.col(pl.String).str.strip_chars()
-    return table.with_columns(pl.when(stripped != "").then(stripped).name.keep())
-
-
-def _read_json(text: str, file: object) -> pl.DataFrame:
-    try:
-        records = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise CatalogError(
-            f"the JSON is damaged or cut off at character {error.colno}: {error.msg}",
-            file=file,
-            line=error.lineno,
-            remedy="Download it again.",
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise CatalogError(f"the JSON cannot be read: {error}", file=file, remedy="Download it again.") from error
-    records = [records] if isinstance(records, dict) else records
-    for number, record in enumerate(records, start=1):
-        if not isinstance(record, dict):
-            raise CatalogError(
-                "a SATCAT in JSON is an array of records", file=file, line=number, value=repr(record)[:80]
-            )
-    names = [name for name in dict.fromkeys(name for record in records for name in record) if name != _LINE]
-    columns: dict[str, Any] = {_LINE: range(1, len(records) + 1)}
     wanted = {alias for aliases in _REQUIRED.values() for alias in aliases}.union(_OPTIONAL)
-    for name in names:
-        # Columns that are not read keep only their names, for the "did you mean" of a missing one.
-        values = [record.get(name) for record in records] if name in wanted else [None] * len(records)
-        columns[name] = [_json_text(value, name, line, file) for line, value in enumerate(values, start=1)]
-    try:
-        return pl.DataFrame(columns, schema={_LINE: pl.Int64(), **dict.fromkeys(names, pl.String())})
-    except UnicodeEncodeError as error:
-        raise CatalogError(
-            "the JSON escapes one half of a surrogate pair, which is no character",
-            file=file,
-            value=ascii(error.object)[:80],
-            remedy="Download it again.",
-        ) from error
+    table = (read_json if content == "json" else read_csv)(text, wanted, path)
+    if table.values.is_empty():
+        raise CatalogError("the SATCAT holds no row", file=path, remedy="Download it again.")
+    return table
 
 
-def _json_text(value: object, column: str, line: int, file: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise CatalogError(
-            "a value is a text, a number or null", file=file, line=line, column=column, value=repr(value)[:80]
-        )
-    return str(value)
-
-
-def _read_csv(text: str, file: object) -> pl.DataFrame:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    names: list[str] = []
-    lines, rows, end = [], [], 0
-    try:
-        for row in reader:
-            start, end = end + 1, reader.line_num
-            if len(row) <= 1 and not "".join(row).strip():
-                continue
-            if not names:
-                names = [name.strip() for name in row]
-            elif len(row) != len(names):
-                raise CatalogError(
-                    f"a row has as many fields as the header: {len(names)}, not {len(row)}",
-                    file=file,
-                    line=start,
-                    remedy="Download it again (the file may be cut off), or quote fields that hold a comma.",
-                )
-            else:
-                lines.append(start)
-                rows.append(row)
-    except csv.Error as error:
-        raise CatalogError(f"the CSV is damaged or cut off: {error}", file=file, line=reader.line_num) from error
-    twice = sorted({name for name in names if names.count(name) > 1} | {_LINE}.intersection(names))
-    if twice:
-        raise CatalogError("each column of the header has a name of its own", file=file, line=1, value=", ".join(twice))
-    data = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(names, ())
-    return pl.DataFrame(
-        {_LINE: lines, **data}, schema={_LINE: pl.Int64(), **dict.fromkeys(names, pl.String())}, strict=True
-    )
-
-
-def _canonical_names(table: pl.DataFrame, file: object) -> pl.DataFrame:
+def _canonical_names(table: Table, file: object) -> pl.DataFrame:
     """For each column that is read ``NAME written``, under its canonical name."""
-    found = {name: next((a for a in aliases if a in table.columns), None) for name, aliases in _REQUIRED.items()}
-    missing = [name for name, alias in found.items() if alias is None]
-    if missing:
-        near = difflib.get_close_matches(missing[0], [name for name in table.columns if name != _LINE], n=1)
-        there = ", ".join(table.columns[1:])
-        raise CatalogError(
-            f"the SATCAT lacks {', '.join(missing)}",
-            file=file,
-            remedy=(f"Did you mean {near[0]}? " if near else "") + f"The file has: {there[:300]}",
-        )
+    there = table.values.columns
+    found = {name: next((a for a in aliases if a in there), None) for name, aliases in _REQUIRED.items()}
+    require(table, [name for name, alias in found.items() if alias is None], "the SATCAT", file)
     optional = [
-        (pl.col(name) if name in table.columns else pl.lit(None, pl.String())).alias(f"{name} written")
-        for name in _OPTIONAL
+        (pl.col(name) if name in there else pl.lit(None, pl.String())).alias(f"{name} written") for name in _OPTIONAL
     ]
-    return table.select(
-        _LINE, *(pl.col(str(alias)).alias(f"{name} written") for name, alias in found.items()), *optional
+    return table.values.select(
+        LINE, *(pl.col(str(alias)).alias(f"{name} written") for name, alias in found.items()), *optional
     )
 
 
@@ -238,12 +206,15 @@ def _parse(written: pl.DataFrame) -> pl.DataFrame:
     number = _written("NORAD_CAT_ID")
     kind = _written("OBJECT_TYPE").str.to_uppercase().fill_null("UNKNOWN")
     frame = written.with_columns(
-        pl.when(number.str.contains(r"^\d{1,9}$")).then(number).cast(pl.Int64).alias("NORAD_CAT_ID"),
+        pl.when(number.str.contains(r"^[0-9]{1,9}$")).then(number).cast(pl.Int64).alias("NORAD_CAT_ID"),
         kind.replace_strict(_TYPES, default=None).alias("OBJECT_TYPE"),
         _written("RCS_SIZE").str.to_uppercase().alias("RCS_SIZE"),
         # CelesTrak's CSV may add a time of day.
         *(
-            _written(name).str.extract(r"^(\d{4}-\d{2}-\d{2})(?:[T ].*)?$").str.to_date(strict=False).alias(name)
+            _written(name)
+            .str.extract(r"^([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ].*)?$")
+            .str.to_date(strict=False)
+            .alias(name)
             for name in _DATES
         ),
         *(_finite(name).alias(name) for name in _NUMBERS),
@@ -254,7 +225,7 @@ def _parse(written: pl.DataFrame) -> pl.DataFrame:
     )
     center = _written("ORBIT_CENTER")
     # An object docked to another (its centre is a catalog number) still circles the Earth.
-    elsewhere = center.is_not_null() & (center != "EA") & ~center.str.contains(r"^\d+$")
+    elsewhere = center.is_not_null() & (center != "EA") & ~center.str.contains(r"^[0-9]+$")
     filler = pl.all_horizontal(pl.col(name) == 0 for name in _ORBIT)
     frame = frame.with_columns(
         pl.when(~(elsewhere | filler).fill_null(False)).then(pl.col(*_ORBIT)).name.keep(),
@@ -265,7 +236,7 @@ def _parse(written: pl.DataFrame) -> pl.DataFrame:
 
 def _derive(frame: pl.DataFrame) -> pl.DataFrame:
     """Add the columns computed from others; wrong altitudes leave SEMIMAJOR_AXIS and ECCENTRICITY null."""
-    rcs, year = pl.col("RCS"), pl.col("OBJECT_ID").str.extract(r"^(\d{4})-").cast(pl.Int64)
+    rcs, year = pl.col("RCS"), pl.col("OBJECT_ID").str.extract(r"^([0-9]{4})-").cast(pl.Int64)
     size = (
         pl.when(rcs < 0.1)
         .then(pl.lit("SMALL"))
@@ -293,7 +264,7 @@ def _derive(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _rules() -> list[Rule]:
-    line, number = pl.col(_LINE), pl.col("NORAD_CAT_ID")
+    line, number = pl.col(LINE), pl.col("NORAD_CAT_ID")
 
     def rule(column: str, text: str | pl.Expr, broken: pl.Expr, value: pl.Expr | None = None) -> Rule:
         return Rule(column, text, broken, _written(column) if value is None else value, line)
@@ -318,7 +289,7 @@ def _rules() -> list[Rule]:
         rule(
             "OBJECT_ID",
             "OBJECT_ID is written YYYY-NNNA",
-            ~_written("OBJECT_ID").str.contains(r"^\d{4}-\d{3}[A-Z]{0,3}$"),
+            ~_written("OBJECT_ID").str.contains(r"^[0-9]{4}-[0-9]{3}[A-Z]{0,3}$"),
         ),
         unread("OBJECT_TYPE", f"OBJECT_TYPE is one of {', '.join(_TYPES)}, or empty"),
         rule("RCS_SIZE", f"RCS_SIZE is one of {', '.join(_SIZES)}, or empty", ~pl.col("RCS_SIZE").is_in(_SIZES)),

@@ -158,7 +158,7 @@ SATCAT_COLUMNS: tuple[Column, ...] = (
         derived_from=("APOGEE", "PERIGEE"),
     ),
 )
-"""Columns of `read_satcat`, in order."""
+"""Columns of `read_satcat`, `read_gcat` and `read_ucs`, in order."""
 
 ELSET_COLUMNS: tuple[Column, ...] = (
     _CATALOG_NUMBER,
@@ -181,7 +181,7 @@ ELSET_COLUMNS: tuple[Column, ...] = (
     Column("ELEMENT_SET_NO", _INTEGER, "", "running number of the element set", "bookkeeping"),
     Column("REV_AT_EPOCH", _INTEGER, "rev", "revolution number at epoch, modulo 100000", "bookkeeping"),
 )
-"""Columns of `read_elsets`, in order."""
+"""Columns of `read_gp` and `read_elsets`, in order."""
 
 UNITS: dict[str, str] = {c.name: c.unit for c in (*SATCAT_COLUMNS, *ELSET_COLUMNS) if c.unit}
 """Unit of each column that has one."""

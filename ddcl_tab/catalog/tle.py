@@ -66,7 +66,8 @@ class Field:
 
 _NUMBER = r"(?:[A-HJ-NP-Z][0-9]{4}| *[0-9]+)"
 _NUMBER_RULE = "NORAD_CAT_ID is five digits, or a letter other than I and O and four digits (alpha-5)"
-_POWER, _COUNT = r"[ +-][0-9]{5}[+-][0-9]", r" *[0-9]*"
+# Sets from before 2000 may have a 0 for the exponent's plus, and the piece at the right end of its field.
+_POWER, _COUNT = r"[ +-][0-9]{5}[+0-][0-9]", r" *[0-9]*"
 
 
 def _angle(name: str, first: int) -> Field:
@@ -84,7 +85,9 @@ def _count(name: str, line: int, first: int, width: int) -> Field:
 FIELDS: tuple[Field, ...] = (
     Field("NORAD_CAT_ID", 1, 3, "NNNNN", _NUMBER, _NUMBER_RULE),
     Field("CLASSIFICATION_TYPE", 1, 8, "C", "[UCS ]", "CLASSIFICATION_TYPE is U, C, S or blank"),
-    Field("OBJECT_ID", 1, 10, "YYNNNPPP", r"(?: {8}|[0-9]{5}[A-Z]{0,3} *)", "OBJECT_ID is written YYNNNPPP or blank"),
+    Field(
+        "OBJECT_ID", 1, 10, "YYNNNPPP", r"(?: {8}|[0-9]{5} {0,2}[A-Z]{0,3} *)", "OBJECT_ID is written YYNNNPPP or blank"
+    ),
     Field("EPOCH", 1, 19, "YYDDD.DDDDDDDD", r"[0-9]{2} *[0-9]+\.[0-9]{8}", "EPOCH is written YYDDD.DDDDDDDD"),
     Field("MEAN_MOTION_DOT", 1, 34, "S.NNNNNNNN", r"[ 0+-]\.[0-9]{8}", "MEAN_MOTION_DOT is written S.NNNNNNNN"),
     _power("MEAN_MOTION_DDOT", 45),

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ddcl_tab.catalog import join_elsets, launch_of, read_elsets, read_satcat
+from ddcl_tab.catalog import join_elsets, launch_of, read_gp, read_satcat
 from ddcl_tab.errors import ConfigurationError, InputError, LeakWarning, StabilityWarning
 from ddcl_tab.estimators import DDCLClassifier
 from ddcl_tab.estimators.inputs import UNKNOWN
@@ -48,7 +48,7 @@ class TrainingRun(NamedTuple):
 def load_catalog(catalog: Path, elsets: Path | None) -> pl.DataFrame:
     """Read a catalog, with the newest element set of each object where a file of them is given."""
     frame = read_satcat(catalog)
-    return frame if elsets is None else join_elsets(frame, read_elsets(elsets))
+    return frame if elsets is None else join_elsets(frame, read_gp(elsets))
 
 
 def is_synthetic(frame: pl.DataFrame) -> bool:

@@ -1,0 +1,109 @@
+"""Read element sets ("general perturbations", GP) in any of the forms in which they are served."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, overload
+
+import polars as pl
+
+from ddcl_tab.catalog.elsets import elset_error, parse_elsets
+from ddcl_tab.catalog.files import gp_content_of, read_text
+from ddcl_tab.catalog.messages import read_kvn, read_xml
+from ddcl_tab.catalog.omm import REQUIRED, WANTED, parse_omm
+from ddcl_tab.catalog.rules import OnError, check_on_error, first_error
+from ddcl_tab.catalog.tables import read_csv, read_json, require
+from ddcl_tab.errors import CatalogError
+
+_READERS = {"json": read_json, "csv": read_csv, "xml": read_xml, "kvn": read_kvn}
+_REMEDY = "Correct the file, or read it with on_error='collect' to get the good sets and a list of the bad ones."
+
+
+@overload
+def read_gp(path: str | os.PathLike[str], *, on_error: Literal["raise"] = "raise") -> pl.DataFrame: ...
+@overload
+def read_gp(path: str | os.PathLike[str], *, on_error: Literal["collect"]) -> tuple[pl.DataFrame, pl.DataFrame]: ...
+def read_gp(
+    path: str | os.PathLike[str], *, on_error: OnError = "raise"
+) -> pl.DataFrame | tuple[pl.DataFrame, pl.DataFrame]:
+    r"""Read a file of element sets: OMM in CSV, JSON, XML or KVN, or two- and three-line sets; plain or gzip.
+
+    The form is recognised by content, not by the file's name. Columns and keywords come in any order, unknown ones are
+    skipped, optional ones may be absent.
+
+    - Catalog numbers have up to nine digits. Only two- and three-line sets squeeze them into five characters (alpha-5,
+      up to 339999); in the other forms nothing is cut.
+    - EPOCH is rounded to the microsecond; two- and three-line sets give it to 864 microseconds. A leap second
+      (23:59:60) counts as the first second of the next day; in two lines it cannot be written (a day has 86400 s).
+    - MEAN_MOTION_DOT is half the first derivative of the mean motion (rev/day^2) and MEAN_MOTION_DDOT a sixth of the
+      second (rev/day^3) in every form. CCSDS calls them derivatives, but Space-Track and CelesTrak write the numbers of
+      the two-line set.
+    - Sets of EPHEMERIS_TYPE 4 (SGP4-XP) in two lines have other drag terms at the places of BSTAR and MEAN_MOTION_DDOT;
+      they are given as they stand.
+    - OBJECT_ID is null where it is empty or UNKNOWN (analyst objects).
+    - A reference frame other than TEME, a centre other than the Earth, a time system other than UTC, a theory that is
+      no kin of SGP4 and a unit that is not the standard's are errors, since the columns could not show them.
+    - Numbers are the floats nearest to what is written: up to 15 digits come back as they were.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    on_error : {"raise", "collect"}
+        ``"raise"`` stops at the first set that breaks a rule; ``"collect"`` leaves such sets out and lists them. A file
+        that is damaged as a whole is an error either way.
+
+    Returns
+    -------
+    polars.DataFrame
+        Columns `ddcl_tab.catalog.ELSET_COLUMNS`: angles in deg, MEAN_MOTION in rev/day, BSTAR in 1/earth radius, EPOCH
+        in UTC. Sets in the file's order; several of one object are kept.
+    polars.DataFrame
+        Only with ``"collect"``: one row per broken rule with file, line (record number in JSON, first line of the
+        message in XML and KVN), NORAD_CAT_ID, column, value (as written) and rule.
+
+    Raises
+    ------
+    CatalogError
+        A file that holds no element sets, or (with ``"raise"``) the first set that breaks a rule.
+    ConfigurationError
+        Another `on_error`.
+
+    Notes
+    -----
+    CCSDS 502.0-B-3, section 4 (Orbit Mean-elements Message); T. S. Kelso, "A New Way to Obtain GP Data", CelesTrak.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> header = "OBJECT_NAME,OBJECT_ID,EPOCH,MEAN_MOTION,ECCENTRICITY,INCLINATION,RA_OF_ASC_NODE,ARG_OF_PERICENTER"
+    >>> row = "MADE UP,,2031-04-10T12:00:00.000864,14.30000001,.001,98.6,10,20"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "gp.csv")
+    ...     _ = path.write_text(f"{header},MEAN_ANOMALY,NORAD_CAT_ID,BSTAR\n{row},30,799500123,.12345E-3\n")
+    ...     frame = read_gp(path)
+    >>> frame.select("NORAD_CAT_ID", "OBJECT_ID", "MEAN_MOTION", "BSTAR").row(0)
+    (799500123, None, 14.30000001, 0.00012345)
+    """
+    check_on_error(on_error)
+    text = read_text(path)
+    content = gp_content_of(text, path)
+    good, bad = parse_elsets(text, path) if content == "elsets" else _parse_messages(text, content, path)
+    if on_error == "collect":
+        return good, bad
+    if not bad.is_empty():
+        raise elset_error(bad, text) if content == "elsets" else first_error(bad, _REMEDY)
+    return good
+
+
+def _parse_messages(text: str, content: str, file: object) -> tuple[pl.DataFrame, pl.DataFrame]:
+    table = _READERS[content](text, WANTED, file)
+    if table.values.is_empty():
+        raise CatalogError(
+            "the file holds no element set",
+            file=file,
+            remedy="Widen the query that made it, or download it again.",
+        )
+    require(table, [name for name in REQUIRED if name not in table.names], "the GP file", file)
+    return parse_omm(table.values, file)

@@ -1,0 +1,251 @@
+"""Catalog texts in JSON, CSV or tab-separated form to a frame of the values as written."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+import reprlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import polars as pl
+
+from ddcl_tab.errors import CatalogError
+
+LINE = "#line"
+"""Column with the place of a row: its first line in CSV, the record number (from 1) in JSON."""
+
+# More names than any provider has; a file of a million names must not take minutes to be refused.
+_NAMES_COMPARED = 200
+
+
+class Table(NamedTuple):
+    """Values as written.
+
+    Attributes
+    ----------
+    values : polars.DataFrame
+        `LINE` and those of the wanted columns that the file has, as stripped text; null where empty or absent.
+    names : tuple of str
+        All column names of the file, in its order.
+    """
+
+    values: pl.DataFrame
+    names: tuple[str, ...]
+
+
+def read_json(text: str, wanted: Collection[str], file: object) -> Table:
+    """Read a JSON array of flat records, or one record.
+
+    Numbers are kept as they are written, so that errors show them so and no digit is lost.
+
+    Parameters
+    ----------
+    text : str
+        The file.
+    wanted : collection of str
+        Names of the columns to read.
+    file : object
+        Its name, for errors.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    CatalogError
+        Damaged JSON, a record that is no object, or a value that is neither text, number nor null.
+
+    Examples
+    --------
+    >>> read_json('[{"NORAD_CAT_ID": 5, "BSTAR": 1.50e-4, "X": []}]', {"NORAD_CAT_ID", "BSTAR"}, "a.json").values.rows()
+    [(1, '5', '1.50e-4')]
+    """
+    records = _json_records(text, file)
+    names = tuple(dict.fromkeys(name for record in records for name in record))
+    columns: dict[str, Any] = {LINE: range(1, len(records) + 1)}
+    for name in names:
+        if name in wanted:
+            columns[name] = [_json_text(record.get(name), name, line, file) for line, record in enumerate(records, 1)]
+    try:
+        return Table(_stripped(columns), names)
+    except UnicodeEncodeError as error:
+        raise CatalogError(
+            "the JSON escapes one half of a surrogate pair, which is no character",
+            file=file,
+            value=ascii(error.object)[:80],
+            remedy="Download it again.",
+        ) from error
+
+
+def read_csv(text: str, wanted: Collection[str], file: object, *, delimiter: str = ",", quoted: bool = True) -> Table:
+    r"""Read a CSV or tab-separated text with a header line; columns in any order.
+
+    Parameters
+    ----------
+    text : str
+        The file.
+    wanted : collection of str
+        Names of the columns to read; each may stand once in the header, others are not looked at.
+    file : object
+        Its name, for errors.
+    delimiter : str
+        Between fields.
+    quoted : bool
+        Whether fields may stand in double quotes.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    CatalogError
+        A row with another number of fields than the header, a wanted name twice, or open quotes.
+
+    Examples
+    --------
+    >>> read_csv('BSTAR,"NAME"\n1.50e-4,"MADE, UP"\n', {"NAME"}, "a.csv")[0].rows()
+    [(2, 'MADE, UP')]
+    """
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter, quoting=quoting)
+    names: list[str] = []
+    lines: list[int] = []
+    rows: list[list[str]] = []
+    places: dict[str, int] = {}
+    end = 0
+    try:
+        for row in reader:
+            start, end = end + 1, reader.line_num
+            if len(row) <= 1 and not "".join(row).strip():
+                continue
+            if not names:
+                names = [name.strip() for name in row]
+                places = _places(names, wanted, start, file)
+            elif len(row) != len(names):
+                raise CatalogError(
+                    f"a row has as many fields as the header: {len(names)}, not {len(row)}",
+                    file=file,
+                    line=start,
+                    remedy="Download it again (the file may be cut off), or quote fields that hold a comma.",
+                )
+            else:
+                lines.append(start)
+                rows.append([row[place] for place in places.values()])
+    except csv.Error as error:
+        raise CatalogError(f"the CSV is damaged or cut off: {error}", file=file, line=reader.line_num) from error
+    data = dict(zip(places, zip(*rows, strict=True), strict=True)) if rows and places else dict.fromkeys(places, ())
+    return Table(_stripped({LINE: lines, **data}), tuple(names))
+
+
+def table_of(rows: Sequence[Mapping[str, str | int]], wanted: Iterable[str], names: tuple[str, ...]) -> Table:
+    """Table of records that may lack columns.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Each with `LINE` and some of the wanted columns.
+    wanted : iterable of str
+        Columns to keep where a record has them.
+    names : tuple of str
+        All names of the file.
+
+    Returns
+    -------
+    Table
+
+    Examples
+    --------
+    >>> table_of([{"#line": 1}, {"#line": 9, "BSTAR": "0"}], ["BSTAR", "EPOCH"], ("BSTAR",)).values.rows()
+    [(1, None), (9, '0')]
+    """
+    there = [name for name in names if name in set(wanted)]
+    return Table(_stripped({name: [row.get(name) for row in rows] for name in (LINE, *there)}), names)
+
+
+def require(table: Table, missing: Sequence[str], what: str, file: object) -> None:
+    """Raise the error that names missing columns and the nearest name that is there.
+
+    Parameters
+    ----------
+    table : Table
+        What was read.
+    missing : sequence of str
+        Columns that it should have and has not; none means no error.
+    what : str
+        What the file should be, with its article.
+    file : object
+        Its name.
+
+    Raises
+    ------
+    CatalogError
+        `missing` is not empty.
+
+    Examples
+    --------
+    >>> require(Table(pl.DataFrame(), ("EPOCHS",)), ["EPOCH"], "the GP file", "a.csv")
+    Traceback (most recent call last):
+    ddcl_tab.errors.CatalogError: a.csv: the GP file lacks EPOCH. Did you mean EPOCHS? The file has: EPOCHS
+    """
+    if missing:
+        # JSON may escape one half of a surrogate pair, which nothing can print.
+        names = [name.encode("utf-8", "backslashreplace").decode() for name in table.names[:_NAMES_COMPARED]]
+        near = difflib.get_close_matches(missing[0], names, n=1)
+        there = ", ".join(names)
+        raise CatalogError(
+            f"{what} lacks {', '.join(missing)}",
+            file=file,
+            remedy=(f"Did you mean {near[0]}? " if near else "") + f"The file has: {there[:300]}",
+        )
+
+
+def _json_records(text: str, file: object) -> list[dict[str, object]]:
+    try:
+        records = json.loads(text, parse_float=str, parse_int=str)
+    except json.JSONDecodeError as error:
+        raise CatalogError(
+            f"the JSON is damaged or cut off at character {error.colno}: {error.msg}",
+            file=file,
+            line=error.lineno,
+            remedy="Download it again.",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise CatalogError(f"the JSON cannot be read: {error}", file=file, remedy="Download it again.") from error
+    records = [records] if isinstance(records, dict) else records
+    for number, record in enumerate(records, start=1):
+        if not isinstance(record, dict):
+            value = record[:80] if isinstance(record, str) else reprlib.repr(record)[:80]
+            raise CatalogError("a catalog in JSON is an array of records", file=file, line=number, value=value)
+    return records
+
+
+def _json_text(value: object, column: str, line: int, file: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float):  # only NaN and Infinity, which JSON does not have
+        return str(value)
+    raise CatalogError(
+        "a value is a text, a number or null", file=file, line=line, column=column, value=reprlib.repr(value)[:80]
+    )
+
+
+def _places(names: list[str], wanted: Collection[str], line: int, file: object) -> dict[str, int]:
+    counts = Counter(names)
+    twice = sorted(name for name in counts if counts[name] > 1 and name in wanted)
+    if twice:
+        raise CatalogError(
+            "each column of the header has a name of its own", file=file, line=line, value=", ".join(twice)
+        )
+    return {name: place for place, name in enumerate(names) if name in wanted}
+
+
+def _stripped(columns: dict[str, Any]) -> pl.DataFrame:
+    schema = {name: pl.Int64() if name == LINE else pl.String() for name in columns}
+    text = pl.col(pl.String).str.strip_chars()
+    return pl.DataFrame(columns, schema=schema, strict=True).with_columns(pl.when(text != "").then(text).name.keep())

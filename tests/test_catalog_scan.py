@@ -1,0 +1,207 @@
+"""Lazy frames of large catalogs. All rows are made up or random; the real ones are read in place where they are."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from ddcl_tab.catalog import (
+    ELSET_COLUMNS,
+    SATCAT_COLUMNS,
+    add_orbit_shape,
+    read_gp,
+    read_satcat,
+    scan_gp,
+    scan_satcat,
+    write_gp,
+)
+from ddcl_tab.catalog import scan as scan_module
+from ddcl_tab.catalog.schema import polars_schema
+from ddcl_tab.errors import CatalogError
+from ddcl_tab.orbit.elements import perigee_altitude, period_from_mean_motion, semi_major_axis_from_period
+
+ROW = {
+    "NORAD_CAT_ID": 799500123,
+    "OBJECT_NAME": "MADE, UP",
+    "EPOCH": datetime(2031, 4, 10, 12, tzinfo=UTC),
+    "MEAN_MOTION": 14.3,
+    "ECCENTRICITY": 0.001,
+    "INCLINATION": 98.6,
+    "RA_OF_ASC_NODE": 10.0,
+    "ARG_OF_PERICENTER": 20.0,
+    "MEAN_ANOMALY": 30.0,
+}
+
+
+def sets(n=7):
+    rows = [{**ROW, "NORAD_CAT_ID": 90001 + i, "INCLINATION": 10.0 * i} for i in range(n)]
+    return pl.DataFrame(rows, schema=polars_schema(ELSET_COLUMNS))
+
+
+@pytest.fixture(params=["gp.parquet", "gp.csv", "gp.csv.gz", "gp.json", "gp.tle", "zipped.dat"])
+def path(request, tmp_path):
+    path = tmp_path / request.param
+    # Two-line sets need drag terms.
+    drag = [pl.lit(0.0).alias(name) for name in ("BSTAR", "MEAN_MOTION_DOT", "MEAN_MOTION_DDOT")]
+    if path.name == "zipped.dat":
+        write_gp(sets().with_columns(drag), tmp_path / "a.csv")
+        path.write_bytes(gzip.compress((tmp_path / "a.csv").read_bytes()))
+    else:
+        write_gp(sets().with_columns(drag), path)
+    return path
+
+
+def test_queries_give_what_they_give_on_the_whole_frame(path, monkeypatch):
+    monkeypatch.setattr(scan_module, "BATCH_ROWS", 3)
+    lazy, whole = scan_gp(path), scan_gp(path).collect()
+    assert whole.schema == polars_schema(ELSET_COLUMNS)
+    assert_frame_equal(whole.select("NORAD_CAT_ID", "INCLINATION"), sets().select("NORAD_CAT_ID", "INCLINATION"))
+    high = pl.col("INCLINATION") > 25
+    for query in (
+        lambda f: f.select(pl.len()),
+        lambda f: f.filter(high).select("NORAD_CAT_ID"),
+        lambda f: f.head(4).filter(high),
+        lambda f: f.filter(high).head(2),
+        lambda f: f.select("EPOCH", "BSTAR"),
+        lambda f: f.group_by("EPOCH").agg(pl.col("INCLINATION").mean()),
+        lambda f: add_orbit_shape(f).select("APOGEE"),
+    ):
+        for engine in ("in-memory", "streaming"):
+            assert_frame_equal(query(lazy).collect(engine=engine), query(whole))
+
+
+def test_large_files_come_in_batches(tmp_path, monkeypatch):
+    write_gp(sets(), tmp_path / "gp.parquet")
+    monkeypatch.setattr(scan_module, "BATCH_ROWS", 3)
+    heights = []
+    checked = scan_module._checked
+    monkeypatch.setattr(scan_module, "_checked", lambda *a: heights.append(a[0].num_rows) or checked(*a))
+    assert scan_gp(tmp_path / "gp.parquet").collect().height == 7
+    assert heights == [3, 3, 1]
+
+
+@pytest.mark.parametrize("form", ["gp.parquet", "gp.csv"])
+def test_a_broken_row_is_an_error_when_it_is_reached(tmp_path, monkeypatch, form):
+    monkeypatch.setattr(scan_module, "BATCH_ROWS", 3)
+    broken = sets().with_columns(INCLINATION=pl.Series([0.0] * 5 + [181.0, 0.0]))
+    path = tmp_path / form
+    if form == "gp.parquet":
+        broken.write_parquet(path)
+    else:
+        broken.with_columns(pl.col("EPOCH").dt.strftime("%FT%T")).write_csv(path)
+    lazy = scan_gp(path)
+    with pytest.raises(CatalogError, match=r"INCLINATION is in \[0, 180\] deg") as caught:
+        lazy.collect()
+    line = 6 if form == "gp.parquet" else 7  # a CSV has a header
+    assert (caught.value.file, caught.value.line, caught.value.value) == (str(path), line, "181.0")
+    with pytest.raises(CatalogError, match="INCLINATION is in"):
+        lazy.sink_parquet(tmp_path / "out.parquet")
+
+
+def test_parquet_of_other_types(tmp_path):
+    frame = sets(2)
+    other = frame.with_columns(
+        pl.col("NORAD_CAT_ID").cast(pl.Int32),
+        pl.col("EPOCH").dt.cast_time_unit("ns").dt.convert_time_zone("Asia/Tokyo"),
+        pl.lit(float("nan")).alias("BSTAR"),
+    ).drop("OBJECT_ID", "REV_AT_EPOCH")
+    other.select(sorted(other.columns)).write_parquet(tmp_path / "a.parquet")
+    assert_frame_equal(scan_gp(tmp_path / "a.parquet").collect(), frame)
+
+
+def damaged(frame: pl.DataFrame, path: Path) -> None:
+    frame.write_parquet(path)
+    data = bytearray(path.read_bytes())
+    path.write_bytes(data[: len(data) // 2])
+
+
+WRONG = {
+    "no column": (lambda f, p: f.drop("EPOCH", "INCLINATION").write_parquet(p), "the Parquet file lacks EPOCH, INCLIN"),
+    "cut": (damaged, "the Parquet file is damaged or cut off"),
+    "text": (lambda f, p: f.with_columns(INCLINATION=pl.lit("x")).write_parquet(p), "the columns have the types of"),
+    "null": (lambda f, p: f.with_columns(EPOCH=pl.lit(None, pl.Datetime)).write_parquet(p), "line 1, .*EPOCH is given"),
+    "CSV short row": (lambda f, p: p.write_text("A,B,EPOCH\n1\n"), "the GP file lacks NORAD_CAT_ID, MEAN_MOTION"),
+    "absent": (lambda f, p: None, "the file does not exist"),
+    "prose": (lambda f, p: p.write_text("hello"), "two- or three-line element sets"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_file_is_an_error_that_names_it(tmp_path, case):
+    make, message = WRONG[case]
+    path = tmp_path / "a.dat"
+    make(sets(2), path)
+    with pytest.raises(CatalogError, match=message) as caught:
+        scan_gp(path).collect()
+    assert str(path) in str(caught.value)
+
+
+def test_a_cut_csv(tmp_path):
+    path = tmp_path / "gp.csv"
+    write_gp(sets(), path)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(CatalogError, match="the CSV is damaged or cut off"):
+        scan_gp(path).collect()
+    write_gp(sets(), tmp_path / "gp.csv.gz")
+    path.write_bytes((tmp_path / "gp.csv.gz").read_bytes()[:-12])
+    with pytest.raises(CatalogError):
+        scan_gp(path).collect()
+
+
+def test_satcat(tmp_path, synthetic):
+    synthetic.write_parquet(tmp_path / "satcat.parquet")
+    lazy = scan_satcat(tmp_path / "satcat.parquet")
+    assert_frame_equal(lazy.collect(), synthetic)
+    debris = pl.col("OBJECT_TYPE") == "DEBRIS"
+    assert lazy.filter(debris).select(pl.len()).collect().item() == synthetic.filter(debris).height
+    wrong = synthetic.with_columns(OBJECT_TYPE=pl.lit("TEAPOT"))
+    wrong.write_parquet(tmp_path / "wrong.parquet")
+    with pytest.raises(CatalogError, match="value 'TEAPOT' breaks the rule: OBJECT_TYPE is one of"):
+        scan_satcat(tmp_path / "wrong.parquet").collect()
+    assert lazy.collect_schema() == polars_schema(SATCAT_COLUMNS)
+
+
+def test_satcat_of_another_form_is_read_whole():
+    path = Path(__file__).parents[1] / "data" / "synthetic_satcat.csv.gz"
+    assert_frame_equal(scan_satcat(path).collect(), read_satcat(path))
+
+
+def test_orbit_shape_is_that_of_the_orbit_functions():
+    rng = np.random.default_rng(0)
+    motion, eccentricity = rng.uniform(0.1, 17, 100), rng.uniform(0, 0.9, 100)
+    frame = add_orbit_shape(pl.DataFrame({"MEAN_MOTION": motion, "ECCENTRICITY": eccentricity}))
+    axis = semi_major_axis_from_period(period_from_mean_motion(motion))
+    np.testing.assert_allclose(frame["SEMIMAJOR_AXIS"], axis, rtol=1e-14)
+    np.testing.assert_allclose(frame["PERIGEE"], perigee_altitude(axis, eccentricity), rtol=1e-10)
+
+
+def test_real_sets(shared_data, tmp_path):
+    frame = read_gp(shared_data / "elsets" / "spacetrack_3le_2025-03-15.txt.gz")
+    for name in ("gp.parquet", "gp.csv"):
+        write_gp(frame, tmp_path / name)
+        assert_frame_equal(scan_gp(tmp_path / name).collect(), frame, check_exact=True)
+
+
+def test_memory_stays_small(tmp_path):
+    """Small form of pipelines/stream_check.py: 300,000 sets are 50 MB as a frame; the limit of 10 million is 2 GB."""
+    script = Path(__file__).parents[1] / "pipelines" / "stream_check.py"
+    command = [sys.executable, str(script), str(tmp_path), "--rows", "300000", "--folder", str(tmp_path), "--step"]
+    peaks = {}
+    for step in ("make", "features"):
+        done = subprocess.run([*command, step], check=True, capture_output=True, text=True)
+        peaks[step] = json.loads(done.stdout)["peak_gb"]
+    assert max(peaks.values()) < 1.0  # 0.35 where it was written, most of it the libraries
+    features = pl.read_parquet(tmp_path / "features.parquet")
+    assert features.height == 300_000
+    assert {"ECCENTRICITY", "INCLINATION", "BSTAR", "PERIOD", "SEMIMAJOR_AXIS", "APOGEE", "PERIGEE"} <= set(
+        features.columns
+    )

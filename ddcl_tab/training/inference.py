@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -52,20 +53,35 @@ def predict_rows(
     InputError
         There are no rows.
     """
+    logits, memberships = [], []
+    for output in _chunks(network, numeric, categorical, device):
+        logits.append(output.logits)
+        memberships.append(output.reading.assignment.q)
+    probability = torch.cat(logits)[: len(numeric)].double().softmax(dim=1)
+    q = torch.cat(memberships)[: len(numeric)].double()
+    return Prediction(probability.cpu().numpy(), (q / q.sum(dim=1, keepdim=True)).cpu().numpy())
+
+
+@torch.no_grad()
+def token_distances(
+    network: TableNetwork, numeric: NDArray[np.float32], categorical: NDArray[np.int64], device: torch.device
+) -> NDArray[np.float64]:
+    """Squared distances, shape (n, K), of the rows' tokens to the prototypes; parameters as of :func:`predict_rows`."""
+    chunks = _chunks(network, numeric, categorical, device)
+    return torch.cat([c.reading.assignment.distances for c in chunks])[: len(numeric)].double().cpu().numpy()
+
+
+def _chunks(
+    network: TableNetwork, numeric: NDArray[np.float32], categorical: NDArray[np.int64], device: torch.device
+) -> Iterator[Any]:
+    """Outputs for ``CHUNK`` rows after another; the last chunk is filled up with empty rows."""
     n = len(numeric)
     if not n:
         raise InputError("the table has no rows: there is nothing to predict.")
-    n_padded = -(-n // CHUNK) * CHUNK
-    logits, memberships = [], []
-    for start in range(0, n_padded, CHUNK):
+    for start in range(0, n, CHUNK):
         rows = slice(start, min(start + CHUNK, n))
         fill = CHUNK - (rows.stop - rows.start)
-        output = network(
+        yield network(
             torch.from_numpy(np.pad(numeric[rows], ((0, fill), (0, 0)))).to(device),
             torch.from_numpy(np.pad(categorical[rows], ((0, fill), (0, 0)))).to(device),
         )
-        logits.append(output.logits)
-        memberships.append(output.reading.assignment.q)
-    probability = torch.cat(logits)[:n].double().softmax(dim=1)
-    q = torch.cat(memberships)[:n].double()
-    return Prediction(probability.cpu().numpy(), (q / q.sum(dim=1, keepdim=True)).cpu().numpy())

@@ -55,7 +55,7 @@ def test_a_card_shows_every_number_with_its_unit(small_model, ax):
 
 def test_the_certificate_names_its_conditions(small_model, ax):
     plot_certificate(small_model[0], ax=ax)
-    assert {"fast_step", "tracking", "alive", "distinct"} <= set(legend(ax))
+    assert {"fast_step", "tracking", "alive"} <= set(legend(ax))
 
 
 def test_contributions_are_bars_with_values(small_model, ax):

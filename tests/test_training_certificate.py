@@ -55,7 +55,6 @@ def test_a_sound_run_is_stable():
         ({"sharpness": 2.0}, "step over the largest stable one is 2 in epoch 3 .* lower lr_ratio below 5"),
         ({"tau_joint": 1.5}, "the temperature over the critical one .* is 1.5 in epoch 3 .* lower temperature"),
         ({"lag": 0.9}, "still have to go is 0.9 in epoch 3 .* raise lr_ratio above 10"),
-        ({"twin_share": 0.4}, "where another one stands is 0.4 in epoch 3 .* lower n_prototypes by that share"),
         ({"dead_share": 0.5, "dead_prototypes": 4}, "dead prototypes is 0.5 in epoch 3 .* lower n_prototypes by 4"),
         ({"identity_residual": 1e-3}, "the identity .* is off by 0.001 in epoch 3"),
         ({"sharpness": float("nan")}, "step over the largest stable one is nan"),

@@ -24,6 +24,8 @@ from ddcl_tab.training.temperature import ANNEALING_SHARE
 
 #: Share of the epochs in which dead prototypes are started anew; the rest is left for them to settle.
 RESEED_SHARE = 0.8
+#: Steps that a parted twin needs to find its place: later ones stay together.
+SETTLING_STEPS = 300
 #: Rows of one pass over the validation part.
 VALIDATION_BATCH = 4096
 #: Steps over which the learning rates rise from zero, at most a tenth of all.
@@ -114,25 +116,27 @@ class Reseed(Callback):
 
     As the encoder moves, a prototype can be left behind where no token comes any more. It would stay there: with next
     to no membership it feels next to no gradient. Two that meet stay together: they feel the same gradient. Before the
-    temperature has come down all of them stand close, so twins count from the end of the annealing on. Only epochs of
-    the first :data:`RESEED_SHARE` of training do this.
+    temperature has come down all of them stand close, so twins count from the end of the annealing on, as long as
+    :data:`SETTLING_STEPS` are left. Only epochs of the first :data:`RESEED_SHARE` of training do this.
     """
 
-    def __init__(self, batch: Any, max_epochs: int, generator: torch.Generator) -> None:
-        self.batch, self.max_epochs, self.generator = batch, max_epochs, generator
+    def __init__(self, batch: Any, max_epochs: int, epoch_steps: int, generator: torch.Generator) -> None:
+        self.batch, self.max_epochs, self.epoch_steps, self.generator = batch, max_epochs, epoch_steps, generator
 
     @torch.no_grad()
     def on_epoch_end(self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Move them and forget their part of the optimiser's state."""
         net.history.record("reseeded", 0)
-        if len(net.history) > RESEED_SHARE * self.max_epochs:
+        epoch = len(net.history)
+        if epoch > RESEED_SHARE * self.max_epochs:
             return
         inputs, (_, weight) = self.batch
         network = net.module_.eval()
         reading = network(**inputs).reading
         prototypes = network.readout.prototypes
         dead = dead_prototypes(usage(reading.assignment.q))
-        if len(net.history) > ANNEALING_SHARE * self.max_epochs:
+        steps_left = (self.max_epochs - epoch) * self.epoch_steps
+        if epoch > ANNEALING_SHARE * self.max_epochs and steps_left >= SETTLING_STEPS:
             dead = torch.unique(torch.cat([dead, twin_prototypes(prototypes, network.readout.temperature)]))
         distortion = weight * (reading.assignment.q * reading.assignment.distances).sum(-1)
         if not len(dead) or not bool(distortion.sum() > 0):

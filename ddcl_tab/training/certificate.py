@@ -12,7 +12,7 @@ from torch import Tensor
 from ddcl_tab.nn.network import Output, TableNetwork
 from ddcl_tab.nn.quantization import assign, critical_temperature
 from ddcl_tab.nn.readouts import Reading
-from ddcl_tab.training.measure import measure_reading, twin_prototypes
+from ddcl_tab.training.measure import measure_reading
 from ddcl_tab.training.objective import Objective
 from ddcl_tab.training.sharpness import step_rule, top_curvature
 
@@ -59,8 +59,6 @@ class EpochCertificate:
     lag : float
         The same gap over the spread of the prototypes about their mean (``P`` or ``P*``, the larger): the share of
         their way that they still have to go, near 1 where they have not parted yet.
-    twin_share : float
-        Share of the prototypes that stand where an earlier one stands (:func:`twin_prototypes`).
     """
 
     epoch: int
@@ -83,7 +81,6 @@ class EpochCertificate:
     sharpness: float
     tracking_gap: float
     lag: float
-    twin_share: float
 
 
 def certify_epoch(
@@ -138,7 +135,6 @@ def certify_epoch(
         sharpness=rule.lr * top_curvature(loss, prototypes, rule.scale) / rule.limit,
         tracking_gap=float(gap / (sigma * len(prototypes) ** 0.5)),
         lag=float(gap / spread.clamp_min(tiny)),
-        twin_share=len(twin_prototypes(prototypes, readout.temperature)) / len(prototypes),
     )
 
 

@@ -177,7 +177,7 @@ def train_network(
     watched = [
         ("rates", LearningRates(n_steps)),
         ("certify", certificate),
-        ("reseed", Reseed(probe, max_epochs, generator)),
+        ("reseed", Reseed(probe, max_epochs, len(Batches(train, batch_size)), generator)),
         ("best", best),
         *((f"watch{i}", callback) for i, callback in enumerate(callbacks)),
     ]

@@ -9,7 +9,6 @@ pipelines/stability_study.py):
 - ``supercritical``: the temperature ends below the critical one of the whole objective, at the tokens as they are.
 - ``tracking``: prototypes end with less than half of their way to go: lower bound on ``lr_ratio``.
 - ``alive``: less than a quarter of the prototypes ends without members.
-- ``distinct``: less than a quarter of the prototypes ends where another one stands.
 """
 
 from __future__ import annotations
@@ -85,13 +84,6 @@ CONDITIONS: dict[str, Condition] = {
         False,
         "the share of dead prototypes is",
         lambda e: f"lower n_prototypes by {e.dead_prototypes}",
-    ),
-    "distinct": Condition(
-        "twin_share",
-        0.25,
-        False,
-        "the share of prototypes that stand where another one stands is",
-        lambda e: "lower n_prototypes by that share: the tokens hold no more groups at this temperature",
     ),
 }
 

@@ -259,7 +259,6 @@ _CURVES: tuple[tuple[str, str, tuple[tuple[str, str], ...], str | None, bool], .
         False,
     ),
     ("Dead prototypes", "share of prototypes without members", (("dead_share", "dead"),), "alive", False),
-    ("Twins", "share that stands where another one stands", (("twin_share", "twins"),), "distinct", False),
 )
 
 

@@ -18,6 +18,7 @@ from ddcl_tab.cli import main
 from ddcl_tab.errors import InputError
 from ddcl_tab.interpret.report import Source, collect_report, render_report
 from ddcl_tab.interpret.report.bootstrap import bootstrap_scores
+from ddcl_tab.interpret.report.caveats import LEVEL, ORDINARY, Caveats, caveats
 from ddcl_tab.interpret.report.collect import NO_RECORD
 from ddcl_tab.interpret.report.figures import LOW_PERIOD, certificate_curves, orbit_figures
 from ddcl_tab.interpret.report.palette import DARK, LIGHT, class_inks, contrast, prototype_inks
@@ -130,6 +131,42 @@ def test_every_prototype_has_a_card_and_every_unknown_object_a_row(page, made):
         o.reason and f"prototype {o.prototype}:" in o.reason and len(o.columns) <= 3 for o in report.unknown.rows
     )
     assert sum(report.recorded.values()) == report.n_objects == sum(card.n_objects for card in report.cards)
+
+
+def test_caveats_say_which_other_class_is_possible_and_what_is_foreign():
+    classes = ["DEBRIS", "PAYLOAD", "ROCKET BODY"]
+    sets = np.array([[True, False, False], [True, True, True], [False, False, False], [False, True, False]])
+    found = Caveats(sets, np.array([False, True, False, True]))
+    assert [found.notes(row, 0, classes) for row in range(4)] == [
+        [],
+        ["could also be PAYLOAD or ROCKET BODY", "unlike the typed objects"],
+        ["fits no class well"],
+        ["could also be PAYLOAD", "unlike the typed objects"],
+    ]
+    assert Caveats(None, None).notes(0, 0, classes) == []
+
+
+def test_caveats_come_from_the_held_out_rows(made):
+    folder, frame, run = made
+    held_out = pl.read_csv(folder / "run" / HELD_OUT_FILE)
+    typed = (frame["OBJECT_TYPE"].fill_null("UNKNOWN") != "UNKNOWN").to_numpy()
+    far = frame.with_columns(INCLINATION=pl.lit(179.0), APOGEE=pl.lit(250_000.0), PERIOD=pl.lit(9_000.0))[:1]
+    both = pl.concat([frame, far.with_columns(OBJECT_TYPE=pl.lit(None, dtype=pl.String))])
+    typed = np.append(typed, False)
+    spared = np.flatnonzero(both["NORAD_CAT_ID"].is_in(held_out["NORAD_CAT_ID"].to_list()).to_numpy() & typed)
+    ordinary = caveats(run.classifier, both, spared, typed, held_out)
+    assert ordinary.foreign.mean() == pytest.approx(1 - ORDINARY, abs=1 / len(spared))
+    assert caveats(run.classifier, both, np.array([len(frame)]), typed, held_out).foreign.tolist() == [True]
+    # One launch of each class calibrates nothing; many copies under other launches do, and then hold their own rows.
+    one = held_out.unique("recorded", keep="first", maintain_order=True)
+    assert caveats(run.classifier, both, spared, typed, one).sets is None
+    many = pl.concat([held_out.with_columns(launch=pl.lit(f"L{i}") + pl.col("launch")) for i in range(10)])
+    label = np.searchsorted(run.classifier.classes_.astype(str), both["OBJECT_TYPE"].to_numpy()[spared].astype(str))
+    covered = caveats(run.classifier, both, spared, typed, many).sets[np.arange(len(spared)), label]
+    launch = held_out["launch"].to_numpy()
+    for k in range(len(run.classifier.classes_)):
+        shares = [covered[(label == k) & (launch == name)].mean() for name in np.unique(launch[label == k])]
+        assert np.mean(shares) >= LEVEL
 
 
 def test_ids_are_unique_and_references_and_drawings_are_complete(page):

@@ -14,6 +14,7 @@ from ddcl_tab.estimators.inputs import UNKNOWN
 from ddcl_tab.interpret.cards import prototype_cards
 from ddcl_tab.interpret.contributions import column_contributions
 from ddcl_tab.interpret.report.bootstrap import Scores, bootstrap_scores
+from ddcl_tab.interpret.report.caveats import Caveats, caveats
 from ddcl_tab.interpret.report.data import SURE, Card, ConditionRow, Judged, Listing, Peer, Report, Source
 from ddcl_tab.interpret.report.figures import certificate_curves, orbit_figures, strip
 from ddcl_tab.interpret.report.palette import Ink, class_inks, prototype_inks
@@ -79,7 +80,7 @@ def collect_report(
     orbits = orbit_figures(frame, member, inks)
     right = None if held_out is None else _held_out_rows(clf, frame, held_out)
     stability = clf.stability_
-    unknown = _unknown(clf, frame, recorded, decided)
+    unknown = _unknown(clf, frame, recorded, decided, held_out)
     return Report(
         source=source,
         target=clf.target,
@@ -161,8 +162,14 @@ def _cards(
     return cards
 
 
-def _unknown(clf: DDCLClassifier, frame: pl.DataFrame, recorded: NDArray[np.object_], decided: _Decided) -> Listing:
-    """Objects without a recorded class, most confident first, with the columns that speak loudest."""
+def _unknown(
+    clf: DDCLClassifier,
+    frame: pl.DataFrame,
+    recorded: NDArray[np.object_],
+    decided: _Decided,
+    held_out: pl.DataFrame | None,
+) -> Listing:
+    """Objects without a recorded class, most confident first, with the columns that speak loudest and the caveats."""
     rows = np.flatnonzero(recorded == NO_RECORD)
     if not len(rows):
         return Listing([], 0)
@@ -173,24 +180,31 @@ def _unknown(clf: DDCLClassifier, frame: pl.DataFrame, recorded: NDArray[np.obje
         int(key[0]): list(part.head(N_COLUMNS).select("column", "value", "contribution").iter_rows())
         for key, part in strongest
     }
-    return Listing(
-        [_judged(frame, int(i), "", decided, columns.get(position, [])) for position, i in enumerate(chosen)],
-        len(rows),
-    )
+    doubts = Caveats(None, None)
+    if held_out is not None:
+        doubts = caveats(clf, frame, chosen, recorded != NO_RECORD, held_out)
+    classes = clf.classes_.astype(str).tolist()
+    verdicts = decided.probability[chosen].argmax(axis=1).tolist()
+    notes = [doubts.notes(position, verdict, classes) for position, verdict in enumerate(verdicts)]
+    listed = [
+        _judged(frame, int(i), decided, columns.get(position, []), notes[position]) for position, i in enumerate(chosen)
+    ]
+    return Listing(listed, len(rows))
 
 
 def _judged(
-    frame: pl.DataFrame, i: int, recorded: str, decided: _Decided, columns: list[tuple[str, str, float]]
+    frame: pl.DataFrame, i: int, decided: _Decided, columns: list[tuple[str, str, float]], notes: list[str]
 ) -> Judged:
     return Judged(
         number=_text(frame, "NORAD_CAT_ID", i),
         name=_text(frame, "OBJECT_NAME", i),
-        recorded=recorded,
+        recorded="",
         verdict=int(decided.probability[i].argmax()),
         confidence=float(decided.probability[i].max()),
         prototype=int(decided.q[i].argmax()),
         reason=decided.reasons[i],
         columns=columns,
+        notes=notes,
     )
 
 
@@ -227,6 +241,7 @@ def _disagreements(
                 prototype=None if i is None else int(decided.q[i].argmax()),
                 reason=_reason_today(clf, i, recorded[j], int(verdict[j]), now, decided),
                 columns=[],
+                notes=[],
             )
         )
     return Listing(rows, len(chosen))

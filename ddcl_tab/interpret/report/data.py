@@ -89,6 +89,8 @@ class Judged:
     reason : str
     columns : list of (str, str, float)
         The strongest columns: name, value with unit, contribution to the probability.
+    notes : list of str
+        What stands against taking the class for granted.
     """
 
     number: str
@@ -99,6 +101,7 @@ class Judged:
     prototype: int | None
     reason: str
     columns: list[tuple[str, str, float]]
+    notes: list[str]
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
     python pipelines/fuzz_readers.py OUT --runs 1000000 --jobs 2    # all readers; needs the extra fuzz
 
 Every reader has a process of its own. Inputs grow from small made-up files of each format by libFuzzer's mutations,
-kept where they reach new branches of ``ddcl_tab.catalog``. An exception that is not a ``CatalogError``, an input that takes
-longer than 10 s and one that needs more than 2 GiB end a process and are counted; the input is kept in OUT. Writes
+kept where they reach new branches of ``ddcl_tab.catalog``. An exception that is not a ``CatalogError``, an input that
+takes longer than 10 s and one that needs more than 2 GiB end a process and are counted; the input is kept in OUT. Writes
 ``fuzz_readers.json``; readers left out keep their figures there.
 """
 

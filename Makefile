@@ -1,9 +1,10 @@
 # make demo: install and classify a synthetic catalog.   make test: everything CI runs.
+# make chaos: kill trainings, fill disks, and compare what comes out with a training left alone.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench format clean
+.PHONY: demo test bench chaos format clean
 
 demo: .venv/installed
 	$(BIN)/ddcl-tab demo --out demo
@@ -20,6 +21,9 @@ test: .venv/installed-test
 bench: .venv/installed-bench
 	OMP_NUM_THREADS=1 $(BIN)/python pipelines/benchmark_catalog.py data build/bench --short --jobs 2
 	OMP_NUM_THREADS=1 $(BIN)/python pipelines/benchmark_speed.py build/bench --short
+
+chaos: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python pipelines/chaos.py pipelines/results --kills $(or $(KILLS),30)
 
 format: .venv/installed-test
 	$(BIN)/ruff format .

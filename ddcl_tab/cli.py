@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -78,20 +78,47 @@ def synth(rows: int, seed: int, out: Path) -> None:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--config", type=_EXISTING, help="TOML file with parameters of DDCLClassifier.")
 @click.option("--out", type=_FOLDER, required=True, help="Folder for model, metrics and tables.")
+@click.option("--resume", is_flag=True, help="Go on with the checkpoint in OUT that a stopped training left.")
 @_user_errors
 def train(
-    catalog: Path, elsets: Path | None, target: str, split: str, seed: int, config: Path | None, out: Path
+    catalog: Path,
+    elsets: Path | None,
+    target: str,
+    split: str,
+    seed: int,
+    config: Path | None,
+    out: Path,
+    resume: bool,
 ) -> None:
-    """Train on CATALOG (SATCAT as JSON or CSV, also .gz) and score on launches held out."""
-    from ddcl_tab.workflow.train import load_catalog, read_config, train_catalog, write_run
+    """Train on CATALOG (SATCAT as JSON or CSV, also .gz) and score on launches held out.
+
+    A checkpoint is written to OUT after every epoch. After a kill or a full disk the same command with --resume goes
+    on, to the same bits. Ctrl-C ends training with the best epoch so far, saves it, and exits 130.
+    """
+    from ddcl_tab.workflow.train import load_catalog, open_checkpoint, read_config, train_catalog, write_run
 
     _use_one_thread()
     settings = read_config(config)
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is better known before training
-    frame = load_catalog(catalog, elsets)
-    run = train_catalog(frame, target=target, split=split, seed=seed, settings=settings, verbose=1)
-    write_run(run, out)
+    checkpoint, note = open_checkpoint(out, resume=resume)
+    if note:
+        click.echo(note, err=True)
+    try:
+        frame = load_catalog(catalog, elsets)
+        run = train_catalog(
+            frame, target=target, split=split, seed=seed, settings=settings, verbose=1, checkpoint=checkpoint
+        )
+        write_run(run, out)
+    except KeyboardInterrupt:
+        if checkpoint.is_ours:
+            _end_interrupted("interrupted before all results were written; go on with --resume")
+        _end_interrupted("interrupted before the first epoch had ended; nothing is saved")
     _show_run(run, out)
+    interrupted = run.classifier.stability_.interrupted
+    if interrupted is not None:
+        kept = f"the model of epoch {run.classifier.best_epoch_} is saved"
+        _end_interrupted(f"interrupted in epoch {interrupted}; {kept}; go on with --resume")
+    checkpoint.remove()  # last of all: until then a kill costs the scores, not the training
 
 
 @main.command()
@@ -196,6 +223,11 @@ def _use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def _end_interrupted(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    raise SystemExit(130)  # 128 + SIGINT, as shells have it
+
+
 def _show_search(search: Any, out: Path) -> None:
     from ddcl_tab.workflow import tune as work
 
@@ -223,12 +255,13 @@ def _show_run(run: Any, out: Path) -> None:
 
 
 def _classify(clf: Any, frame: Any, only: str | None, out: Path, n_shown: int) -> None:
+    from ddcl_tab.atomic import write_whole
     from ddcl_tab.workflow.classify import classify_catalog, surest
     from ddcl_tab.workflow.show import SYNTHETIC_NOTE, as_table
     from ddcl_tab.workflow.train import is_synthetic
 
     table = classify_catalog(clf, frame, only)
-    table.write_csv(out)
+    write_whole(out, table.write_csv())
     if is_synthetic(frame):
         click.echo(SYNTHETIC_NOTE)
     click.echo(f"{len(table)} objects classified, written to {out}; the surest:\n\n{as_table(surest(table, n_shown))}")

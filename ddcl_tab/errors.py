@@ -1,6 +1,7 @@
 """Exception and warning types: every error a user can cause is a ``DDCLTabError``.
 
-All of them are also ``ValueError`` or ``RuntimeError``, so code that knows nothing of this package still catches them.
+All of them are also ``ValueError``, ``RuntimeError`` or ``OSError``, so code that knows nothing of this package still
+catches them.
 """
 
 from __future__ import annotations
@@ -72,6 +73,14 @@ class InputError(DDCLTabError, ValueError):
 
 class ModelFileError(DDCLTabError, ValueError):
     """A model file is foreign, damaged or of a version that this package does not read."""
+
+
+class CheckpointError(DDCLTabError, ValueError):
+    """A checkpoint cannot be gone on with: foreign, damaged, or of a training with other rows, settings or versions."""
+
+
+class WriteError(DDCLTabError, OSError):
+    """A file could not be written; what stood under its name is as it was."""
 
 
 class TrainingError(DDCLTabError, RuntimeError):

@@ -1,21 +1,22 @@
-"""Model files: a zip of JSON and safetensors, without pickle, that names its format and checks its contents."""
+"""Model files and checkpoints: a zip of JSON and safetensors, without pickle, with its format and checksums."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
-import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from ddcl_tab.errors import ModelFileError
+from ddcl_tab.atomic import write_whole
+from ddcl_tab.errors import CheckpointError, ModelFileError
 
 FORMAT = "ddcl-tab model"
 VERSION = 1
@@ -25,8 +26,53 @@ MAX_PART_BYTES = 1 << 30
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def write_model(path: str | os.PathLike[str], state: dict[str, Any], weights: dict[str, NDArray[Any]]) -> None:
-    """Write a model file under a temporary name, then rename it: a crash leaves the earlier file whole.
+class Kind(NamedTuple):
+    """What a file holds.
+
+    Attributes
+    ----------
+    format, version : str, int
+        What its manifest says.
+    noun : str
+        What messages call it.
+    advice : str
+        What to do about a file that is none.
+    error : type
+        Raised where the file is none.
+    compression : int
+        Of the zip; deflating random digits saves a tenth and takes longer than all the rest.
+    """
+
+    format: str
+    version: int
+    noun: str
+    advice: str
+    error: type[ModelFileError | CheckpointError]
+    compression: int
+
+
+MODEL = Kind(
+    FORMAT,
+    VERSION,
+    "model file",
+    "Give one that `ddcl-tab train` or `save` wrote.",
+    ModelFileError,
+    zipfile.ZIP_DEFLATED,
+)
+CHECKPOINT = Kind(
+    "ddcl-tab checkpoint",
+    1,
+    "checkpoint",
+    "Train without --resume, which replaces it.",
+    CheckpointError,
+    zipfile.ZIP_STORED,
+)
+
+
+def write_model(
+    path: str | os.PathLike[str], state: dict[str, Any], weights: dict[str, NDArray[Any]], kind: Kind = MODEL
+) -> None:
+    """Write a model file or checkpoint at once: a crash leaves the earlier file whole.
 
     The same state gives the same bytes.
 
@@ -36,26 +82,26 @@ def write_model(path: str | os.PathLike[str], state: dict[str, Any], weights: di
     state : dict
         Plain JSON values.
     weights : dict of ndarray
+    kind : Kind, default=MODEL
+
+    Raises
+    ------
+    WriteError
+        The disk is full, or the folder cannot be written to.
     """
     # safetensors writes the memory of an array as it lies, so a transposed one would come back scrambled.
     tensors = save_tensors({name: np.array(array, order="C") for name, array in weights.items()})
     parts = {_STATE: json.dumps(state, allow_nan=True).encode(), _WEIGHTS: tensors}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}
-    parts[_MANIFEST] = json.dumps({"format": FORMAT, "version": VERSION, "sha256": digests}).encode()
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
-            for name, content in sorted(parts.items()):
-                archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    parts[_MANIFEST] = json.dumps({"format": kind.format, "version": kind.version, "sha256": digests}).encode()
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, part in sorted(parts.items()):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), part, kind.compression)
+    write_whole(path, content.getvalue())
 
 
-def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def read_model(path: str | os.PathLike[str], kind: Kind = MODEL) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Read what :func:`write_model` wrote.
 
     Returns
@@ -64,54 +110,51 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
 
     Raises
     ------
-    ModelFileError
+    ModelFileError, CheckpointError
         The file is missing, foreign, damaged, altered, or of another version.
     """
     path = Path(path)
     if not path.is_file():
-        raise ModelFileError(f"{path}: no such file. Give a model that `ddcl-tab train` or `save` wrote.")
+        raise kind.error(f"{path}: no such file. {kind.advice}")
     try:
         with zipfile.ZipFile(path) as archive:
-            parts = {name: _read_part(archive, path, name) for name in (_MANIFEST, _STATE, _WEIGHTS)}
+            parts = {name: _read_part(archive, path, name, kind) for name in (_MANIFEST, _STATE, _WEIGHTS)}
         manifest = json.loads(parts[_MANIFEST])
-        _check_manifest(path, manifest, parts)
+        _check_manifest(path, manifest, parts, kind)
         return json.loads(parts[_STATE]), load_tensors(parts[_WEIGHTS])
-    except ModelFileError:
+    except kind.error:
         raise
     except Exception as error:
         # zipfile, zlib, json and safetensors raise a dozen unrelated types on damaged bytes; the reader needs one.
-        raise ModelFileError(
-            f"{path}: not a whole model file ({type(error).__name__}: {error}). "
-            "Give one that `ddcl-tab train` or `save` wrote."
-        ) from error
+        raise kind.error(f"{path}: not a whole {kind.noun} ({type(error).__name__}: {error}). {kind.advice}") from error
 
 
-def _read_part(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
+def _read_part(archive: zipfile.ZipFile, path: Path, name: str, kind: Kind) -> bytes:
     try:
         info = archive.getinfo(name)
     except KeyError:
-        raise ModelFileError(f"{path}: a zip without {name}: not a model file of ddcl-tab.") from None
+        raise kind.error(f"{path}: a zip without {name}: not a {kind.noun} of ddcl-tab. {kind.advice}") from None
     if info.file_size > MAX_PART_BYTES:
-        raise ModelFileError(f"{path}: {name} claims {info.file_size} bytes, over the {MAX_PART_BYTES} allowed.")
+        raise kind.error(f"{path}: {name} claims {info.file_size} bytes, over the {MAX_PART_BYTES} allowed.")
     with archive.open(info) as part:
         content = part.read(MAX_PART_BYTES + 1)
     if len(content) > MAX_PART_BYTES:
-        raise ModelFileError(f"{path}: {name} is over the {MAX_PART_BYTES} bytes allowed.")
+        raise kind.error(f"{path}: {name} is over the {MAX_PART_BYTES} bytes allowed.")
     return content
 
 
-def _check_manifest(path: Path, manifest: Any, parts: dict[str, bytes]) -> None:
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ModelFileError(f"{path}: its manifest does not say {FORMAT!r}: not a model file of ddcl-tab.")
-    if manifest.get("version") != VERSION:
-        raise ModelFileError(
-            f"{path}: written in version {manifest.get('version')!r} of the format; this package reads {VERSION}. "
+def _check_manifest(path: Path, manifest: Any, parts: dict[str, bytes], kind: Kind) -> None:
+    if not isinstance(manifest, dict) or manifest.get("format") != kind.format:
+        raise kind.error(f"{path}: its manifest does not say {kind.format!r}: not a {kind.noun} of ddcl-tab.")
+    if manifest.get("version") != kind.version:
+        raise kind.error(
+            f"{path}: written in version {manifest.get('version')!r} of the format; this package reads {kind.version}. "
             "Train again, or use the package version that wrote it."
         )
     digests = manifest.get("sha256")
     for name in (_STATE, _WEIGHTS):
         if not isinstance(digests, dict) or digests.get(name) != hashlib.sha256(parts[name]).hexdigest():
-            raise ModelFileError(f"{path}: {name} does not match its checksum: the file was altered. Do not trust it.")
+            raise kind.error(f"{path}: {name} does not match its checksum: the file was altered. Do not trust it.")
 
 
 def plain(value: Any) -> Any:

@@ -12,12 +12,13 @@ from typing import Any, Literal, cast, get_args
 import narwhals.stable.v2 as nw
 import polars as pl
 
+from ddcl_tab.atomic import write_whole
 from ddcl_tab.catalog.omm import REQUIRED, parse_omm
 from ddcl_tab.catalog.rules import Rule, broken_rules, first_error
 from ddcl_tab.catalog.schema import ELSET_COLUMNS, Column
 from ddcl_tab.catalog.tables import LINE
 from ddcl_tab.catalog.tle_write import tle_lines
-from ddcl_tab.errors import CatalogError, ConfigurationError
+from ddcl_tab.errors import CatalogError, ConfigurationError, WriteError
 
 Form = Literal["json", "csv", "tle", "parquet"]
 
@@ -108,9 +109,9 @@ def write_gp(frame: Any, path: str | os.PathLike[str], *, form: Form | None = No
         text = "[\n" + ",\n".join(json.dumps(record, ensure_ascii=False) for record in records) + "\n]\n"
     data = _parquet(checked) if kind == "parquet" else text.encode()
     try:
-        path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
-    except OSError as error:
-        raise CatalogError(f"the file cannot be written: {error}", file=path) from error
+        write_whole(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    except WriteError as error:
+        raise CatalogError(f"the file cannot be written: {error.__cause__}", file=path) from error
 
 
 def _form(path: Path, form: str | None) -> Form:

@@ -19,9 +19,11 @@ from ddcl_tab.estimators import inputs
 from ddcl_tab.estimators.fitted import FittedPrototypes
 from ddcl_tab.estimators.parameters import check_parameters
 from ddcl_tab.estimators.prototypes import Members, describe_prototypes
+from ddcl_tab.estimators.resume import describe_training
 from ddcl_tab.features import Table, TableEncoder, is_frame
 from ddcl_tab.nn.network import TableNetwork
 from ddcl_tab.training.build import build_network
+from ddcl_tab.training.checkpoint import CheckpointFile
 from ddcl_tab.training.inference import predict_rows
 from ddcl_tab.training.net import train_network
 from ddcl_tab.training.objective import Objective
@@ -203,6 +205,8 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
             The table cannot be learned from as it is.
         TrainingError
             The loss stopped being finite.
+        KeyboardInterrupt
+            As it came: an interrupted fit leaves no fitted classifier. (``ddcl-tab train`` keeps the best epoch.)
 
         Warns
         -----
@@ -211,6 +215,13 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         StabilityWarning
             A condition of sound training failed; says what to change.
         """
+        self._fit(X, y, sample_weight, groups)
+        if self.certify and not self.stability_.is_stable:
+            warnings.warn(self.stability_.verdict, StabilityWarning, stacklevel=2)
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any, checkpoint: CheckpointFile | None = None) -> None:
+        """All of :meth:`fit` but its last warning; with a checkpoint an interrupted training is kept."""
         check_parameters(self.get_params(deep=False))
         self.n_unlabelled_ = 0
         if y is None:
@@ -230,11 +241,8 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
             self.n_features_in_ = len(self.encoder_.columns_)
         self._frame_library = inputs.library_of(X)
         table = self.encoder_.transform(features)
-        self._train(table, label, weight, group)
+        self._train(table, label, weight, group, checkpoint)
         self._describe(features, table, label, weight, inputs.display_names(X, len(y)))
-        if self.certify and not self.stability_.is_stable:
-            warnings.warn(self.stability_.verdict, StabilityWarning, stacklevel=2)
-        return self
 
     def _check_features(self, X: Any) -> Any:
         """A frame without the target column, or a two-dimensional array; at least one row and column."""
@@ -248,7 +256,14 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
             )
         return frame.to_native()
 
-    def _train(self, table: Table, label: NDArray[np.int64], weight: NDArray[np.float64], group: Any) -> None:
+    def _train(
+        self,
+        table: Table,
+        label: NDArray[np.int64],
+        weight: NDArray[np.float64],
+        group: Any,
+        checkpoint: CheckpointFile | None,
+    ) -> None:
         random = check_random_state(self.random_state)
         seed = int(random.randint(2**31 - 1))
         class_weight = compute_class_weight(
@@ -256,11 +271,13 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         )
         rows = Rows(*table, label, weight * class_weight[label], np.zeros_like(label) if group is None else group)
         rows = merge_equal(rows, grouped=group is not None)
+        if checkpoint is not None:
+            checkpoint.identify(describe_training(self, rows, seed))
         train, validation = split_validation(rows, self.validation_fraction, np.random.default_rng(seed))
         device = torch.device(self.device)
         self.network_ = self._build_network(seed)
         n_classes = len(self.classes_)
-        self.history_, self._certificates = train_network(
+        self.history_, self._certificates, self._interrupted = train_network(
             self.network_,
             Objective(
                 quantization_weight=self.quantization_weight,
@@ -279,6 +296,7 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
             device=device,
             certify=self.certify,
             verbose=self.verbose,
+            checkpoint=checkpoint,
         )
         self.n_iter_ = len(self.history_)
 

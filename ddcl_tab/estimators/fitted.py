@@ -32,6 +32,7 @@ class FittedPrototypes(TransformerMixin):
     history_: list[dict[str, Any]]
     device: str
     _certificates: tuple[EpochCertificate, ...]
+    _interrupted: int | None = None
     _prototype_table: dict[str, list[Any]]
     _frame_library: str
 
@@ -106,7 +107,7 @@ class FittedPrototypes(TransformerMixin):
     def stability_(self) -> Stability:
         """Certificate of the training; see the class docstring."""
         check_is_fitted(self)
-        return Stability(self._certificates)
+        return Stability(self._certificates, self._interrupted)
 
     @property
     def best_epoch_(self) -> int:

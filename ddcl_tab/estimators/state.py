@@ -52,6 +52,8 @@ def write_state(clf: Any, path: str | os.PathLike[str]) -> None:
         "certificates": [asdict(epoch) for epoch in clf._certificates],
         "attributes": {name: getattr(clf, name) for name in _PLAIN_ATTRIBUTES},
     }
+    if clf._interrupted is not None:
+        state["interrupted"] = clf._interrupted
     weights = {name: value.cpu().contiguous().numpy() for name, value in clf.network_.state_dict().items()}
     write_model(path, plain(state), weights)
 
@@ -80,6 +82,7 @@ def _restore(cls: type, state: dict[str, Any], weights: dict[str, Any]) -> Any:
     clf.classes_ = np.array(state["classes"]["values"], dtype=np.dtype(state["classes"]["dtype"]))
     clf.encoder_ = TableEncoder.from_json(state["encoder"])
     clf._certificates = tuple(EpochCertificate(**epoch) for epoch in state["certificates"])
+    clf._interrupted = state.get("interrupted")
     for name in _PLAIN_ATTRIBUTES:
         setattr(clf, name, state["attributes"][name])
     if state["named"]:

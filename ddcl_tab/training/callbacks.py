@@ -220,8 +220,9 @@ class Progress(Callback):
         """Open the bar."""
         self.bar_ = tqdm(
             total=self.n_steps,
+            initial=net.step_,  # steps of the training that this one goes on with
             unit="step",
-            desc=f"epoch 1/{self.max_epochs}",
+            desc=f"epoch {min(len(net.history) + 1, self.max_epochs)}/{self.max_epochs}",
             dynamic_ncols=True,
             mininterval=0.2 if sys.stderr.isatty() else 10.0,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -14,8 +15,10 @@ from ddcl_tab.errors import TrainingError
 from ddcl_tab.nn.network import TableNetwork
 from ddcl_tab.training.callbacks import BestEpoch, Certify, EarlyStop, LearningRates, Progress, Reseed
 from ddcl_tab.training.certificate import EpochCertificate
+from ddcl_tab.training.checkpoint import Checkpoint, CheckpointFile
 from ddcl_tab.training.objective import Loss
 from ddcl_tab.training.rows import Batches, RowsDataset
+from ddcl_tab.training.snapshot import Parts
 from ddcl_tab.training.temperature import TokenCovariance, annealed
 
 #: Rows of the probe batch and of the batch that places the prototypes.
@@ -38,10 +41,13 @@ class TrainingResult(NamedTuple):
     history : list of dict
         One an epoch, see ``DDCLClassifier.history_``.
     certificates : tuple of EpochCertificate
+    interrupted : int or None
+        Epoch in which a KeyboardInterrupt ended it.
     """
 
     history: list[dict[str, Any]]
     certificates: tuple[EpochCertificate, ...]
+    interrupted: int | None
 
 
 class DDCLNet(NeuralNet):
@@ -108,8 +114,11 @@ class DDCLNet(NeuralNet):
         return self.criterion_(output, inputs, readout.prototypes, readout.temperature, target, weight)
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
-        """Record the temperatures beside skorch's losses."""
+        """Record the mean losses of the epoch's batches and the temperatures beside skorch's losses."""
         super().on_epoch_end(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
+        batches = self.history[-1]["batches"][: self.history[-1]["train_batch_count"]]
+        for name in _BATCH_LOSSES:
+            self.history.record(f"train_{name}", sum(batch[name] for batch in batches) / len(batches))
         self.history.record("tau", annealed(self.step_ / self.n_steps, self.final_temperature))
         self.history.record("temperature", float(self.module_.readout.temperature))
 
@@ -132,6 +141,7 @@ def train_network(
     verbose: int,
     optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW,
     callbacks: Sequence[Callback] = (),
+    checkpoint: CheckpointFile | None = None,
 ) -> TrainingResult:
     """Train a network in place; it ends with the weights of its best epoch.
 
@@ -158,6 +168,9 @@ def train_network(
         Or ``torch.optim.SGD``: what the certificate can judge.
     callbacks : sequence of skorch callbacks, default=()
         To watch training with.
+    checkpoint : CheckpointFile, default=None
+        Written after every epoch, and gone on with. Then a KeyboardInterrupt ends training with the best epoch so far,
+        or the last one while annealing is not over.
 
     Returns
     -------
@@ -167,6 +180,10 @@ def train_network(
     ------
     TrainingError
         The loss stopped being finite.
+    WriteError
+        The checkpoint cannot be written.
+    KeyboardInterrupt
+        Without a checkpoint, before the first epoch has ended, or after the last step.
     """
     batch_size = min(batch_size, max(MIN_BATCH, len(train) // MIN_STEPS))
     n_steps = max_epochs * len(Batches(train, batch_size))
@@ -174,12 +191,15 @@ def train_network(
     certificate = Certify(probe, certify)
     best = BestEpoch(validation, max_epochs, patience)
     progress = Progress(n_steps, max_epochs)
+    rates = LearningRates(n_steps)
+    keeper = None if checkpoint is None else Checkpoint(checkpoint, Parts(rates, certificate, best, generator))
     watched = [
-        ("rates", LearningRates(n_steps)),
+        ("rates", rates),
         ("certify", certificate),
         ("reseed", Reseed(probe, max_epochs, len(Batches(train, batch_size)), generator)),
         ("best", best),
         *((f"watch{i}", callback) for i, callback in enumerate(callbacks)),
+        *([] if keeper is None else [("checkpoint", keeper)]),
     ]
     net = DDCLNet(
         network,
@@ -208,29 +228,45 @@ def train_network(
     net.place_prototypes(probe, generator)
     net.notify("on_train_begin")
     try:
-        net.fit_loop(train)
-    except EarlyStop:
-        pass
+        interrupted = _run_epochs(net, train, keeper)
     except BaseException:
         # A training that failed has nothing to certify or to keep; only the bar must not stay open.
         progress.close()
         raise
     net.notify("on_train_end")
     network.eval()
-    return TrainingResult(_history(net.history, best.epoch_), tuple(certificate.epochs_))
+    kept_epoch = best.epoch_ or len(net.history)  # none is the best yet while annealing is not over
+    return TrainingResult(_history(net.history, kept_epoch), tuple(certificate.epochs_), interrupted)
 
 
-def _history(history: Any, best_epoch: int) -> list[dict[str, float]]:
-    kept = []
-    for row in history:
-        batches = row["batches"][: row["train_batch_count"]]
-        entry = {name: value for name, value in row.items() if name in _RECORDED}
-        for name in ("quantization_loss", "direct_loss", "column_loss"):
-            entry[f"train_{name}"] = sum(batch[name] for batch in batches) / len(batches)
-        kept.append(entry | {"best": row["epoch"] == best_epoch})
-    return kept
+def _run_epochs(net: DDCLNet, train: RowsDataset, keeper: Checkpoint | None) -> int | None:
+    """Train to the end; with a checkpoint, or up to an interruption, whose epoch is returned."""
+    # An interruption after the last step is raised on, when the loop is left.
+    with nullcontext() if keeper is None else keeper.interrupts:
+        try:
+            net.fit_loop(train, epochs=net.max_epochs - len(net.history))
+        except EarlyStop:
+            pass
+        except KeyboardInterrupt:
+            if keeper is None or keeper.snapshot_ is None:
+                raise
+            epoch = len(net.history)
+            keeper.rewind(net)
+            return epoch
+    return None
 
 
+def _history(history: Any, kept_epoch: int) -> list[dict[str, float]]:
+    losses = [f"train_{name}" for name in _BATCH_LOSSES]
+    return [
+        {name: value for name, value in row.items() if name in _RECORDED}
+        | {name: row[name] for name in losses}
+        | {"best": row["epoch"] == kept_epoch}
+        for row in history
+    ]
+
+
+_BATCH_LOSSES = ("quantization_loss", "direct_loss", "column_loss")
 _RECORDED = (
     "epoch", "dur", "train_loss", "valid_loss", "calibrated_loss", "tau", "temperature", "quantization",
     "reconstruction", "variance", "identity_residual", "reseeded", "token_variance", "usage_perplexity",

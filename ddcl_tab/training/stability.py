@@ -24,6 +24,7 @@ from ddcl_tab.training.certificate import EpochCertificate
 
 STABLE = "stable"
 NOT_CERTIFIED = "not certified: fitted with certify=False"
+INTERRUPTED = "interrupted in epoch {}, before the training was done: not judged"
 
 
 class Condition(NamedTuple):
@@ -96,6 +97,8 @@ class Stability:
     ----------
     epochs : tuple of EpochCertificate
         Empty if the fit was not certified.
+    interrupted : int, optional
+        Epoch in which the training was interrupted. What counts at the end of a training was then never measured.
 
     Examples
     --------
@@ -104,6 +107,7 @@ class Stability:
     """
 
     epochs: tuple[EpochCertificate, ...]
+    interrupted: int | None = None
 
     @property
     def margins(self) -> dict[str, float]:
@@ -114,12 +118,14 @@ class Stability:
 
     @property
     def is_stable(self) -> bool:
-        """Whether the fit was certified and every condition holds."""
-        return bool(self.epochs) and all(margin < 0.0 for margin in self.margins.values())
+        """Whether the fit came to its end, was certified, and every condition holds."""
+        return self.interrupted is None and bool(self.epochs) and all(margin < 0.0 for margin in self.margins.values())
 
     @property
     def verdict(self) -> str:
         """``"stable"``, or a sentence: what failed, when, by how much, and what to change."""
+        if self.interrupted is not None:
+            return INTERRUPTED.format(self.interrupted)
         if not self.epochs:
             return NOT_CERTIFIED
         if self.is_stable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna.visualization.matplotlib import plot_contour, plot_optimization_history, plot_param_importances
 
+from ddcl_tab.atomic import write_whole
 from ddcl_tab.tuning.feasibility import outcome
 
 _INFEASIBLE = "infeasible"
@@ -100,7 +102,9 @@ def _name_infeasible(axes: Any) -> None:
 
 
 def _save(axes: Any, path: Path) -> None:
-    axes.figure.savefig(path, dpi=_DPI, bbox_inches="tight")
+    picture = io.BytesIO()
+    axes.figure.savefig(picture, format=path.suffix[1:], dpi=_DPI, bbox_inches="tight")
+    write_whole(path, picture.getvalue())
     plt.close(axes.figure)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from ddcl_tab import __version__
+from ddcl_tab.atomic import write_whole
 from ddcl_tab.errors import InputError
 from ddcl_tab.estimators import DDCLClassifier
 from ddcl_tab.interpret.report import Source, collect_report, render_report
@@ -61,7 +62,7 @@ def write_report(model: Path, catalog: Path, elsets: Path | None, out: Path) -> 
     )
     page = render_report(collect_report(clf, frame, source, held_out=held_out, metrics=metrics))
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
+    write_whole(out, page)
     lines = [SYNTHETIC_NOTE] if source.synthetic else []
     lines += [NO_HELD_OUT] if held_out is None else []
     return [*lines, f"{out}: {len(frame)} objects, {out.stat().st_size / 1e6:.1f} MB"]

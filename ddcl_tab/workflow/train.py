@@ -15,16 +15,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ddcl_tab.atomic import remove_leftovers, write_whole
 from ddcl_tab.catalog import join_elsets, launch_of, read_gp, read_satcat
-from ddcl_tab.errors import ConfigurationError, InputError, LeakWarning, StabilityWarning
+from ddcl_tab.errors import ConfigurationError, InputError, LeakWarning
 from ddcl_tab.estimators import DDCLClassifier
 from ddcl_tab.estimators.inputs import UNKNOWN
+from ddcl_tab.estimators.resume import fit_with_checkpoint
+from ddcl_tab.training.checkpoint import CheckpointFile
 from ddcl_tab.workflow.peers import make_peers, peer_table
 from ddcl_tab.workflow.scores import score
 from ddcl_tab.workflow.splits import Split, split_catalog
 
 MODEL_FILE, METRICS_FILE, PROTOTYPES_FILE = "model.ddcl", "metrics.json", "prototypes.csv"
-HELD_OUT_FILE = "held_out.csv"
+HELD_OUT_FILE, CHECKPOINT_FILE = "held_out.csv", "checkpoint.ddcl"
 RUN_FILES = (MODEL_FILE, METRICS_FILE, PROTOTYPES_FILE, HELD_OUT_FILE)
 OURS = "DDCLClassifier"
 
@@ -56,6 +59,29 @@ def is_synthetic(frame: pl.DataFrame) -> bool:
     return bool("COMMENT" in frame.columns and frame["COMMENT"].str.starts_with("SYNTHETIC").any())
 
 
+def open_checkpoint(out: Path, *, resume: bool) -> tuple[CheckpointFile, str]:
+    """Open the checkpoint of a folder of results.
+
+    Returns
+    -------
+    file : CheckpointFile
+    note : str
+        What to tell the user about it, or nothing.
+
+    Raises
+    ------
+    CheckpointError
+        ``resume`` and the file there is no whole checkpoint.
+    """
+    path = out / CHECKPOINT_FILE
+    file = CheckpointFile(path, resume=resume)
+    if resume:
+        return file, f"{path}: goes on after epoch {file.epoch}" if file.epoch else f"{path} is not there: begins anew"
+    if path.exists():
+        return file, f"{path}, left by a training that was stopped, is replaced; --resume would go on with it"
+    return file, ""
+
+
 def read_config(path: Path | None) -> dict[str, Any]:
     """Parameters of :class:`DDCLClassifier` from a TOML file.
 
@@ -78,7 +104,14 @@ def read_config(path: Path | None) -> dict[str, Any]:
 
 
 def train_catalog(
-    frame: pl.DataFrame, *, target: str, split: str, seed: int, settings: dict[str, Any], verbose: int
+    frame: pl.DataFrame,
+    *,
+    target: str,
+    split: str,
+    seed: int,
+    settings: dict[str, Any],
+    verbose: int,
+    checkpoint: CheckpointFile | None = None,
 ) -> TrainingRun:
     """Split, fit, and score beside the peers on the same rows and columns.
 
@@ -95,6 +128,8 @@ def train_catalog(
         Parameters of :class:`DDCLClassifier`.
     verbose : int
         1 shows a progress bar.
+    checkpoint : CheckpointFile, default=None
+        Written after every epoch, and gone on with; an interrupted training then ends with its best epoch so far.
 
     Returns
     -------
@@ -104,6 +139,10 @@ def train_catalog(
     ------
     InputError
         The catalog lacks the target column, or cannot be split.
+    CheckpointError
+        The checkpoint to go on with was made for something else.
+    WriteError
+        The checkpoint cannot be written.
     """
     if target not in frame.columns:
         raise InputError(f"the catalog has no column {target!r}; it has {', '.join(frame.columns)}")
@@ -111,11 +150,9 @@ def train_catalog(
     parts = split_catalog(known, target, split, seed)
     clf = DDCLClassifier(**{"random_state": seed, "verbose": verbose} | settings | {"target": target})
     with warnings.catch_warnings():
-        # The commands never offer leaks, and they print the verdict on stability.
-        warnings.simplefilter("ignore", LeakWarning)
-        warnings.simplefilter("ignore", StabilityWarning)
+        warnings.simplefilter("ignore", LeakWarning)  # the commands never offer leaks
         start = time.perf_counter()
-        clf.fit(known[parts.train])
+        fit_with_checkpoint(clf, known[parts.train], checkpoint)
         fit_seconds = time.perf_counter() - start
     probability = clf.predict_proba(known[parts.test])
     held_out = held_out_table(known[parts.test], target, probability, clf.classes_)
@@ -127,6 +164,9 @@ def train_catalog(
             "n_test": len(parts.test),
             "n_left_out": len(frame) - len(known),
             "fit_seconds": fit_seconds,
+        }
+        | ({"resumed_after_epoch": checkpoint.epoch} if checkpoint is not None and checkpoint.epoch else {})
+        | {
             "split": parts.description,
             "target": target,
             "synthetic": is_synthetic(frame),
@@ -209,7 +249,9 @@ def _versions() -> dict[str, str]:
 def write_run(run: TrainingRun, out: Path) -> None:
     """Write :data:`RUN_FILES` into a folder, which is made if need be."""
     out.mkdir(parents=True, exist_ok=True)
+    for name in RUN_FILES:
+        remove_leftovers(out / name)
     run.classifier.save(out / MODEL_FILE)
-    (out / METRICS_FILE).write_text(json.dumps(run.metrics, indent=2) + "\n")
-    pl.DataFrame(run.classifier.prototypes_).write_csv(out / PROTOTYPES_FILE)
-    run.held_out.write_csv(out / HELD_OUT_FILE)
+    write_whole(out / METRICS_FILE, json.dumps(run.metrics, indent=2) + "\n")
+    write_whole(out / PROTOTYPES_FILE, pl.DataFrame(run.classifier.prototypes_).write_csv())
+    write_whole(out / HELD_OUT_FILE, run.held_out.write_csv())

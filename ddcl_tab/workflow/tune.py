@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
+from ddcl_tab.atomic import write_whole
 from ddcl_tab.errors import InputError, LeakWarning
 from ddcl_tab.estimators import DDCLClassifier
 from ddcl_tab.estimators.inputs import UNKNOWN
@@ -133,7 +134,7 @@ def write_search(search: DDCLSearchCV, out: Path) -> dict[str, str]:
         Picture that could not be drawn to the reason.
     """
     table = pd.DataFrame({name: np.ma.asarray(v) for name, v in search.cv_results_.items() if name != "params"})
-    table.to_csv(out / TRIALS_FILE, index=False)
+    write_whole(out / TRIALS_FILE, table.to_csv(index=False))
     return save_plots(search.study_, out, score_name=f"mean {SCORING}")
 
 
@@ -144,7 +145,7 @@ def write_settings(search: DDCLSearchCV, settings: dict[str, Any], out: Path) ->
         f"mean {SCORING} {search.best_score_:.4f} over {search.n_splits_} folds by launch.\n"
     )
     lines = [f"{name} = {_toml(value)}\n" for name, value in (settings | search.best_params_).items()]
-    (out / BEST_FILE).write_text(head + "".join(lines))
+    write_whole(out / BEST_FILE, head + "".join(lines))
 
 
 def _toml(value: Any) -> str:

@@ -12,13 +12,13 @@ import datetime
 import gzip
 import operator
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ddcl_tab.atomic import write_whole
 from ddcl_tab.catalog.synthetic.population import (
     DEBRIS,
     PAYLOAD,
@@ -215,6 +215,7 @@ def write_satcat(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
 
     Examples
     --------
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_satcat(synthetic_catalog(50), Path(folder) / "made_up.csv")
     ...     pl.read_csv(Path(folder) / "made_up.csv").height
@@ -235,16 +236,4 @@ def write_satcat(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
     ordered = frame.select(SPACETRACK_COLUMNS)
     text = ordered.write_json() if ".json" in suffix else ordered.write_csv(quote_style="always")
     content = text.encode()
-    _replace(path, gzip.compress(content, mtime=0) if suffix.endswith(".gz") else content)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o644)  # mkstemp's files are for their owner only
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_whole(path, gzip.compress(content, mtime=0) if suffix.endswith(".gz") else content)

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ddcl_tab.errors import ConfigurationError, ModelFileError
+from ddcl_tab.estimators.check_state import check_state
 from ddcl_tab.estimators.parameters import check_parameters
 from ddcl_tab.features import TableEncoder
 from ddcl_tab.persistence import plain, read_model, write_model
@@ -68,8 +70,9 @@ def read_state(cls: type, path: str | os.PathLike[str]) -> Any:
     """
     state, weights = read_model(path)
     try:
+        check_state(state, weights, set(cls().get_params(deep=False)))
         return _restore(cls, state, weights)
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
         raise ModelFileError(f"{path}: its parts do not fit together ({error}). Save it again.") from error
 
 
@@ -79,7 +82,7 @@ def _restore(cls: type, state: dict[str, Any], weights: dict[str, Any]) -> Any:
         parameters["class_weight"] = dict(parameters["class_weight"])
     check_parameters(parameters)
     clf = cls(**parameters)
-    clf.classes_ = np.array(state["classes"]["values"], dtype=np.dtype(state["classes"]["dtype"]))
+    clf.classes_ = _labels(**state["classes"])
     clf.encoder_ = TableEncoder.from_json(state["encoder"])
     clf._certificates = tuple(EpochCertificate(**epoch) for epoch in state["certificates"])
     clf._interrupted = state.get("interrupted")
@@ -91,3 +94,8 @@ def _restore(cls: type, state: dict[str, Any], weights: dict[str, Any]) -> Any:
     clf.network_.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
     clf.network_.eval()
     return clf
+
+
+def _labels(dtype: str, values: list[Any]) -> NDArray[Any]:
+    """Class labels; texts take the room that they need, not the one that the file claims."""
+    return np.array(values, dtype="U" if dtype[1] == "U" else dtype)

@@ -1,0 +1,179 @@
+"""Check what a model file says before anything is made of it: it may come from a stranger."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddcl_tab.features.table import NumericScale
+from ddcl_tab.training.certificate import EpochCertificate
+
+#: Integers beyond this are no count, and some no float.
+_LARGEST = 2**53
+#: Weights and temperature beyond these make numbers that float32 does not hold; no training comes near.
+_LARGEST_WEIGHT, _SMALLEST_TEMPERATURE = 1e6, 1e-12
+
+
+class _Rule(NamedTuple):
+    holds: Callable[[Any], bool]
+    text: str
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= _LARGEST)
+
+
+_TEXT = _Rule(lambda v: isinstance(v, str), "a text")
+_FLAG = _Rule(lambda v: isinstance(v, bool), "true or false")
+_COUNT = _Rule(lambda v: isinstance(v, int) and _is_number(v) and v >= 0, "a count")
+_NUMBER = _Rule(_is_number, "a number")
+_FINITE = _Rule(lambda v: _is_number(v) and math.isfinite(v), "a finite number")
+_WIDTH = _Rule(lambda v: _is_number(v) and math.isfinite(v) and v > 0, "a finite number above 0")
+_LABEL = _Rule(lambda v: isinstance(v, (str, bool)) or _is_number(v), "a text, a number, true or false")
+_CELL = _Rule(lambda v: v is None or isinstance(v, str) or _is_number(v), "a text, a number or nothing")
+_LIBRARY = _Rule(lambda v: v in ("pandas", "polars"), "'pandas' or 'polars'")
+_LABEL_TYPE = _Rule(
+    lambda v: isinstance(v, str) and v[:1] in "|<>=" and v[1:2] in ("b", "i", "u", "f", "U", "O"),
+    "a type of labels such as '<U6'",
+)
+_OBJECT = _Rule(lambda v: isinstance(v, dict), "an object")
+
+_SCALE = {f.name: _FINITE for f in fields(NumericScale)}
+_SCALE |= {"name": _TEXT, "unit": _TEXT, "heavy": _FLAG, "iqr": _FINITE, "std": _WIDTH}
+_EPOCH = {f.name: _COUNT if f.type == "int" else _NUMBER for f in fields(EpochCertificate)}
+_STATE = {
+    "parameters": _OBJECT,
+    "classes": {"dtype": _LABEL_TYPE, "values": [_LABEL]},
+    "named": _FLAG,
+    "encoder": {
+        "columns": [_TEXT],
+        "empty": [_TEXT],
+        "numeric": [_SCALE],
+        "categorical": [{"name": _TEXT, "categories": [_TEXT]}],
+    },
+    "certificates": [_EPOCH],
+    "attributes": {
+        "n_features_in_": _COUNT,
+        "n_iter_": _COUNT,
+        "n_unlabelled_": _COUNT,
+        "history_": [_OBJECT],
+        "_prototype_table": _OBJECT,
+        "_frame_library": _LIBRARY,
+    },
+}
+
+
+def check_state(state: Any, weights: dict[str, NDArray[Any]], parameters: set[str]) -> None:
+    """Check types, counts and sizes of a model's state.
+
+    Parameters
+    ----------
+    state : Any
+        As JSON gave it.
+    weights : dict of ndarray
+        As safetensors gave them: their sizes are those of bytes that are there, so they bound all others.
+    parameters : set of str
+        Names of the constructor's parameters.
+
+    Raises
+    ------
+    ValueError
+        Names the entry and what it should be.
+
+    Examples
+    --------
+    >>> check_state({"parameters": {}}, {}, set())
+    Traceback (most recent call last):
+    ...
+    ValueError: state lacks 'classes', 'named', 'encoder', 'certificates', 'attributes'
+    """
+    rest = {name: value for name, value in state.items() if name != "interrupted"} if isinstance(state, dict) else state
+    _check(rest, _STATE, "state")
+    if "interrupted" in state:
+        _check(state["interrupted"], _COUNT, "state.interrupted")
+    _check(state["parameters"], dict.fromkeys(parameters, _Rule(lambda _: True, "anything")), "state.parameters")
+    for i, epoch in enumerate(state["attributes"]["history_"]):
+        _check(epoch, dict.fromkeys(epoch, _LABEL), f"state.attributes.history_[{i}]")
+    _check_sizes(state, weights)
+    _check_weights(weights)
+
+
+def _check(value: Any, wanted: Any, where: str) -> None:
+    if isinstance(wanted, _Rule):
+        if not wanted.holds(value):
+            raise ValueError(f"{where} must be {wanted.text}, not {_short(value)}")
+    elif isinstance(wanted, list):
+        if not isinstance(value, list):
+            raise ValueError(f"{where} must be a list, not {_short(value)}")
+        for i, item in enumerate(value):
+            _check(item, wanted[0], f"{where}[{i}]")
+    else:
+        _check_keys(value, wanted, where)
+        for name, rule in wanted.items():
+            _check(value[name], rule, f"{where}.{name}")
+
+
+def _check_keys(value: Any, wanted: dict[str, Any], where: str) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} must be an object, not {_short(value)}")
+    lacking, strange = [n for n in wanted if n not in value], [n for n in value if n not in wanted]
+    if lacking or strange:
+        what = "lacks" if lacking else "has the unknown entry"
+        raise ValueError(f"{where} {what} {', '.join(repr(n) for n in (lacking or strange[:3]))}")
+
+
+def _check_sizes(state: dict[str, Any], weights: dict[str, NDArray[Any]]) -> None:
+    parameters, encoder, attributes = state["parameters"], state["encoder"], state["attributes"]
+    widest = max((size for value in weights.values() for size in value.shape), default=0)
+    bounds = {"n_prototypes": widest, "d_token": widest, "n_heads": widest, "n_blocks": len(weights)}
+    for name, bound in bounds.items():
+        if not _COUNT.holds(parameters[name]) or not 1 <= parameters[name] <= bound:
+            raise ValueError(
+                f"state.parameters.{name} is {_short(parameters[name])}; the weights have room for {bound}"
+            )
+    used = [column["name"] for column in encoder["numeric"] + encoder["categorical"]]
+    if sorted(used + encoder["empty"]) != sorted(encoder["columns"]) or len(set(used)) != len(used):
+        raise ValueError("state.encoder.columns are not those of its scales and categories")
+    if not state["named"] and encoder["columns"] != [f"x{i}" for i in range(len(encoder["columns"]))]:
+        raise ValueError("state.named is false, but the columns have names")
+    if attributes["n_features_in_"] != len(encoder["columns"]):
+        raise ValueError(f"state.attributes.n_features_in_ is not the number of columns, {len(encoder['columns'])}")
+    labels = state["classes"]["values"]
+    if len({str(label) for label in labels}) != len(labels) or len({type(label) for label in labels}) != 1:
+        raise ValueError("state.classes.values must be different labels of one type")
+    if attributes["n_iter_"] != len(attributes["history_"]):
+        raise ValueError(f"state.attributes.n_iter_ is not the length of history_, {len(attributes['history_'])}")
+    _check_prototypes(attributes["_prototype_table"], parameters["n_prototypes"], state["classes"]["values"])
+
+
+def _check_prototypes(table: dict[str, Any], n_prototypes: int, classes: list[Any]) -> None:
+    where = "state.attributes._prototype_table"
+    wanted = {"prototype": _COUNT, "name": _TEXT, "medoid": _TEXT, "share": _FINITE}
+    wanted |= {f"{what} {label}": _FINITE for what in ("share", "says") for label in classes}
+    _check(table, {name: [wanted.get(name, _CELL)] for name in table | wanted}, where)
+    for name, column in table.items():
+        if len(column) != n_prototypes:
+            raise ValueError(f"{where}.{name} has {len(column)} rows, not one a prototype")
+        if len({isinstance(cell, str) for cell in column if cell is not None}) > 1:
+            raise ValueError(f"{where}.{name} mixes texts and numbers")
+
+
+def _check_weights(weights: dict[str, NDArray[Any]]) -> None:
+    for name, value in weights.items():
+        if not (np.abs(value) <= _LARGEST_WEIGHT).all():  # false for NaN, too
+            raise ValueError(f"weights of {name} hold values that are not finite or beyond {_LARGEST_WEIGHT:g}")
+    temperature = weights.get("readout.temperature", np.ones(()))
+    if not (temperature >= _SMALLEST_TEMPERATURE).all():
+        raise ValueError(f"readout.temperature must be at least {_SMALLEST_TEMPERATURE:g}, not {temperature}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value) if not isinstance(value, int) or abs(value) <= _LARGEST else "a number of many digits"
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -255,13 +255,13 @@ def _show_run(run: Any, out: Path) -> None:
 
 
 def _classify(clf: Any, frame: Any, only: str | None, out: Path, n_shown: int) -> None:
-    from ddcl_tab.atomic import write_whole
     from ddcl_tab.workflow.classify import classify_catalog, surest
     from ddcl_tab.workflow.show import SYNTHETIC_NOTE, as_table
+    from ddcl_tab.workflow.spreadsheet import write_table
     from ddcl_tab.workflow.train import is_synthetic
 
     table = classify_catalog(clf, frame, only)
-    write_whole(out, table.write_csv())
+    write_table(out, table)
     if is_synthetic(frame):
         click.echo(SYNTHETIC_NOTE)
     click.echo(f"{len(table)} objects classified, written to {out}; the surest:\n\n{as_table(surest(table, n_shown))}")

@@ -17,6 +17,7 @@ from ddcl_tab.estimators import DDCLClassifier
 from ddcl_tab.interpret.report import Source, collect_report, render_report
 from ddcl_tab.workflow.scores import score
 from ddcl_tab.workflow.show import SYNTHETIC_NOTE
+from ddcl_tab.workflow.spreadsheet import as_written
 from ddcl_tab.workflow.train import HELD_OUT_FILE, METRICS_FILE, is_synthetic, load_catalog
 
 NO_HELD_OUT = (
@@ -82,6 +83,7 @@ def read_held_out(path: Path, clf: DDCLClassifier) -> pl.DataFrame | None:
     wanted |= {f"p({name})": pl.Float64 for name in clf.classes_}
     try:
         table = pl.read_csv(path, schema_overrides=wanted)
+        table = table.with_columns(as_written(pl.col(pl.String)))
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a table as ddcl-tab train writes it ({error}). Train again.") from error
     if table.columns != list(wanted) or not len(table) or sum(table.null_count().row(0)):

@@ -12,7 +12,7 @@ SYNTHETIC_NOTE = "SYNTHETIC catalog: made by ddcl-tab synth, no real object in i
 
 
 def as_table(frame: pl.DataFrame) -> str:
-    """Markdown table of a small frame.
+    """Markdown table of a small frame; control characters, which could steer a terminal, become ``\ufffd``.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def as_table(frame: pl.DataFrame) -> str:
         fmt_str_lengths=500,
         float_precision=None,
     ):
-        return str(frame)
+        return str(frame.with_columns(pl.col(pl.String).str.replace_all(r"\p{C}", "\ufffd")))
 
 
 def score_table(metrics: dict[str, Any]) -> str:

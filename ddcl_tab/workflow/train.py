@@ -25,6 +25,7 @@ from ddcl_tab.training.checkpoint import CheckpointFile
 from ddcl_tab.workflow.peers import make_peers, peer_table
 from ddcl_tab.workflow.scores import score
 from ddcl_tab.workflow.splits import Split, split_catalog
+from ddcl_tab.workflow.spreadsheet import write_table
 
 MODEL_FILE, METRICS_FILE, PROTOTYPES_FILE = "model.ddcl", "metrics.json", "prototypes.csv"
 HELD_OUT_FILE, CHECKPOINT_FILE = "held_out.csv", "checkpoint.ddcl"
@@ -253,5 +254,5 @@ def write_run(run: TrainingRun, out: Path) -> None:
         remove_leftovers(out / name)
     run.classifier.save(out / MODEL_FILE)
     write_whole(out / METRICS_FILE, json.dumps(run.metrics, indent=2) + "\n")
-    write_whole(out / PROTOTYPES_FILE, pl.DataFrame(run.classifier.prototypes_).write_csv())
-    write_whole(out / HELD_OUT_FILE, run.held_out.write_csv())
+    write_table(out / PROTOTYPES_FILE, pl.DataFrame(run.classifier.prototypes_))
+    write_table(out / HELD_OUT_FILE, run.held_out)

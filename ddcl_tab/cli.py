@@ -71,6 +71,31 @@ def synth(rows: int, seed: int, out: Path) -> None:
 
 
 @main.command()
+@click.argument("kind", type=click.Choice(["satcat", "gp"]))
+@click.option(
+    "--group",
+    help="Of CelesTrak's element sets: active, stations, last-30-days, starlink, oneweb, gnss, geo, weather, "
+    "fengyun-1c-debris, cosmos-2251-debris, iridium-33-debris or any other.  [default: active]",
+)
+@click.option("--source", type=click.Choice(["celestrak", "spacetrack"]), default="celestrak", show_default=True)
+@_user_errors
+def fetch(kind: Any, group: str | None, source: Any) -> None:
+    """Fetch the catalog of objects (satcat) or current element sets (gp) into the cache.
+
+    CelesTrak needs no account and is asked once in two hours. Space-Track's account is read from SPACETRACK_IDENTITY
+    and SPACETRACK_PASSWORD or ~/.netrc; it is asked once an hour for gp, once a day for satcat.
+    """
+    from ddcl_tab.fetch.query import make_query
+    from ddcl_tab.fetch.retrieve import retrieve
+    from ddcl_tab.fetch.show import problems, summary
+
+    fetched = retrieve(make_query(kind, source, group))
+    for problem in problems(fetched):
+        click.echo(f"Note: {problem}", err=True)
+    click.echo(summary(fetched))
+
+
+@main.command()
 @click.argument("catalog", type=_EXISTING)
 @click.option("--elsets", type=_EXISTING, help="Element sets (OMM or TLE); the newest of each object is used.")
 @click.option("--target", default="OBJECT_TYPE", show_default=True, help="Column of the classes.")

@@ -87,9 +87,17 @@ class TrainingError(DDCLTabError, RuntimeError):
     """Training could not go on (for example the loss is no longer finite)."""
 
 
+class FetchError(DDCLTabError, RuntimeError):
+    """A catalog could not be fetched; the message says from where, why, what is cached, and when to ask again."""
+
+
 class StabilityWarning(UserWarning):
     """A condition of sound training failed; the message says which, when, by how much, and what to change."""
 
 
 class LeakWarning(UserWarning):
     """Columns that give the class away were left out of the features."""
+
+
+class FetchWarning(UserWarning):
+    """A fetched catalog is not what was asked for in full: the cache stands in, or rows of it break rules."""

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench chaos format clean
+.PHONY: demo test bench chaos fuzz format clean
 
 demo: .venv/installed
 	$(BIN)/ddcl-tab demo --out demo
@@ -24,6 +24,12 @@ bench: .venv/installed-bench
 
 chaos: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python pipelines/chaos.py pipelines/results --kills $(or $(KILLS),30)
+
+# Readers and model files under mutated inputs. RUNS=1000000 took hours for pipelines/results/reliability.md.
+fuzz: .venv/installed
+	$(PIP) -e '.[fuzz]'
+	$(BIN)/python pipelines/fuzz_readers.py build/fuzz --runs $(or $(RUNS),20000)
+	OMP_NUM_THREADS=1 $(BIN)/python pipelines/fuzz_models.py build/fuzz --files 10000
 
 format: .venv/installed-test
 	$(BIN)/ruff format .

@@ -23,6 +23,8 @@ VERSION = 1
 _MANIFEST, _STATE, _WEIGHTS = "manifest.json", "state.json", "weights.safetensors"
 #: No part of a model of this package comes near this size in bytes; a larger claim is an attack or damage.
 MAX_PART_BYTES = 1 << 30
+#: Parts above this size must not be packed smaller than this to one: small files must not fill the memory.
+RATIO_FREE_BYTES, MAX_RATIO = 1 << 22, 100
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -118,10 +120,12 @@ def read_model(path: str | os.PathLike[str], kind: Kind = MODEL) -> tuple[dict[s
         raise kind.error(f"{path}: no such file. {kind.advice}")
     try:
         with zipfile.ZipFile(path) as archive:
+            _check_names(archive, path, kind)
             parts = {name: _read_part(archive, path, name, kind) for name in (_MANIFEST, _STATE, _WEIGHTS)}
-        manifest = json.loads(parts[_MANIFEST])
-        _check_manifest(path, manifest, parts, kind)
-        return json.loads(parts[_STATE]), load_tensors(parts[_WEIGHTS])
+        _check_manifest(path, _json(parts[_MANIFEST]), parts, kind)
+        state = _json(parts[_STATE])
+        json.dumps(state, ensure_ascii=False).encode()  # half of a surrogate pair fails here and not where it is shown
+        return state, load_tensors(parts[_WEIGHTS])
     except kind.error:
         raise
     except Exception as error:
@@ -129,13 +133,36 @@ def read_model(path: str | os.PathLike[str], kind: Kind = MODEL) -> tuple[dict[s
         raise kind.error(f"{path}: not a whole {kind.noun} ({type(error).__name__}: {error}). {kind.advice}") from error
 
 
+def _check_names(archive: zipfile.ZipFile, path: Path, kind: Kind) -> None:
+    """Exactly the three parts, each once: a second one of a name could be what another program reads."""
+    names = archive.namelist()
+    for name in (_MANIFEST, _STATE, _WEIGHTS):
+        if name not in names:
+            raise kind.error(f"{path}: a zip without {name}: not a {kind.noun} of ddcl-tab. {kind.advice}")
+    if len(names) > 3:
+        extra = next((name for name in names if name not in (_MANIFEST, _STATE, _WEIGHTS)), "a part twice")
+        raise kind.error(f"{path}: a zip with {extra!r}, which no {kind.noun} has. {kind.advice}")
+
+
+def _json(content: bytes) -> Any:
+    return json.loads(content, object_pairs_hook=_each_key_once)
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError(f"a JSON object has a key twice, among {sorted(result)[:5]}")
+    return result
+
+
 def _read_part(archive: zipfile.ZipFile, path: Path, name: str, kind: Kind) -> bytes:
-    try:
-        info = archive.getinfo(name)
-    except KeyError:
-        raise kind.error(f"{path}: a zip without {name}: not a {kind.noun} of ddcl-tab. {kind.advice}") from None
+    info = archive.getinfo(name)
     if info.file_size > MAX_PART_BYTES:
         raise kind.error(f"{path}: {name} claims {info.file_size} bytes, over the {MAX_PART_BYTES} allowed.")
+    if info.file_size > max(RATIO_FREE_BYTES, MAX_RATIO * path.stat().st_size):
+        raise kind.error(
+            f"{path}: {name} claims {info.file_size} bytes out of {path.stat().st_size}: over {MAX_RATIO} to one."
+        )
     with archive.open(info) as part:
         content = part.read(MAX_PART_BYTES + 1)
     if len(content) > MAX_PART_BYTES:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from ddcl_tab import DDCLClassifier
@@ -56,6 +57,20 @@ def test_a_state_that_lies_is_named(small_model, tmp_path, change, message):
         assert (DDCLClassifier.load(tmp_path / "model.ddcl").predict(rows) == clf.predict(rows)).all()
         return
     with pytest.raises(ModelFileError, match=message):
+        DDCLClassifier.load(tmp_path / "model.ddcl")
+
+
+def test_sizes_are_compared_before_memory_is_taken(small_model, tmp_path):
+    clf, _ = small_model
+    clf.save(tmp_path / "model.ddcl")
+    state, weights = read_model(tmp_path / "model.ddcl")
+    state["parameters"]["d_token"] = 100_000  # blocks of this width would take 40 GB
+    weights["readout.prototypes"] = np.zeros((6, 100_000), dtype=np.float32)
+    weights["head.weight"] = np.zeros((3, 100_000), dtype=np.float32)
+    write_model(tmp_path / "model.ddcl", state, weights)
+    with pytest.raises(
+        ModelFileError, match=r"out.weight have the shape \(16, 16\); the state describes \(100000, 100000\)"
+    ):
         DDCLClassifier.load(tmp_path / "model.ddcl")
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ddcl_tab.features.table import NumericScale
+from ddcl_tab.features.table import N_RESERVED, NumericScale
 from ddcl_tab.training.certificate import EpochCertificate
 
 #: Integers beyond this are no count, and some no float.
@@ -141,6 +141,7 @@ def _check_sizes(state: dict[str, Any], weights: dict[str, NDArray[Any]]) -> Non
     used = [column["name"] for column in encoder["numeric"] + encoder["categorical"]]
     if sorted(used + encoder["empty"]) != sorted(encoder["columns"]) or len(set(used)) != len(used):
         raise ValueError("state.encoder.columns are not those of its scales and categories")
+    _check_shapes(state, weights)
     if not state["named"] and encoder["columns"] != [f"x{i}" for i in range(len(encoder["columns"]))]:
         raise ValueError("state.named is false, but the columns have names")
     if attributes["n_features_in_"] != len(encoder["columns"]):
@@ -151,6 +152,28 @@ def _check_sizes(state: dict[str, Any], weights: dict[str, NDArray[Any]]) -> Non
     if attributes["n_iter_"] != len(attributes["history_"]):
         raise ValueError(f"state.attributes.n_iter_ is not the length of history_, {len(attributes['history_'])}")
     _check_prototypes(attributes["_prototype_table"], parameters["n_prototypes"], state["classes"]["values"])
+
+
+def _check_shapes(state: dict[str, Any], weights: dict[str, NDArray[Any]]) -> None:
+    """The network that the parameters describe is the one whose weights are there, before memory is taken for it."""
+    parameters, encoder = state["parameters"], state["encoder"]
+    width, n_numeric = parameters["d_token"], len(encoder["numeric"])
+    shapes: dict[str, tuple[int, ...]] = {
+        "readout.prototypes": (parameters["n_prototypes"], width),
+        "head.weight": (len(state["classes"]["values"]), width),
+    }
+    for i in range(parameters["n_blocks"]):
+        shapes[f"encoder.blocks.{i}.attention.out.weight"] = (width, width)
+        shapes[f"encoder.blocks.{i}.feed_forward.1.weight"] = (2 * width, width)
+    if n_numeric:
+        shapes["tokenizer.missing"] = (n_numeric, width)
+    if encoder["categorical"]:
+        n_codes = sum(len(column["categories"]) + N_RESERVED for column in encoder["categorical"])
+        shapes["tokenizer.categorical.weight"] = (n_codes, width)
+    for name, shape in shapes.items():
+        found = weights[name].shape if name in weights else None
+        if found != shape:
+            raise ValueError(f"weights of {name} have the shape {found}; the state describes {shape}")
 
 
 def _check_prototypes(table: dict[str, Any], n_prototypes: int, classes: list[Any]) -> None:

@@ -27,8 +27,16 @@ def _integer(lower: int) -> Rule:
 
 def _number(holds: Callable[[float], bool], text: str) -> Rule:
     return Rule(
-        lambda v: isinstance(v, numbers.Real) and not isinstance(v, bool) and holds(float(v)), f"a number {text}"
+        lambda v: isinstance(v, numbers.Real) and not isinstance(v, bool) and holds(_float(v)), f"a number {text}"
     )
+
+
+def _float(value: Any) -> float:
+    """The value as a float; an integer beyond all floats counts as infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
 
 
 def _is_device(value: Any) -> bool:

@@ -111,11 +111,11 @@ def kill(job: Job, reference: Path, n: int, rng: np.random.Generator, book: Book
             book.compare(job, reference)
             continue
         book.faults[f"SIGKILL {how}"] += 1
-        book.faults["of these with a half-written file left"] += bool(leftovers(job.out))
+        book.faults["SIGKILLs that left a half-written file, of all kinds"] += bool(leftovers(job.out))
         now = _saved_or_none(job, book)
         print(f"kill {i + 1}/{n} {how}: {now} epochs saved", flush=True)
         if saved and not job.checkpoint.exists():  # killed in its last instant, with all results written
-            book.faults["of these when all was done"] += 1
+            book.faults["SIGKILLs when all was done, of all kinds"] += 1
             book.compare(job, reference)
             continue
         book.expect(now is None or now >= saved, f"the checkpoint went back from epoch {saved} to {now}")

@@ -1,0 +1,245 @@
+r"""Differentiable codebook: DDCL prototypes in the place of a VQ-VAE's codes.
+
+Hard vector quantisation moves only the codes that win, so codes die. Here every code takes part with its soft
+assignment ``q``, at a temperature that follows the codebook's own error::
+
+    sigma^2 = running mean of min_k |z - p_k|^2 / D        error of the codes, per dimension
+    T       = temperature * 2 sigma^2
+    p_k     = running mean of q_k z / running mean of q_k   exact minimum of L_q over P for fixed q
+
+With ``temperature = 1``, ``q`` is the posterior of an isotropic Gaussian mixture with the measured variance, and the
+update is one step of its EM algorithm. ``sigma^2 <= lambda_max(C)``, so ``T <= (temperature / 2) T_c`` for a codebook
+no worse than the mean token: always below the critical temperature at which codes collapse (`critical_temperature`).
+Annealing from ``T_c`` instead is an information bottleneck: it starves all directions but the widest.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ddcl_tab.errors import ConfigurationError, InputError
+from ddcl_tab.nn.quantization import LossTerms, assign, loss_terms, squared_distances
+
+#: Share of the newest batch in the running means of error, gap, usage and prototypes.
+_NEW = 0.05
+#: Batches between two looks for dead codes; a code is dead below this multiple of the mean usage.
+_REVIVE_EVERY, _DEAD = 20, 0.05
+
+
+class DDCLCodebook(nn.Module):
+    """Soft-trained codebook with hard codes, callable as a hard vector quantiser is.
+
+    ``quantized, indices, loss = codebook(x)``: one line exchanges it for ``vector_quantize_pytorch.VectorQuantize``.
+    Codes learn from soft assignments; what is handed on is the nearest code, in training with a straight-through
+    gradient. Handing on the mixture ``zhat`` instead raises the error by half (pipelines/results/codebook.md).
+    The first training batch places the codes; in training, codes nobody uses move to the tokens with the largest error.
+
+    Parameters
+    ----------
+    dim : int
+        ``D``, width of a token.
+    codebook_size : int
+        ``K``, number of codes; a code takes ``log2 K`` bits.
+    temperature : float, default 0.1
+        In units of ``2 sigma^2``, twice the squared error of the codes per dimension.
+    commitment_weight : float, default 1.0
+        Weight of ``mean |z - sg(p)|^2 / D`` in ``loss``, which holds the encoder's tokens near their codes.
+
+    Raises
+    ------
+    ConfigurationError
+        If an argument is out of range.
+
+    Notes
+    -----
+    Source: arXiv:2604.03850, codebook use; straight-through gradient: arXiv:1711.00937, section 3.2.
+
+    Examples
+    --------
+    >>> codebook = DDCLCodebook(dim=8, codebook_size=16)
+    >>> quantized, indices, loss = codebook(torch.randn(4, 10, 8))
+    >>> quantized.shape, indices.shape, loss.shape
+    (torch.Size([4, 10, 8]), torch.Size([4, 10]), torch.Size([]))
+    >>> hard, indices, _ = codebook.eval()(torch.randn(3, 8))
+    >>> bool((hard == codebook.get_codes_from_indices(indices)).all())
+    True
+    """
+
+    codebook: Tensor
+    error: Tensor
+    _mass: Tensor
+    _sum: Tensor
+    _usage: Tensor
+    _gap: Tensor
+    _seed: Tensor
+    _steps: Tensor
+
+    def __init__(self, dim: int, codebook_size: int, temperature: float = 0.1, commitment_weight: float = 1.0) -> None:
+        super().__init__()
+        _check(dim, codebook_size, temperature, commitment_weight)
+        self.dim, self.codebook_size = dim, codebook_size
+        self.temperature, self.commitment_weight = temperature, commitment_weight
+        codes = torch.randn(codebook_size, dim) * dim**-0.5
+        buffers = {
+            "codebook": codes,
+            "error": torch.ones(()),  # mean squared distance to the nearest code, running
+            "_sum": codes.clone(),
+            "_mass": torch.ones(codebook_size),
+            "_usage": torch.ones(codebook_size),  # 1 is the mean code
+            "_gap": torch.zeros(()),
+            "_seed": torch.randint(2**31, ()),
+            "_steps": torch.zeros((), dtype=torch.long),
+        }
+        for name, value in buffers.items():
+            self.register_buffer(name, value)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Quantise tokens; in training mode also learn from them.
+
+        Parameters
+        ----------
+        x : Tensor, shape (..., D)
+        mask : bool Tensor, shape (...), optional
+            False for tokens that are padding: they get zeros and index -1, and change nothing else.
+
+        Returns
+        -------
+        quantized : Tensor, shape (..., D)
+        indices : int64 Tensor, shape (...)
+        loss : Tensor, scalar
+            Weighted commitment loss; 0 outside training.
+
+        Raises
+        ------
+        InputError
+            If shapes do not fit or a token that counts is not finite.
+        """
+        keep = self._check_input(x, mask)
+        tokens = x[keep].float()
+        quantized, indices = torch.zeros_like(x), x.new_full(x.shape[:-1], -1, dtype=torch.long)
+        if not len(tokens):
+            return quantized, indices, x.new_zeros(())
+        with torch.autocast(x.device.type, enabled=False):
+            nearest = self._learn(tokens.detach()) if self.training else self._nearest(tokens)
+            codes, loss = self.codebook[nearest], x.new_zeros(())
+            if self.training:
+                loss = self.commitment_weight * functional.mse_loss(tokens, codes)
+                codes = tokens + (codes - tokens).detach()
+        indices[keep] = nearest
+        return quantized.masked_scatter(keep.unsqueeze(-1), codes.to(x.dtype)), indices, loss
+
+    def get_codes_from_indices(self, indices: Tensor) -> Tensor:
+        """Codes ``(..., D)`` of indices ``(...)``; zeros for -1."""
+        return torch.where(indices.unsqueeze(-1) < 0, 0.0, self.codebook[indices.clamp_min(0)])
+
+    def terms(self, x: Tensor) -> LossTerms:
+        """Measure ``L_q = L_rec + V`` on tokens ``(..., D)`` at the present temperature."""
+        return loss_terms(x, self.codebook, assign(x, self.codebook, self.absolute_temperature))
+
+    @property
+    def absolute_temperature(self) -> Tensor:
+        """``T`` in squared token distance."""
+        return (self.temperature * 2.0 * self.error / self.dim).clamp_min(torch.finfo(self.error.dtype).tiny)
+
+    @property
+    def usage(self) -> Tensor:
+        """Share of the recent training tokens that each code took, ``(K,)``; they sum to 1."""
+        return self._usage / self._usage.sum()
+
+    @property
+    def perplexity(self) -> float:
+        """``exp`` of the entropy of `usage`: the number of equally used codes that would say as much."""
+        return float(torch.special.entr(self.usage.double()).sum().exp())
+
+    @property
+    def separation(self) -> float:
+        """Distance of the two nearest codes in units of the codes' root mean squared error; 0 if two coincide."""
+        distances = torch.pdist(self.codebook.double())
+        return float(distances.min() / self.error.double().sqrt()) if len(distances) else float("inf")
+
+    @property
+    def soft_hard_gap(self) -> float:
+        """``|zhat - p|^2`` between mixture and nearest code over the error ``|z - p|^2``, in recent training batches."""
+        return float(self._gap)
+
+    @torch.no_grad()
+    def _nearest(self, tokens: Tensor) -> Tensor:
+        return squared_distances(tokens, self.codebook).argmin(-1)
+
+    @torch.no_grad()
+    def _learn(self, tokens: Tensor) -> Tensor:
+        """Move the codes to the soft means of their tokens; the nearest codes of before."""
+        if self._steps == 0:
+            self._place(tokens)
+        elif self._steps % _REVIVE_EVERY == 0:
+            self._revive(tokens)
+        q, zhat, distances = assign(tokens, self.codebook, self.absolute_temperature)
+        smallest, nearest = distances.min(-1)
+        used = torch.bincount(nearest, minlength=self.codebook_size) * (self.codebook_size / len(tokens))
+        gap = (zhat - self.codebook[nearest]).square().sum(-1).mean() / smallest.mean().clamp_min(1e-30)
+        self._gap.lerp_(gap, _NEW)
+        self._usage.lerp_(used.to(self._usage), _NEW)
+        self.error.lerp_(smallest.mean(), _NEW)
+        self._mass.lerp_(q.sum(0), _NEW)
+        self._sum.lerp_(q.mT @ tokens, _NEW)
+        self.codebook.copy_(self._sum / self._mass.clamp_min(1e-6).unsqueeze(1))
+        self._steps += 1
+        return nearest
+
+    def _place(self, tokens: Tensor) -> None:
+        generator = self._generator()
+        chosen = torch.randint(len(tokens), (self.codebook_size,), generator=generator).to(tokens.device)
+        noise = torch.randn(self.codebook_size, self.dim, generator=generator).to(tokens.device)
+        spread = tokens.std(0, correction=0)
+        self._put(torch.arange(self.codebook_size, device=tokens.device), tokens[chosen] + 0.01 * spread * noise)
+        self.error.copy_(squared_distances(tokens, self.codebook).min(-1).values.mean())
+
+    def _revive(self, tokens: Tensor) -> None:
+        dead = (self._usage < _DEAD).nonzero().flatten()
+        if not len(dead):
+            return
+        error = squared_distances(tokens, self.codebook).min(-1).values.cpu() + 1e-12
+        chosen = torch.multinomial(error, len(dead), replacement=len(dead) > len(error), generator=self._generator())
+        self._put(dead, tokens[chosen.to(tokens.device)])
+
+    def _put(self, codes: Tensor, places: Tensor) -> None:
+        self.codebook[codes], self._sum[codes] = places, places
+        self._mass[codes], self._usage[codes] = 1.0, 1.0
+
+    def _generator(self) -> torch.Generator:
+        """Of its own, on the CPU: the same draws on every device, and the global state stays as it is."""
+        return torch.Generator().manual_seed(int(self._seed + self._steps))
+
+    def _check_input(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        if x.ndim < 1 or x.shape[-1] != self.dim:
+            raise InputError(f"x must have shape (..., {self.dim}), got {tuple(x.shape)}: dim is the last axis.")
+        if mask is None:
+            mask = x.new_ones(x.shape[:-1], dtype=torch.bool)
+        elif mask.shape != x.shape[:-1] or mask.dtype != torch.bool:
+            raise InputError(
+                f"mask must be a bool tensor of shape {tuple(x.shape[:-1])}, got {mask.dtype} of {tuple(mask.shape)}."
+            )
+        broken = int((~torch.isfinite(x[mask])).any(-1).sum())
+        if broken:
+            raise InputError(f"{broken} tokens of x are NaN or infinite: mask or mend them; the codebook is unchanged.")
+        return mask
+
+    def extra_repr(self) -> str:
+        """Settings, as torch prints them."""
+        return f"dim={self.dim}, codebook_size={self.codebook_size}, temperature={self.temperature}"
+
+
+def _check(dim: int, codebook_size: int, temperature: float, commitment_weight: float) -> None:
+    problems = [
+        f"{name} must be at least 1, got {value!r}."
+        for name, value in {"dim": dim, "codebook_size": codebook_size}.items()
+        if value < 1
+    ]
+    if not temperature > 0:
+        problems.append(f"temperature must be above 0, got {temperature!r}.")
+    if not commitment_weight >= 0:
+        problems.append(f"commitment_weight must not be negative, got {commitment_weight!r}.")
+    if problems:
+        raise ConfigurationError(" ".join(problems))

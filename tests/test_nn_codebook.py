@@ -1,0 +1,191 @@
+"""The codebook: call form, masks, learning, invariances, measures, failures."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from ddcl_tab.errors import ConfigurationError, InputError
+from ddcl_tab.nn import DDCLCodebook
+from ddcl_tab.nn.quantization import critical_temperature, squared_distances
+
+
+def blobs(n: int = 400, k: int = 8, dim: int = 5, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """``n`` tokens about ``k`` far centres, spread 0.1."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = 6.0 * torch.randn(k, dim, generator=generator)
+    return centres[torch.arange(n) % k] + 0.1 * torch.randn(n, dim, generator=generator), centres
+
+
+def learned(tokens: torch.Tensor, size: int, steps: int = 200, seed: int = 0) -> DDCLCodebook:
+    torch.manual_seed(seed)
+    codebook = DDCLCodebook(tokens.shape[-1], size)
+    for _ in range(steps):
+        codebook(tokens)
+    return codebook
+
+
+@pytest.mark.parametrize("shape", [(7,), (2, 7), (2, 3, 4, 7)])
+def test_any_leading_shape(shape):
+    codebook = DDCLCodebook(7, 4)
+    for module in (codebook.train(), codebook.eval()):
+        quantized, indices, loss = module(torch.randn(*shape))
+        assert quantized.shape == shape
+        assert indices.shape == shape[:-1]
+        assert loss.ndim == 0
+
+
+def test_one_line_swaps_it_for_a_hard_quantiser():
+    peer = pytest.importorskip("vector_quantize_pytorch").VectorQuantize(dim=6, codebook_size=8)
+    x = torch.randn(3, 5, 6, requires_grad=True)
+    mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2, [True] * 5])
+    for quantise in (peer, DDCLCodebook(dim=6, codebook_size=8)):
+        quantized, indices, loss = quantise(x, mask=mask)
+        assert quantized.shape == x.shape
+        assert indices.dtype == torch.int64
+        assert (indices[~mask] == -1).all()
+        assert (indices[mask] >= 0).all()
+        (quantized[mask].sum() + loss.sum()).backward()
+        assert torch.isfinite(x.grad).all()
+        x.grad = None
+        quantise.eval()
+        _, indices, _ = quantise(x[:2])
+        assert quantise.get_codes_from_indices(indices).shape == x[:2].shape
+
+
+def test_finds_the_centres_and_uses_every_code():
+    tokens, centres = blobs()
+    codebook = learned(tokens, size=8)
+    nearest = squared_distances(centres, codebook.codebook).min(-1).values
+    assert nearest.max() < 0.05
+    assert codebook.perplexity == pytest.approx(8, abs=0.01)
+    assert codebook.usage.sum().item() == pytest.approx(1)
+    assert codebook.separation > 5
+    assert codebook.soft_hard_gap < 0.01
+
+
+def test_revives_dead_codes():
+    tokens, _ = blobs()
+    codebook = learned(tokens[:1], size=8, steps=1)  # all codes near one token
+    for _ in range(300):
+        codebook(tokens)
+    assert codebook.perplexity == pytest.approx(8, abs=0.01)
+
+
+def test_hard_at_inference_and_changes_nothing():
+    tokens, _ = blobs()
+    codebook = learned(tokens, 8).eval()
+    before = copy.deepcopy(codebook.state_dict())
+    quantized, indices, loss = codebook(tokens)
+    assert (quantized == codebook.codebook[indices]).all()
+    assert indices.equal(torch.cdist(tokens, codebook.codebook).argmin(-1))
+    assert loss == 0
+    assert all(value.equal(before[name]) for name, value in codebook.state_dict().items())
+
+
+def test_straight_through_gradient_and_commitment():
+    tokens, _ = blobs(40)
+    codebook = learned(tokens, 8, steps=5)
+    x = tokens.clone().requires_grad_()
+    quantized, indices, loss = codebook(x)
+    (grad,) = torch.autograd.grad((3.0 * quantized).sum(), x, retain_graph=True)
+    assert (grad == 3.0).all()
+    (grad,) = torch.autograd.grad(loss, x)
+    assert torch.allclose(grad, 2 * (tokens - codebook.codebook[indices]) / tokens.numel(), atol=1e-7)
+
+
+def test_masked_tokens_change_nothing():
+    tokens, _ = blobs(60)
+    torch.manual_seed(0)
+    clean = DDCLCodebook(5, 8)
+    padded = copy.deepcopy(clean)
+    noise = torch.full((60, 5), torch.nan)
+    x, mask = torch.cat([tokens, noise]), torch.arange(120) < 60
+    for _ in range(30):
+        out, with_padding = clean(tokens), padded(x, mask=mask)
+    assert all(value.equal(padded.state_dict()[name]) for name, value in clean.state_dict().items())
+    assert with_padding[0][:60].equal(out[0])
+    assert (with_padding[0][60:] == 0).all()
+    assert with_padding[2].equal(out[2])
+    assert (padded.get_codes_from_indices(with_padding[1])[60:] == 0).all()
+
+
+def test_everything_masked_is_no_batch():
+    codebook = DDCLCodebook(5, 8)
+    before = copy.deepcopy(codebook.state_dict())
+    quantized, indices, loss = codebook(torch.randn(4, 5), mask=torch.zeros(4, dtype=torch.bool))
+    assert (quantized == 0).all()
+    assert (indices == -1).all()
+    assert loss == 0
+    assert all(value.equal(before[name]) for name, value in codebook.state_dict().items())
+
+
+def test_order_of_tokens_does_not_matter_after_placing():
+    tokens, _ = blobs()
+    one = learned(tokens, 8, steps=3)
+    two = copy.deepcopy(one)
+    one(tokens)
+    two(tokens.flip(0))
+    assert torch.allclose(one.codebook, two.codebook, atol=1e-5)
+
+
+def test_same_seed_same_bits_and_global_state_untouched():
+    tokens, _ = blobs()
+    one, two = learned(tokens, 16), learned(tokens, 16)
+    assert one.codebook.equal(two.codebook)
+    before = torch.get_rng_state()
+    for _ in range(25):
+        one(tokens)
+    assert torch.get_rng_state().equal(before)
+
+
+def test_resumes_to_the_same_bits():
+    tokens, _ = blobs()
+    one = learned(tokens, 16, steps=15)
+    two = DDCLCodebook(5, 16)
+    two.load_state_dict(one.state_dict())
+    for _ in range(30):
+        one(tokens)
+        two(tokens)
+    assert one.codebook.equal(two.codebook)
+
+
+def test_identity_and_critical_temperature_hold():
+    tokens, _ = blobs()
+    codebook = learned(tokens, 4, steps=50)
+    assert codebook.terms(tokens).residual < 1e-5
+    assert codebook.absolute_temperature < 0.05 * critical_temperature(torch.cov(tokens.T, correction=0))
+
+
+def test_bfloat16_tokens():
+    tokens, _ = blobs()
+    codebook = DDCLCodebook(5, 8)
+    quantized, _, loss = codebook(tokens.bfloat16())
+    assert quantized.dtype == torch.bfloat16
+    assert torch.isfinite(loss)
+
+
+def test_says_all_that_is_wrong_with_its_settings():
+    with pytest.raises(ConfigurationError) as caught:
+        DDCLCodebook(0, -1, temperature=0.0, commitment_weight=-1.0)
+    for said in ("dim must be at least 1, got 0", "got -1", "temperature must be above 0", "commitment_weight"):
+        assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("x", "mask", "said"),
+    [
+        (torch.zeros(2, 4), None, r"shape \(..., 5\), got \(2, 4\)"),
+        (torch.zeros(2, 5), torch.ones(3, dtype=torch.bool), r"shape \(2,\), got torch.bool of \(3,\)"),
+        (torch.zeros(2, 5), torch.ones(2), "got torch.float32"),
+        (torch.tensor([[0.0, 1.0, torch.inf, 0.0, 0.0]]), None, "1 tokens of x are NaN or infinite"),
+    ],
+)
+def test_wrong_input(x, mask, said):
+    codebook = DDCLCodebook(5, 8)
+    before = codebook.codebook.clone()
+    with pytest.raises(InputError, match=said):
+        codebook(x, mask=mask)
+    assert codebook.codebook.equal(before)

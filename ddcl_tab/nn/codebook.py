@@ -26,6 +26,8 @@ from ddcl_tab.nn.quantization import LossTerms, assign, loss_terms, squared_dist
 _NEW = 0.05
 #: Batches between two looks for dead codes; a code is dead below this multiple of the mean usage.
 _REVIVE_EVERY, _DEAD = 20, 0.05
+#: Smallest temperature: distances over it stay finite.
+_SMALLEST = 1e-12
 
 
 class DDCLCodebook(nn.Module):
@@ -34,7 +36,7 @@ class DDCLCodebook(nn.Module):
     ``quantized, indices, loss = codebook(x)``: one line exchanges it for ``vector_quantize_pytorch.VectorQuantize``.
     Codes learn from soft assignments; what is handed on is the nearest code, in training with a straight-through
     gradient. Handing on the mixture ``zhat`` instead raises the error by half (pipelines/results/codebook.md).
-    The first training batch places the codes; in training, codes nobody uses move to the tokens with the largest error.
+    The first training batch places the codes (k-means++); in training, codes nobody uses move to the tokens with the largest error.
 
     Parameters
     ----------
@@ -141,7 +143,7 @@ class DDCLCodebook(nn.Module):
     @property
     def absolute_temperature(self) -> Tensor:
         """``T`` in squared token distance."""
-        return (self.temperature * 2.0 * self.error / self.dim).clamp_min(torch.finfo(self.error.dtype).tiny)
+        return (self.temperature * 2.0 * self.error / self.dim).clamp_min(_SMALLEST)
 
     @property
     def usage(self) -> Tensor:
@@ -161,7 +163,7 @@ class DDCLCodebook(nn.Module):
 
     @property
     def soft_hard_gap(self) -> float:
-        """``|zhat - p|^2`` between mixture and nearest code over the error ``|z - p|^2``, in recent training batches."""
+        """``|zhat - p|^2`` between mixture and nearest code over the error ``|z - p|^2``, recent batches."""
         return float(self._gap)
 
     @torch.no_grad()
@@ -178,7 +180,7 @@ class DDCLCodebook(nn.Module):
         q, zhat, distances = assign(tokens, self.codebook, self.absolute_temperature)
         smallest, nearest = distances.min(-1)
         used = torch.bincount(nearest, minlength=self.codebook_size) * (self.codebook_size / len(tokens))
-        gap = (zhat - self.codebook[nearest]).square().sum(-1).mean() / smallest.mean().clamp_min(1e-30)
+        gap = (zhat - self.codebook[nearest]).square().sum(-1).mean() / smallest.mean().clamp_min(_SMALLEST)
         self._gap.lerp_(gap, _NEW)
         self._usage.lerp_(used.to(self._usage), _NEW)
         self.error.lerp_(smallest.mean(), _NEW)
@@ -189,18 +191,25 @@ class DDCLCodebook(nn.Module):
         return nearest
 
     def _place(self, tokens: Tensor) -> None:
+        """k-means++: each next code at a token drawn by its squared distance to the codes so far."""
         generator = self._generator()
-        chosen = torch.randint(len(tokens), (self.codebook_size,), generator=generator).to(tokens.device)
-        noise = torch.randn(self.codebook_size, self.dim, generator=generator).to(tokens.device)
-        spread = tokens.std(0, correction=0)
-        self._put(torch.arange(self.codebook_size, device=tokens.device), tokens[chosen] + 0.01 * spread * noise)
+        chosen = torch.randint(len(tokens), (self.codebook_size,), generator=generator)
+        error = torch.full((len(tokens),), torch.inf)
+        for i in range(min(self.codebook_size, len(tokens))):
+            if i:
+                chosen[i] = torch.multinomial(error + _SMALLEST, 1, generator=generator)
+            gap = (tokens - tokens[chosen[i]]).square().sum(-1)
+            error = torch.minimum(error, gap.cpu())
+        noise = 0.01 * torch.randn(self.codebook_size, self.dim, generator=generator).to(tokens)
+        places = tokens[chosen.to(tokens.device)] + tokens.std(0, correction=0) * noise
+        self._put(torch.arange(self.codebook_size, device=tokens.device), places)
         self.error.copy_(squared_distances(tokens, self.codebook).min(-1).values.mean())
 
     def _revive(self, tokens: Tensor) -> None:
         dead = (self._usage < _DEAD).nonzero().flatten()
         if not len(dead):
             return
-        error = squared_distances(tokens, self.codebook).min(-1).values.cpu() + 1e-12
+        error = squared_distances(tokens, self.codebook).min(-1).values.cpu() + _SMALLEST
         chosen = torch.multinomial(error, len(dead), replacement=len(dead) > len(error), generator=self._generator())
         self._put(dead, tokens[chosen.to(tokens.device)])
 

@@ -1,0 +1,1 @@
+"""Tasks and quantisers of codebook_study.py."""

@@ -71,7 +71,7 @@ def test_revives_dead_codes():
     codebook = learned(tokens[:1], size=8, steps=1)  # all codes near one token
     for _ in range(300):
         codebook(tokens)
-    assert codebook.perplexity == pytest.approx(8, abs=0.01)
+    assert codebook.usage.min() > 0.02
 
 
 def test_hard_at_inference_and_changes_nothing():

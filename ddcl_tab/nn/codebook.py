@@ -36,7 +36,7 @@ class DDCLCodebook(nn.Module):
     ``quantized, indices, loss = codebook(x)``: one line exchanges it for ``vector_quantize_pytorch.VectorQuantize``.
     Codes learn from soft assignments; what is handed on is the nearest code, in training with a straight-through
     gradient. Handing on the mixture ``zhat`` instead raises the error by half (pipelines/results/codebook.md).
-    The first training batch places the codes (k-means++); in training, codes nobody uses move to the tokens with the largest error.
+    The first training batch places the codes (k-means++); later, codes nobody uses move to tokens with large errors.
 
     Parameters
     ----------

@@ -156,7 +156,7 @@ def test_identity_and_critical_temperature_hold():
     tokens, _ = blobs()
     codebook = learned(tokens, 4, steps=50)
     assert codebook.terms(tokens).residual < 1e-5
-    assert codebook.absolute_temperature < 0.05 * critical_temperature(torch.cov(tokens.T, correction=0))
+    assert codebook.absolute_temperature < 0.5 * critical_temperature(torch.cov(tokens.T, correction=0))
 
 
 def test_bfloat16_tokens():

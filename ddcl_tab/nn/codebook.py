@@ -7,7 +7,7 @@ assignment ``q``, at a temperature that follows the codebook's own error::
     T       = temperature * 2 sigma^2
     p_k     = running mean of q_k z / running mean of q_k   exact minimum of L_q over P for fixed q
 
-With ``temperature = 1``, ``q`` is the posterior of an isotropic Gaussian mixture with the measured variance, and the
+With the default ``temperature = 1``, ``q`` is the posterior of an isotropic Gaussian mixture with the measured variance, and the
 update is one step of its EM algorithm. ``sigma^2 <= lambda_max(C)``, so ``T <= (temperature / 2) T_c`` for a codebook
 no worse than the mean token: always below the critical temperature at which codes collapse (`critical_temperature`).
 Annealing from ``T_c`` instead is an information bottleneck: it starves all directions but the widest.
@@ -44,8 +44,8 @@ class DDCLCodebook(nn.Module):
         ``D``, width of a token.
     codebook_size : int
         ``K``, number of codes; a code takes ``log2 K`` bits.
-    temperature : float, default 0.1
-        In units of ``2 sigma^2``, twice the squared error of the codes per dimension.
+    temperature : float, default 1.0
+        In units of ``2 sigma^2``, twice the squared error of the codes per dimension; it falls as they improve.
     commitment_weight : float, default 1.0
         Weight of ``mean |z - sg(p)|^2 / D`` in ``loss``, which holds the encoder's tokens near their codes.
 
@@ -78,7 +78,7 @@ class DDCLCodebook(nn.Module):
     _seed: Tensor
     _steps: Tensor
 
-    def __init__(self, dim: int, codebook_size: int, temperature: float = 0.1, commitment_weight: float = 1.0) -> None:
+    def __init__(self, dim: int, codebook_size: int, temperature: float = 1.0, commitment_weight: float = 1.0) -> None:
         super().__init__()
         _check(dim, codebook_size, temperature, commitment_weight)
         self.dim, self.codebook_size = dim, codebook_size

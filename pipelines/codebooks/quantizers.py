@@ -19,7 +19,7 @@ DIM = 16
 #: Levels per channel of FSQ: the powers of two nearest to its paper's advice (arXiv:2309.15505, appendix A.4.1).
 LEVELS = {16: [4, 4], 64: [8, 8], 256: [8, 8, 4], 1024: [8, 8, 4, 4], 4096: [8, 8, 8, 8]}
 #: Variants of ours that the package does not have, to show why.
-VARIANTS = ("DDCL, mixture handed on", "DDCL, temperature 1")
+VARIANTS = ("DDCL, mixture handed on", "DDCL, temperature 0.1")
 
 Result = tuple[Tensor, Tensor, Tensor]
 
@@ -77,7 +77,7 @@ def quantizers(size: int, steps: int) -> dict[str, Callable[[], nn.Module]]:
     ours: dict[str, Callable[[], nn.Module]] = {
         "DDCL": partial(DDCLCodebook, DIM, size),
         "DDCL, mixture handed on": partial(MixtureCodebook, DIM, size),
-        "DDCL, temperature 1": partial(DDCLCodebook, DIM, size, temperature=1.0),
+        "DDCL, temperature 0.1": partial(DDCLCodebook, DIM, size, temperature=0.1),
         "Gumbel-softmax": partial(GumbelQuantizer, size, steps),
     }
     if find_spec("vector_quantize_pytorch") is None:

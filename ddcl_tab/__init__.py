@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ddcl_tab.estimators import DDCLClassifier
+    from ddcl_tab.estimators import DDCLClassifier, DDCLClusterer
 
-__all__ = ["DDCLClassifier", "__version__"]
+__all__ = ["DDCLClassifier", "DDCLClusterer", "__version__"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     # Imported on first use: importing torch takes seconds, and readers of catalogs do not need it.
-    if name == "DDCLClassifier":
-        from ddcl_tab.estimators import DDCLClassifier
+    if name in __all__:
+        from ddcl_tab import estimators
 
-        return DDCLClassifier
+        return getattr(estimators, name)
     raise AttributeError(f"module 'ddcl_tab' has no attribute {name!r}")
 
 

@@ -72,6 +72,11 @@ class NumericScale:
         with np.errstate(over="ignore"):  # infinity is clipped like any other large value
             return np.clip((self.squash(x) - self.mean) / self.std, self.low, self.high)
 
+    def inverse(self, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values in the column's unit whose scaled values are ``scaled``."""
+        squashed = np.asarray(scaled, dtype=np.float64) * self.std + self.mean
+        return self.median + (np.sinh(squashed) * self.iqr / 2.0 if self.heavy else squashed)
+
 
 @dataclass(frozen=True)
 class CategoryCodes:

@@ -1,0 +1,211 @@
+"""Clusters of a table without labels: prototypes cooled from the critical temperature."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any, Self
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from ddcl_tab.errors import ConfigurationError, InputError
+from ddcl_tab.estimators.inputs import library_of
+from ddcl_tab.features import TableEncoder, is_frame
+from ddcl_tab.features.table import N_RESERVED
+from ddcl_tab.nn.quantization import assign, critical_temperature, loss_terms, squared_distances
+
+#: Factor of the temperature from one stage to the next, steps at each, and the most steps in all.
+COOLING, STEPS_PER_STAGE, MAX_STEPS = 0.9, 5, 2000
+#: Displacement that parts prototypes which may part, and the move that counts as none; both in standard deviations.
+NUDGE, STILL = 1e-3, 1e-4
+#: What an object is stands here; clusters are to find it, not to be told.
+CLASS_COLUMN = "OBJECT_TYPE"
+
+
+class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
+    """Cluster the rows of a frame by DDCL prototypes.
+
+    All prototypes start at the mean row. The temperature falls from the critical one, above which they cannot part, and
+    they part where the data asks for it, widest direction first (deterministic annealing, Rose, Proc. IEEE 86, 1998).
+    It stops at ``T = 2 sigma^2``, twice the squared error per dimension, where ``q`` is the posterior of a mixture of
+    equally wide Gaussians. The result hardly depends on the seed.
+
+    Numbers are scaled as the classifier scales them, a missing one counts as the mean; categories are one-hot. Every
+    column has variance 1. Names, catalog numbers and other leaks, and the column ``OBJECT_TYPE``, are no features.
+
+    Parameters
+    ----------
+    n_clusters : int, default 8
+    columns : list of str, optional
+        Columns to use. Default: all but leaks.
+    random_state : int, RandomState or None, default None
+        Of the small displacements that part prototypes.
+
+    Attributes
+    ----------
+    labels_ : ndarray of int64, shape (n,)
+        Nearest prototype of each row.
+    cluster_centers_ : frame, one row per cluster
+        Of the library of ``X`` (pandas for arrays). Numbers in the column's unit; the commonest category; ``size``, the
+        number of rows.
+    prototypes_ : ndarray of float32, shape (n_clusters, D)
+        In the scaled space.
+    temperature_, critical_temperature_ : float
+        Last and first temperature, squared scaled distance.
+    terms_ : dict of str to float
+        ``quantization = reconstruction + variance`` at the end, and the relative ``residual`` of that identity.
+    n_iter_ : int
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> frame = pl.DataFrame({"PERIGEE": [500.0, 510.0, 505.0, 35_780.0, 35_790.0, 35_785.0]})
+    >>> clusterer = DDCLClusterer(n_clusters=2, random_state=0)
+    >>> labels = clusterer.fit_predict(frame)
+    >>> bool(labels[0] == labels[1] != labels[3] == labels[4])
+    True
+    >>> sorted(clusterer.cluster_centers_["PERIGEE"].round(0).to_list())
+    [505.0, 35785.0]
+    """
+
+    def __init__(
+        self, n_clusters: int = 8, *, columns: list[str] | None = None, random_state: int | None = None
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.columns = columns
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Find the clusters.
+
+        Parameters
+        ----------
+        X : frame or ndarray, shape (n, p)
+        y : ignored
+
+        Raises
+        ------
+        ConfigurationError
+            ``n_clusters`` is no integer from 1 to the number of rows.
+        InputError
+            ``X`` is no table, or no column may be used.
+        """
+        X = self._without_class(_check_table(X))
+        self._check_n_clusters(len(X))
+        self.n_features_in_ = X.shape[1]
+        self.encoder_ = TableEncoder(columns=self.columns).fit(X)
+        self._weights = self._column_weights(X)
+        x = self._embed(X)
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        prototypes = self._cool(x, torch.Generator().manual_seed(seed))
+        self.prototypes_ = prototypes.numpy()
+        assignment = assign(x, prototypes, self.temperature_)
+        terms = loss_terms(x, prototypes, assignment)
+        self.terms_ = {name: float(value) for name, value in terms._asdict().items()}
+        self.terms_["residual"] = float(terms.residual)
+        self.labels_ = assignment.distances.argmin(-1).numpy()
+        self.cluster_centers_ = self._centers(library_of(X))
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """Nearest prototype of each row, shape (n,)."""
+        return self._distances(X).argmin(-1).numpy()
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Soft assignments ``q`` at ``temperature_``, shape (n, n_clusters); rows sum to 1."""
+        return torch.softmax(-self._distances(X).double() / self.temperature_, -1).numpy()
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Scaled Euclidean distances to the prototypes, shape (n, n_clusters)."""
+        return self._distances(X).sqrt().numpy()
+
+    def score_samples(self, X: Any) -> NDArray[np.float32]:
+        """Minus the quantisation error (squared scaled distance), shape (n,): the lower, the more unusual the row."""
+        return -self._distances(X).min(-1).values.numpy()
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Names of the columns of `transform`."""
+        check_is_fitted(self)
+        return np.array([f"ddclclusterer{i}" for i in range(len(self.prototypes_))], dtype=object)
+
+    def _distances(self, X: Any) -> torch.Tensor:
+        check_is_fitted(self)
+        return squared_distances(self._embed(self._without_class(_check_table(X))), torch.from_numpy(self.prototypes_))
+
+    def _without_class(self, X: Any) -> Any:
+        if is_frame(X) and CLASS_COLUMN not in (self.columns or []):
+            return nw.from_native(X, eager_only=True).drop(CLASS_COLUMN, strict=False).to_native()
+        return X
+
+    def _check_n_clusters(self, n_rows: int) -> None:
+        n = self.n_clusters
+        if not isinstance(n, numbers.Integral) or isinstance(n, bool) or not 1 <= int(n) <= n_rows:
+            raise ConfigurationError(f"n_clusters must be an integer from 1 to the number of rows {n_rows}, got {n!r}.")
+
+    def _one_hot(self, codes: NDArray[np.int64]) -> list[NDArray[np.float32]]:
+        return [
+            np.eye(n, dtype=np.float32)[column] for n, column in zip(self.encoder_.cardinalities_, codes.T, strict=True)
+        ]
+
+    def _column_weights(self, X: Any) -> list[float]:
+        """Factor of each categorical column that gives it variance 1; 0 for a constant one."""
+        spread = [float(np.sqrt(part.var(0).sum())) for part in self._one_hot(self.encoder_.transform(X).categorical)]
+        return [1.0 / s if s > 0 else 0.0 for s in spread]
+
+    def _embed(self, X: Any) -> torch.Tensor:
+        """Rows in the scaled space, shape (n, D)."""
+        table = self.encoder_.transform(X)
+        parts = zip(self._weights, self._one_hot(table.categorical), strict=True)
+        columns = [np.nan_to_num(table.numeric), *(np.float32(w) * part for w, part in parts)]
+        return torch.from_numpy(np.concatenate(columns, axis=1, dtype=np.float32))
+
+    def _cool(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Lower the temperature from ``T_c`` to ``2 sigma^2``; the prototypes."""
+        n, dim = x.shape
+        mean, spread = x.mean(0), x.std(0, correction=0)
+        self.critical_temperature_ = float(critical_temperature((x - mean).T @ (x - mean) / n))
+        temperature = max(self.critical_temperature_, 1e-12)
+        prototypes = mean.repeat(int(self.n_clusters), 1)
+        for step in range(MAX_STEPS):
+            cooling = step % STEPS_PER_STAGE == 0
+            if cooling:
+                noise = torch.randn(prototypes.shape, generator=generator)
+                prototypes = prototypes + NUDGE * spread * noise
+            q, _, distances = assign(x, prototypes, temperature)
+            moved = q.T @ x / q.sum(0).clamp_min(1e-12).unsqueeze(1)
+            move, prototypes = (moved - prototypes).norm(dim=1).max(), moved
+            floor = max(2.0 * float(distances.min(-1).values.mean()) / dim, 1e-12)
+            if cooling:
+                cold, temperature = temperature <= floor, max(temperature * COOLING, floor)
+            elif cold and move < STILL * spread.norm():
+                break
+        self.temperature_, self.n_iter_ = temperature, step + 1
+        return prototypes
+
+    def _centers(self, library: str) -> Any:
+        """Prototypes in the units of the columns."""
+        encoder, size = self.encoder_, np.bincount(self.labels_, minlength=len(self.prototypes_))
+        columns: dict[str, Any] = {
+            scale.name: scale.inverse(self.prototypes_[:, i]) for i, scale in enumerate(encoder.numeric_)
+        }
+        start = len(encoder.numeric_)
+        for codes, n in zip(encoder.categorical_, encoder.cardinalities_, strict=True):
+            best = self.prototypes_[:, start : start + n].argmax(1)
+            columns[codes.name] = [codes.categories[c - N_RESERVED] if c >= N_RESERVED else None for c in best]
+            start += n
+        return nw.from_dict({**columns, "size": size}, backend=library).to_native()
+
+
+def _check_table(X: Any) -> Any:
+    if is_frame(X):
+        return X
+    X = np.asarray(X)
+    if X.ndim != 2 or not len(X):
+        raise InputError(f"X must be a frame or an array of shape (n, p) with at least one row, got shape {X.shape}.")
+    return X

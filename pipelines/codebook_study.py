@@ -229,13 +229,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("out", type=Path, help="folder for the results")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--short", action="store_true")
+    parser.add_argument("--report", action="store_true", help="only write tables and picture of the lines there are")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / ("codebook_short.jsonl" if args.short else "codebook.jsonl")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakWarning)
-        compute(args, file)
+        if not args.report:
+            compute(args, file)
     report(file, args.out, f"python pipelines/codebook_study.py {args.shared} {args.out}")
 
 

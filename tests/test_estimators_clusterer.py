@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ddcl_tab import DDCLClusterer
 from ddcl_tab.catalog import read_satcat
@@ -132,6 +133,13 @@ def test_the_class_and_the_leaks_are_no_features():
         assert (clusterer.predict(frame.drop("OBJECT_TYPE")) == clusterer.labels_).all()
 
 
+@parametrize_with_checks([DDCLClusterer(3)])
+def test_sklearn_contract(estimator, check):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check(estimator)
+
+
 @pytest.mark.parametrize("n", [0, 301, 2.5, True])
 def test_wrong_number_of_clusters(n):
     with pytest.raises(ConfigurationError, match=f"from 1 to the number of rows 300, got {n}"):
@@ -139,7 +147,7 @@ def test_wrong_number_of_clusters(n):
 
 
 def test_wrong_input():
-    with pytest.raises(InputError, match=r"got shape \(3,\)"):
+    with pytest.raises(ValueError, match="Expected 2D array"):
         DDCLClusterer(2).fit(np.zeros(3))
     clusterer = DDCLClusterer(2).fit(shells()[0])
     with pytest.raises(InputError, match=r"\['SITE'\] were there in fit"):

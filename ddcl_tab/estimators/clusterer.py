@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import _check_n_features, check_is_fitted
 
-from ddcl_tab.errors import ConfigurationError, InputError
+from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators.inputs import library_of
 from ddcl_tab.features import TableEncoder, is_frame
 from ddcl_tab.features.table import N_RESERVED
@@ -32,8 +32,8 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
 
     All prototypes start at the mean row. The temperature falls from the critical one, above which they cannot part, and
     they part where the data asks for it, widest direction first (deterministic annealing, Rose, Proc. IEEE 86, 1998).
-    It stops at ``T = 2 sigma^2``, twice the squared error per dimension, where ``q`` is the posterior of a mixture of
-    equally wide Gaussians. The result hardly depends on the seed.
+    It stops at ``T = sigma^2``, the squared error per dimension: half of what EM of equally wide Gaussians would take,
+    at which rows that spread alike in all directions never part. The result hardly depends on the seed.
 
     Numbers are scaled as the classifier scales them, a missing one counts as the mean; categories are one-hot. Every
     column has variance 1. Names, catalog numbers and other leaks, and the column ``OBJECT_TYPE``, are no features.
@@ -93,12 +93,12 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         ------
         ConfigurationError
             ``n_clusters`` is no integer from 1 to the number of rows.
-        InputError
-            ``X`` is no table, or no column may be used.
+        ValueError
+            ``X`` is no table, or no column may be used (InputError).
         """
-        X = self._without_class(_check_table(X))
+        X = self._without_class(self._check_table(X))
+        _check_n_features(self, X, reset=True)
         self._check_n_clusters(len(X))
-        self.n_features_in_ = X.shape[1]
         self.encoder_ = TableEncoder(columns=self.columns).fit(X)
         self._weights = self._column_weights(X)
         x = self._embed(X)
@@ -106,7 +106,7 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         prototypes = self._cool(x, torch.Generator().manual_seed(seed))
         self.prototypes_ = prototypes.numpy()
         assignment = assign(x, prototypes, self.temperature_)
-        terms = loss_terms(x, prototypes, assignment)
+        terms = loss_terms(x.double(), prototypes.double(), assign(x.double(), prototypes.double(), self.temperature_))
         self.terms_ = {name: float(value) for name, value in terms._asdict().items()}
         self.terms_["residual"] = float(terms.residual)
         self.labels_ = assignment.distances.argmin(-1).numpy()
@@ -136,7 +136,18 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
 
     def _distances(self, X: Any) -> torch.Tensor:
         check_is_fitted(self)
-        return squared_distances(self._embed(self._without_class(_check_table(X))), torch.from_numpy(self.prototypes_))
+        X = self._without_class(self._check_table(X))
+        if not is_frame(X):
+            _check_n_features(self, X, reset=False)
+        return squared_distances(self._embed(X), torch.from_numpy(self.prototypes_))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
+        return tags
+
+    def _check_table(self, X: Any) -> Any:
+        return X if is_frame(X) else check_array(X, dtype=None, ensure_all_finite="allow-nan", estimator=self)
 
     def _without_class(self, X: Any) -> Any:
         if is_frame(X) and CLASS_COLUMN not in (self.columns or []):
@@ -166,7 +177,7 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         return torch.from_numpy(np.concatenate(columns, axis=1, dtype=np.float32))
 
     def _cool(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Lower the temperature from ``T_c`` to ``2 sigma^2``; the prototypes."""
+        """Lower the temperature from ``T_c`` to ``sigma^2``; the prototypes."""
         n, dim = x.shape
         mean, spread = x.mean(0), x.std(0, correction=0)
         self.critical_temperature_ = float(critical_temperature((x - mean).T @ (x - mean) / n))
@@ -180,7 +191,7 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             q, _, distances = assign(x, prototypes, temperature)
             moved = q.T @ x / q.sum(0).clamp_min(1e-12).unsqueeze(1)
             move, prototypes = (moved - prototypes).norm(dim=1).max(), moved
-            floor = max(2.0 * float(distances.min(-1).values.mean()) / dim, 1e-12)
+            floor = max(float(distances.min(-1).values.mean()) / dim, 1e-12)
             if cooling:
                 cold, temperature = temperature <= floor, max(temperature * COOLING, floor)
             elif cold and move < STILL * spread.norm():
@@ -199,13 +210,4 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             best = self.prototypes_[:, start : start + n].argmax(1)
             columns[codes.name] = [codes.categories[c - N_RESERVED] if c >= N_RESERVED else None for c in best]
             start += n
-        return nw.from_dict({**columns, "size": size}, backend=library).to_native()
-
-
-def _check_table(X: Any) -> Any:
-    if is_frame(X):
-        return X
-    X = np.asarray(X)
-    if X.ndim != 2 or not len(X):
-        raise InputError(f"X must be a frame or an array of shape (n, p) with at least one row, got shape {X.shape}.")
-    return X
+        return nw.from_dict({**columns, "size": size}, backend=nw.Implementation.from_backend(library)).to_native()

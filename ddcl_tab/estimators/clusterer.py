@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -199,7 +199,7 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         self.temperature_, self.n_iter_ = temperature, step + 1
         return prototypes
 
-    def _centers(self, library: str) -> Any:
+    def _centers(self, library: Literal["pandas", "polars"]) -> Any:
         """Prototypes in the units of the columns."""
         encoder, size = self.encoder_, np.bincount(self.labels_, minlength=len(self.prototypes_))
         columns: dict[str, Any] = {
@@ -210,4 +210,4 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             best = self.prototypes_[:, start : start + n].argmax(1)
             columns[codes.name] = [codes.categories[c - N_RESERVED] if c >= N_RESERVED else None for c in best]
             start += n
-        return nw.from_dict({**columns, "size": size}, backend=nw.Implementation.from_backend(library)).to_native()
+        return nw.from_dict({**columns, "size": size}, backend=library).to_native()

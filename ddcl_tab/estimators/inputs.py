@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -107,7 +107,7 @@ def check_groups(groups: Any, X: Any, n_rows: int) -> NDArray[np.int64] | None:
     return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
 
-def library_of(X: Any) -> str:
+def library_of(X: Any) -> Literal["pandas", "polars"]:
     """Frame library of results for ``X``: ``"polars"`` for polars, else ``"pandas"``."""
     return "polars" if is_frame(X) and nw.from_native(X, eager_only=True).implementation.is_polars() else "pandas"
 

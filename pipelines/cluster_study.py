@@ -268,9 +268,9 @@ def report(file: Path, out: Path, command: str) -> None:
 def _goals(rows: pl.DataFrame) -> list[str]:
     mine = rows.filter((pl.col("problem") == "class") & (pl.col("method") == OURS) & (pl.col("k") == 3))
     found = (
-        "- Prototypes minimise the same squared error as k-means does; on the same numbers the two agree. Tried on seed 0 "
+        "- Prototypes minimise the squared error that k-means does; on the same numbers they agree. Tried on seed 0 "
         "and not kept: merging 12, 24 or 48 prototypes into 3 (accuracy 0.66 to 0.78), clustering in the middle of an "
-        "autoencoder of the columns, plain or with masked columns (0.49 to 0.76), latent class mixtures (0.53 to 0.71). "
+        "autoencoder of the columns, plain or masked (0.49 to 0.76), latent class mixtures (0.53 to 0.71). "
         "RCS_SIZE alone (SMALL: debris, the rest: payload) reaches 0.82; it is one column among twelve."
     )
     return [

@@ -8,7 +8,7 @@ assignment ``q``, at a temperature that follows the codebook's own error::
     p_k     = running mean of q_k z / running mean of q_k   exact minimum of L_q over P for fixed q
 
 At the default ``temperature = 1``, ``q`` is the posterior of an isotropic Gaussian mixture of the measured variance,
-and the update is one step of its EM algorithm. ``sigma^2 <= lambda_max(C)`` for a codebook no worse than the mean token, so
+and the update is one step of its EM algorithm. ``sigma^2 <= lambda_max(C)`` for codes no worse than the mean token, so
 ``T <= (temperature / 2) T_c``: below the critical temperature at which codes collapse (`critical_temperature`).
 Annealing from ``T_c`` instead is an information bottleneck: it starves all directions but the widest.
 """

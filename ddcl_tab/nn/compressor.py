@@ -1,0 +1,298 @@
+"""Hierarchical compressor: readouts over readouts for trees of tokens (tokens, segments, documents, ...).
+
+A tree is written flat, without padding: tokens ``(N, D)`` and, for each level, the parent of every node. Level ``l``
+quantises its nodes softly with its own prototypes and reads each parent out as the mean of its children's mixtures::
+
+    zhat_i = sum_k q_ik p_k            node i of level l
+    z_s    = mean_{i in s} zhat_i      parent s: a node of level l + 1
+    b_s    = mean_{i in s} q_i         shares of the prototypes in s;  z_s = b_s P
+
+Cost and memory are linear in the nodes: ``O(N D + C K)`` memory for chunks of ``C`` nodes.
+Source: Cirrincione and Kumar, arXiv:2604.03850, hierarchical use.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ddcl_tab.errors import ConfigurationError, InputError
+from ddcl_tab.nn.codebook import DDCLCodebook
+from ddcl_tab.nn.quantization import LossTerms, assign, critical_temperature, quantization_loss
+
+#: Nodes that are assigned at once where no gradient is kept; bounds the memory for assignments.
+CHUNK = 16_384
+#: Nodes that a level is measured on, and the largest relative error of its identity.
+N_PROBE, LARGEST_RESIDUAL = 4096, 1e-3
+
+
+class Summary(NamedTuple):
+    """One level read out.
+
+    Attributes
+    ----------
+    tokens : Tensor, shape (S, D)
+        Mean mixture of each parent's children; zeros for a parent without any.
+    shares : Tensor, shape (S, K)
+        Mean assignment; rows sum to 1, or to 0 for a parent without children.
+    keep : bool Tensor, shape (S,)
+        Parents with at least one child that counts.
+    loss : Tensor, scalar
+        Soft quantisation loss ``L_q`` of the level.
+    """
+
+    tokens: Tensor
+    shares: Tensor
+    keep: Tensor
+    loss: Tensor
+
+
+class Compressed(NamedTuple):
+    """Codes of a tree.
+
+    Attributes
+    ----------
+    codes : list of int64 Tensor, shape (N_l,)
+        Nearest prototype of each node of each level; -1 where masked.
+    ratios : list of float
+        Bits of the float32 tokens over bits of the codes of that level.
+    """
+
+    codes: list[Tensor]
+    ratios: list[float]
+
+
+class LevelCertificate(NamedTuple):
+    """Whether one level is sound; squared distances.
+
+    ``sound`` asks for a temperature below the critical one, the identity ``L_q = L_rec + V`` within rounding, and more
+    than one prototype in use.
+    """
+
+    terms: LossTerms
+    temperature: float
+    critical_temperature: float
+    perplexity: float
+    separation: float
+
+    @property
+    def sound(self) -> bool:
+        """All conditions hold."""
+        cool = self.temperature < self.critical_temperature
+        return bool(cool and self.terms.residual < LARGEST_RESIDUAL and self.perplexity > 1.0)
+
+
+class HierarchicalCompressor(nn.Module):
+    """Compress trees of tokens level by level, each with prototypes of its own.
+
+    Parameters
+    ----------
+    dim : int
+        ``D``, width of a token.
+    levels : sequence of int
+        Number of prototypes of each level, from the tokens up.
+
+    Attributes
+    ----------
+    codebooks : ModuleList of DDCLCodebook
+        Prototypes, temperature and measures of each level.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no level, or a number is below 1.
+
+    Examples
+    --------
+    Six tokens in three sentences of two texts:
+
+    >>> compressor = HierarchicalCompressor(dim=4, levels=[8, 4])
+    >>> tokens = torch.randn(6, 4)
+    >>> parents = [torch.tensor([0, 0, 0, 1, 1, 2]), torch.tensor([0, 0, 1])]
+    >>> sentences, texts = compressor.learn(tokens, parents, steps=20)(tokens, parents)
+    >>> sentences.tokens.shape, texts.shares.shape
+    (torch.Size([3, 4]), torch.Size([2, 4]))
+    >>> compressed = compressor.compress(tokens, parents)
+    >>> [len(codes) for codes in compressed.codes], [round(r) for r in compressed.ratios]
+    ([6, 3], [43, 128])
+    """
+
+    def __init__(self, dim: int, levels: Sequence[int]) -> None:
+        super().__init__()
+        if not levels:
+            raise ConfigurationError("levels must hold at least one number of prototypes, got none.")
+        self.dim = dim
+        self.codebooks = nn.ModuleList(DDCLCodebook(dim, n) for n in levels)
+
+    def forward(self, tokens: Tensor, parents: Sequence[Tensor], mask: Tensor | None = None) -> list[Summary]:
+        """Read out all levels.
+
+        Parameters
+        ----------
+        tokens : Tensor, shape (N, D)
+        parents : sequence of int64 Tensor
+            One a level: parent of each of its nodes, numbered from 0. ``parents[0]`` has shape (N,), ``parents[l]`` one
+            entry for each parent that ``parents[l - 1]`` can name.
+        mask : bool Tensor, shape (N,), optional
+            False for tokens that do not count. A parent none of whose children counts does not count either.
+
+        Returns
+        -------
+        list of Summary
+            The sum of their losses trains what makes the tokens; prototypes learn by `learn`, or by the codebooks.
+
+        Raises
+        ------
+        InputError
+            If shapes or numbers do not fit together, or a token that counts is not finite.
+        """
+        keep = self._check(tokens, parents, mask)
+        tokens, summaries = tokens.masked_fill(~keep.unsqueeze(-1), 0.0), []
+        for level, codebook in enumerate(self.codebooks):
+            n_parents = self._count(parents, level)
+            summaries.append(_read_out(tokens, codebook, parents[level], n_parents, keep))
+            tokens, keep = summaries[-1].tokens, summaries[-1].keep
+        return summaries
+
+    @torch.no_grad()
+    def learn(
+        self,
+        tokens: Tensor,
+        parents: Sequence[Tensor],
+        mask: Tensor | None = None,
+        *,
+        steps: int = 300,
+        batch_size: int = 4096,
+        seed: int = 0,
+    ) -> HierarchicalCompressor:
+        """Place the prototypes of all levels on given tokens, lowest first.
+
+        Parameters
+        ----------
+        tokens, parents, mask
+            As for a call.
+        steps : int, default 300
+            Batches for each level.
+        batch_size : int, default 4096
+            Nodes in a batch.
+        seed : int, default 0
+            Of the draws of batches.
+
+        Returns
+        -------
+        HierarchicalCompressor
+            Itself, in evaluation mode.
+        """
+        keep = self._check(tokens, parents, mask)
+        tokens = tokens.masked_fill(~keep.unsqueeze(-1), 0.0)
+        generator = torch.Generator().manual_seed(seed)
+        for level, codebook in enumerate(self.codebooks):
+            rows = keep.nonzero().flatten()
+            codebook.train()
+            for _ in range(steps if len(rows) else 0):
+                drawn = torch.randint(len(rows), (min(batch_size, len(rows)),), generator=generator)
+                codebook(tokens[rows[drawn.to(rows.device)]])
+            codebook.eval()
+            summary = _read_out(tokens, codebook, parents[level], self._count(parents, level), keep)
+            tokens, keep = summary.tokens, summary.keep
+        return self.eval()
+
+    @torch.no_grad()
+    def compress(self, tokens: Tensor, parents: Sequence[Tensor], mask: Tensor | None = None) -> Compressed:
+        """Hard codes of all levels and what they save; arguments as for a call."""
+        keep = self._check(tokens, parents, mask)
+        bits = 32.0 * self.dim * int(keep.sum())
+        codes, ratios = [], []
+        for (nodes, counts), codebook in zip(self._nodes(tokens, parents, keep), self.codebooks, strict=True):
+            hard = [codebook.eval()(z, mask=m)[1] for z, m in zip(nodes.split(CHUNK), counts.split(CHUNK), strict=True)]
+            codes.append(torch.cat(hard))
+            spent = int(counts.sum()) * math.log2(codebook.codebook_size)
+            ratios.append(bits / spent if spent else math.inf)
+        return Compressed(codes, ratios)
+
+    @torch.no_grad()
+    def certify(self, tokens: Tensor, parents: Sequence[Tensor], mask: Tensor | None = None) -> list[LevelCertificate]:
+        """Measure each level in float64, on at most 4,096 of its nodes; arguments as for a call."""
+        keep = self._check(tokens, parents, mask)
+        result = []
+        for (nodes, counts), codebook in zip(self._nodes(tokens, parents, keep), self.codebooks, strict=True):
+            z = nodes[counts].double()
+            centred = z - z.mean(0)
+            probe = z[:: max(1, -(-len(z) // N_PROBE))]
+            measured = _double(codebook).terms(probe)
+            result.append(
+                LevelCertificate(
+                    measured,
+                    float(codebook.absolute_temperature),
+                    float(critical_temperature(centred.T @ centred / len(z))),
+                    codebook.perplexity,
+                    codebook.separation,
+                )
+            )
+        return result
+
+    def _nodes(self, tokens: Tensor, parents: Sequence[Tensor], keep: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Nodes of each level and which of them count."""
+        summaries = self(tokens, parents, keep)
+        yield tokens.masked_fill(~keep.unsqueeze(-1), 0.0), keep
+        for summary in summaries[:-1]:
+            yield summary.tokens, summary.keep
+
+    def _count(self, parents: Sequence[Tensor], level: int) -> int:
+        """Parents of a level: as many as the next level has entries, or up to the largest number on top."""
+        if level + 1 < len(parents):
+            return len(parents[level + 1])
+        return int(parents[level].max()) + 1 if len(parents[level]) else 0
+
+    def _check(self, tokens: Tensor, parents: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        if tokens.ndim != 2 or tokens.shape[1] != self.dim:
+            raise InputError(f"tokens must have shape (N, {self.dim}), got {tuple(tokens.shape)}.")
+        if len(parents) != len(self.codebooks):
+            raise InputError(
+                f"parents must have one tensor for each of {len(self.codebooks)} levels, got {len(parents)}."
+            )
+        if parents[0].shape != tokens.shape[:1]:
+            raise InputError(f"parents[0] must have shape ({len(tokens)},), got {tuple(parents[0].shape)}.")
+        for level, parent in enumerate(parents):
+            if parent.ndim != 1 or parent.is_floating_point() or parent.dtype == torch.bool:
+                raise InputError(f"parents[{level}] must be integers of shape (n,), got {parent.dtype}.")
+            if len(parent) and (int(parent.min()) < 0 or int(parent.max()) >= self._count(parents, level)):
+                raise InputError(
+                    f"parents[{level}] must lie from 0 to {self._count(parents, level) - 1}, one of the entries of the "
+                    f"next level, got {int(parent.min())} to {int(parent.max())}."
+                )
+        if mask is None:
+            mask = tokens.new_ones(len(tokens), dtype=torch.bool)
+        elif mask.shape != tokens.shape[:1] or mask.dtype != torch.bool:
+            raise InputError(f"mask must be a bool tensor of shape ({len(tokens)},), got {mask.dtype}.")
+        broken = int((~torch.isfinite(tokens[mask])).any(-1).sum())
+        if broken:
+            raise InputError(f"{broken} tokens are NaN or infinite: mask or mend them.")
+        return mask
+
+
+def _read_out(tokens: Tensor, codebook: nn.Module, parent: Tensor, n_parents: int, keep: Tensor) -> Summary:
+    """Shares, mean mixtures and loss of one level, chunk by chunk."""
+    prototypes, temperature = codebook.codebook, codebook.absolute_temperature
+    weight = keep.to(tokens.dtype)
+    shares = tokens.new_zeros(n_parents, len(prototypes))
+    loss = tokens.new_zeros(())
+    for z, w, p in zip(tokens.split(CHUNK), weight.split(CHUNK), parent.split(CHUNK), strict=True):
+        assignment = assign(z, prototypes, temperature)
+        shares = shares.index_add(0, p, assignment.q * w.unsqueeze(1))
+        if bool(w.any()):
+            loss = loss + quantization_loss(assignment, w) * w.sum()
+    count = tokens.new_zeros(n_parents).index_add(0, parent, weight)
+    shares = shares / count.clamp_min(1.0).unsqueeze(1)
+    return Summary(shares @ prototypes, shares, count > 0, loss / weight.sum().clamp_min(1.0))
+
+
+def _double(codebook: nn.Module) -> DDCLCodebook:
+    """A copy that measures in float64."""
+    copy = DDCLCodebook(codebook.dim, codebook.codebook_size, codebook.temperature)
+    copy.load_state_dict(codebook.state_dict())
+    return copy.double()

@@ -1,0 +1,149 @@
+"""The compressor: exact terms at every level, masks, order, linear cost, codes, failures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ddcl_tab.errors import ConfigurationError, InputError
+from ddcl_tab.nn import HierarchicalCompressor
+
+
+def tree(seed: int = 0) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """600 tokens about 6 centres, in 60 segments of uneven length, in 10 documents."""
+    generator = torch.Generator().manual_seed(seed)
+    segment = torch.randint(60, (600,), generator=generator).sort().values
+    document = torch.arange(60) % 10
+    centres = 3 * torch.randn(6, 5, generator=generator)
+    topic = (document[segment] + torch.randint(2, (600,), generator=generator)) % 6
+    return centres[topic] + 0.1 * torch.randn(600, 5, generator=generator), [segment, document]
+
+
+@pytest.fixture(scope="module")
+def learned() -> HierarchicalCompressor:
+    torch.manual_seed(0)
+    return HierarchicalCompressor(5, [6, 4]).learn(*tree(), steps=150, batch_size=256)
+
+
+def test_every_level_is_sound_and_exact(learned):
+    for certificate in learned.certify(*tree()):
+        assert certificate.terms.residual < 1e-12
+        assert certificate.sound
+        assert 0 < certificate.temperature < certificate.critical_temperature
+
+
+def test_untrained_prototypes_are_not_sound():
+    torch.manual_seed(0)
+    hot = HierarchicalCompressor(5, [6, 4])
+    tokens, parents = tree()
+    assert not all(level.sound for level in hot.certify(1e-3 * tokens, parents))
+
+
+def test_shares_and_tokens_are_the_mean_over_children(learned):
+    tokens, parents = tree()
+    segments, documents = learned(tokens, parents)
+    torch.testing.assert_close(segments.shares.sum(1), segments.keep.float())
+    q = torch.softmax(
+        -torch.cdist(tokens, learned.codebooks[0].codebook).square() / learned.codebooks[0].absolute_temperature, -1
+    )
+    mine = parents[0] == parents[0][0]
+    torch.testing.assert_close(segments.shares[parents[0][0]], q[mine].mean(0), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(segments.tokens, segments.shares @ learned.codebooks[0].codebook)
+    assert documents.tokens.shape == (10, 5)
+
+
+def test_order_of_tokens_does_not_matter(learned):
+    tokens, parents = tree()
+    order = torch.randperm(600, generator=torch.Generator().manual_seed(1))
+    for one, two in zip(learned(tokens, parents), learned(tokens[order], [parents[0][order], parents[1]]), strict=True):
+        torch.testing.assert_close(one.tokens, two.tokens, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(one.loss, two.loss)
+
+
+def test_chunks_change_nothing(learned, monkeypatch):
+    whole = learned(*tree())
+    monkeypatch.setattr("ddcl_tab.nn.compressor.CHUNK", 7)
+    for one, two in zip(whole, learned(*tree()), strict=True):
+        torch.testing.assert_close(one.tokens, two.tokens)
+        torch.testing.assert_close(one.loss, two.loss)
+
+
+def test_masked_tokens_change_nothing(learned):
+    tokens, parents = tree()
+    mask = torch.rand(600, generator=torch.Generator().manual_seed(2)) < 0.7
+    mask[parents[0] == 3] = False  # a whole segment
+    noise = torch.where(mask.unsqueeze(1), tokens, torch.nan)
+    bare = learned(tokens[mask], [parents[0][mask], parents[1]])
+    for one, two in zip(bare, learned(noise, parents, mask), strict=True):
+        torch.testing.assert_close(one.tokens, two.tokens)
+        torch.testing.assert_close(one.loss, two.loss)
+        assert one.keep.equal(two.keep)
+    codes = learned.compress(noise, parents, mask).codes
+    assert (codes[0][~mask] == -1).all()
+    assert codes[1][3] == -1
+    assert (codes[0][mask] >= 0).all()
+
+
+def test_an_empty_document_is_no_node(learned):
+    tokens, parents = tree()
+    mask = parents[1][parents[0]] != 9
+    _, documents = learned(tokens, parents, mask)
+    assert documents.keep.tolist() == [True] * 9 + [False]
+    assert (documents.tokens[9] == 0).all()
+
+
+def test_codes_and_ratio(learned):
+    tokens, parents = tree()
+    compressed = learned.compress(tokens, parents)
+    nearest = torch.cdist(tokens, learned.codebooks[0].codebook).argmin(1)
+    assert compressed.codes[0].equal(nearest)
+    assert compressed.ratios[0] == pytest.approx(32 * 5 / 2.5849625)
+    assert compressed.ratios[1] == pytest.approx(600 * 32 * 5 / (60 * 2))
+
+
+def test_gradient_reaches_the_tokens(learned):
+    tokens, parents = tree()
+    tokens.requires_grad_()
+    sum(level.loss for level in learned(tokens, parents)).backward()
+    assert torch.isfinite(tokens.grad).all()
+    assert (tokens.grad != 0).any()
+
+
+def test_same_seed_same_bits():
+    models = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        models.append(HierarchicalCompressor(5, [6, 4]).learn(*tree(), steps=20))
+    assert all(a.equal(b) for a, b in zip(*(m.state_dict().values() for m in models), strict=True))
+
+
+def test_one_flat_level():
+    torch.manual_seed(0)
+    tokens, parents = tree()
+    (summary,) = HierarchicalCompressor(5, [3])(tokens, parents[:1])
+    assert summary.shares.shape == (int(parents[0].max()) + 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t, p: (t[:, :3], p, None), r"shape \(N, 5\), got \(600, 3\)"),
+        (lambda t, p: (t, p[:1], None), "each of 2 levels, got 1"),
+        (lambda t, p: (t, [p[0][:5], p[1]], None), r"parents\[0\] must have shape \(600,\), got \(5,\)"),
+        (lambda t, p: (t, [p[0] + 1, p[1]], None), r"parents\[0\] must lie from 0 to 59.*got 1 to 60"),
+        (lambda t, p: (t, [p[0].float(), p[1]], None), "must be integers"),
+        (lambda t, p: (t, p, torch.ones(600)), "mask must be a bool tensor"),
+        (lambda t, p: (t / 0.0, p, None), "600 tokens are NaN or infinite"),
+    ],
+)
+def test_wrong_input(learned, change, said):
+    tokens, parents, mask = change(*tree())
+    with pytest.raises(InputError, match=said):
+        learned(tokens, parents, mask)
+
+
+def test_wrong_settings():
+    with pytest.raises(ConfigurationError, match="at least one number"):
+        HierarchicalCompressor(5, [])
+    with pytest.raises(ConfigurationError, match="codebook_size must be at least 1, got 0"):
+        HierarchicalCompressor(5, [4, 0])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ddcl_tab.estimators import DDCLClassifier, DDCLClusterer
+    from ddcl_tab.estimators import DDCLClassifier, DDCLClusterer, DDCLHistoryClassifier
 
-__all__ = ["DDCLClassifier", "DDCLClusterer", "__version__"]
+__all__ = ["DDCLClassifier", "DDCLClusterer", "DDCLHistoryClassifier", "__version__"]
 __version__ = "0.1.0"
 
 

@@ -152,7 +152,7 @@ class HierarchicalCompressor(nn.Module):
         """
         keep = self._check(tokens, parents, mask)
         tokens, summaries = tokens.masked_fill(~keep.unsqueeze(-1), 0.0), []
-        for level, codebook in enumerate(self.codebooks):
+        for level, codebook in enumerate(self._levels):
             n_parents = self._count(parents, level)
             summaries.append(_read_out(tokens, codebook, parents[level], n_parents, keep))
             tokens, keep = summaries[-1].tokens, summaries[-1].keep
@@ -190,7 +190,7 @@ class HierarchicalCompressor(nn.Module):
         keep = self._check(tokens, parents, mask)
         tokens = tokens.masked_fill(~keep.unsqueeze(-1), 0.0)
         generator = torch.Generator().manual_seed(seed)
-        for level, codebook in enumerate(self.codebooks):
+        for level, codebook in enumerate(self._levels):
             rows = keep.nonzero().flatten()
             codebook.train()
             for _ in range(steps if len(rows) else 0):
@@ -207,7 +207,7 @@ class HierarchicalCompressor(nn.Module):
         keep = self._check(tokens, parents, mask)
         bits = 32.0 * self.dim * int(keep.sum())
         codes, ratios = [], []
-        for (nodes, counts), codebook in zip(self._nodes(tokens, parents, keep), self.codebooks, strict=True):
+        for (nodes, counts), codebook in zip(self._nodes(tokens, parents, keep), self._levels, strict=True):
             hard = [codebook.eval()(z, mask=m)[1] for z, m in zip(nodes.split(CHUNK), counts.split(CHUNK), strict=True)]
             codes.append(torch.cat(hard))
             spent = int(counts.sum()) * math.log2(codebook.codebook_size)
@@ -219,7 +219,7 @@ class HierarchicalCompressor(nn.Module):
         """Measure each level in float64, on at most 4,096 of its nodes; arguments as for a call."""
         keep = self._check(tokens, parents, mask)
         result = []
-        for (nodes, counts), codebook in zip(self._nodes(tokens, parents, keep), self.codebooks, strict=True):
+        for (nodes, counts), codebook in zip(self._nodes(tokens, parents, keep), self._levels, strict=True):
             z = nodes[counts].double()
             centred = z - z.mean(0)
             probe = z[:: max(1, -(-len(z) // N_PROBE))]
@@ -234,6 +234,10 @@ class HierarchicalCompressor(nn.Module):
                 )
             )
         return result
+
+    @property
+    def _levels(self) -> list[DDCLCodebook]:
+        return [codebook for codebook in self.codebooks if isinstance(codebook, DDCLCodebook)]
 
     def _nodes(self, tokens: Tensor, parents: Sequence[Tensor], keep: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Nodes of each level and which of them count."""
@@ -275,7 +279,7 @@ class HierarchicalCompressor(nn.Module):
         return mask
 
 
-def _read_out(tokens: Tensor, codebook: nn.Module, parent: Tensor, n_parents: int, keep: Tensor) -> Summary:
+def _read_out(tokens: Tensor, codebook: DDCLCodebook, parent: Tensor, n_parents: int, keep: Tensor) -> Summary:
     """Shares, mean mixtures and loss of one level, chunk by chunk."""
     prototypes, temperature = codebook.codebook, codebook.absolute_temperature
     weight = keep.to(tokens.dtype)
@@ -291,7 +295,7 @@ def _read_out(tokens: Tensor, codebook: nn.Module, parent: Tensor, n_parents: in
     return Summary(shares @ prototypes, shares, count > 0, loss / weight.sum().clamp_min(1.0))
 
 
-def _double(codebook: nn.Module) -> DDCLCodebook:
+def _double(codebook: DDCLCodebook) -> DDCLCodebook:
     """A copy that measures in float64."""
     copy = DDCLCodebook(codebook.dim, codebook.codebook_size, codebook.temperature)
     copy.load_state_dict(codebook.state_dict())

@@ -1,0 +1,121 @@
+"""Histories: several rows an object become one, its newest state and how that changes."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import polars as pl
+
+from ddcl_tab.errors import InputError, LeakWarning
+from ddcl_tab.features.columns import is_frame, select_features
+
+DAYS_PER_YEAR = 365.25
+#: Columns that a history adds beside ``NAME_RATE`` (unit of NAME per year) and ``NAME_SCATTER`` (unit of NAME).
+N_EPOCHS, SPAN = "N_EPOCHS", "SPAN_YEARS"
+
+
+def history_features(X: Any, id: str = "norad_cat_id", time: str = "epoch") -> pl.DataFrame:
+    """One row an object out of one row an object and epoch.
+
+    The newest row of an object is kept as it is. For each numeric feature ``NAME``, ``NAME_RATE`` is the slope of the
+    least-squares line through the object's epochs (per year; null under two epochs) and ``NAME_SCATTER`` the root mean
+    square about that line (null under three). ``N_EPOCHS`` counts the epochs, ``SPAN_YEARS`` lies between first and
+    last. Gaps need nothing special, and the order of the rows does not matter.
+
+    Parameters
+    ----------
+    X : pandas or polars frame
+        Long: one row an object and epoch.
+    id, time : str, default "norad_cat_id", "epoch"
+        Columns of the object and of the epoch (a date), found whatever their case.
+
+    Returns
+    -------
+    polars.DataFrame
+        Sorted by object.
+
+    Raises
+    ------
+    InputError
+        ``X`` is no frame, a column is missing or of the wrong type, an object or epoch is missing, or an object has two
+        rows of one epoch.
+
+    Examples
+    --------
+    >>> from datetime import datetime
+    >>> frame = pl.DataFrame({
+    ...     "NORAD_CAT_ID": [5, 5, 7],
+    ...     "EPOCH": [datetime(2024, 1, 1), datetime(2023, 1, 1), datetime(2024, 1, 1)],
+    ...     "PERIGEE": [500.0, 510.0, 800.0],
+    ... })
+    >>> history_features(frame).select("NORAD_CAT_ID", "PERIGEE", pl.col("PERIGEE_RATE").round(2), "N_EPOCHS").rows()
+    [(5, 500.0, -10.01, 2), (7, 800.0, None, 1)]
+    """
+    frame, id, time = _check(X, id, time)
+    frame = frame.sort(id, time)
+    numeric = [name for name in _features(frame.drop(id, time)) if frame[name].dtype.is_numeric()]
+    years = pl.col(time).dt.epoch("us") / (86_400e6 * DAYS_PER_YEAR)
+    lines = [part for name in numeric for part in _line(name, years)]
+    span = (years.max() - years.min()).alias(SPAN)
+    history = frame.group_by(id, maintain_order=True).agg(pl.len().alias(N_EPOCHS), span, *lines)
+    newest = frame.group_by(id, maintain_order=True).last()
+    return newest.drop(time).join(history, on=id, how="left", maintain_order="left")
+
+
+def find_column(frame: pl.DataFrame, name: str) -> str:
+    """The column ``name``, whatever its case.
+
+    Raises
+    ------
+    InputError
+        No column, or more than one, has that name.
+    """
+    found = [name] if name in frame.columns else [c for c in frame.columns if c.lower() == name.lower()]
+    if len(found) != 1:
+        raise InputError(f"one column must be named {name!r}, found {found or 'none'} among {frame.columns}.")
+    return found[0]
+
+
+def _features(frame: pl.DataFrame) -> list[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LeakWarning)  # whoever learns from the result says it
+        return select_features(frame.columns)
+
+
+def _line(name: str, years: pl.Expr) -> list[pl.Expr]:
+    """Slope and scatter of the line through the values that are there."""
+    value = pl.col(name).cast(pl.Float64).fill_nan(None)
+    there = value.is_not_null()
+    t = years.filter(there)
+    t, x = t - t.mean(), value.filter(there)
+    x = x - x.mean()
+    several = t.abs().max() > 0
+    slope = (t * x).sum() / t.pow(2).sum()
+    scatter = (x - slope * t).pow(2).mean().sqrt()
+    return [
+        pl.when(several).then(slope).alias(f"{name}_RATE"),
+        pl.when(several & (there.sum() > 2)).then(scatter).alias(f"{name}_SCATTER"),
+    ]
+
+
+def _check(X: Any, id: str, time: str) -> tuple[pl.DataFrame, str, str]:
+    if not is_frame(X):
+        raise InputError(
+            f"X must be a pandas or polars frame with one row an object and epoch, got {type(X).__name__}."
+        )
+    frame = nw.from_native(X, eager_only=True).to_polars()
+    id, time = find_column(frame, id), find_column(frame, time)
+    if not frame[time].dtype.is_temporal():
+        raise InputError(f"column {time!r} must hold dates, got {frame[time].dtype}: convert it first.")
+    for name in (id, time):
+        if missing := frame[name].null_count():
+            raise InputError(f"column {name!r} is empty in {missing} rows: leave them out.")
+    twice = frame.select(id, time).filter(pl.struct(id, time).is_duplicated())
+    if len(twice):
+        first = twice.sort(id, time).row(0)
+        raise InputError(
+            f"{id} {first[0]} has two rows of {time} {first[1]}: keep one ({len(twice)} such rows in all)."
+        )
+    return frame, id, time

@@ -42,8 +42,8 @@ def test_rate_and_scatter_are_those_of_a_line():
     for i in range(2):
         one = frame.filter(pl.col("NORAD_CAT_ID") == i)
         t = np.array([e.timestamp() / (86400 * 365.25) for e in one["EPOCH"]])
-        slope, level = np.polyfit(t - t.mean(), one["PERIGEE"], 1)
-        scatter = np.sqrt(np.mean((one["PERIGEE"] - level - slope * (t - t.mean())) ** 2))
+        slope, level = np.polyfit(t - t.mean(), one["PERIGEE"].to_numpy(), 1)
+        scatter = np.sqrt(np.mean((one["PERIGEE"].to_numpy() - level - slope * (t - t.mean())) ** 2))
         assert wide["PERIGEE_RATE"][i] == pytest.approx(slope, abs=1e-6)
         assert wide["PERIGEE_SCATTER"][i] == pytest.approx(scatter, abs=1e-6)
         assert wide["PERIGEE"][i] == one.sort("EPOCH")["PERIGEE"][-1]

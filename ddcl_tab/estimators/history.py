@@ -112,5 +112,6 @@ class DDCLHistoryClassifier(ClassifierMixin, BaseEstimator):
         return float(super().score(X, truth, sample_weight))
 
     def _features(self, wide: pl.DataFrame) -> pl.DataFrame:
-        """Under any name, the object's number is no feature."""
-        return wide.rename({find_column(wide, self._id): "NORAD_CAT_ID"})
+        """The object's number stays only where it helps to keep launches together; it is no feature."""
+        number = find_column(wide, self._id)
+        return wide.rename({number: "NORAD_CAT_ID"}) if "OBJECT_ID" in wide.columns else wide.drop(number)

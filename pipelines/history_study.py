@@ -107,7 +107,9 @@ def probabilities(
     if name == "CatBoost":
         from catboost import CatBoostClassifier
 
-        model = CatBoostClassifier(iterations=30 if short else 1000, verbose=0, random_seed=seed, thread_count=1)
+        model = CatBoostClassifier(
+            iterations=30 if short else 1000, verbose=0, random_seed=seed, thread_count=1, allow_writing_files=False
+        )
     else:
         model = HistGradientBoostingClassifier(random_state=seed)
     model.fit(train.select(features).cast(pl.Float64).to_numpy(), y)
@@ -145,10 +147,10 @@ def compute(shared: Path, short: bool, file: Path) -> None:
     done = {(r["problem"], r["model"], r["input"], r["fold"]) for r in _lines(file)}
     long = long_frame(shared)
     objects, pieces = typed_objects(shared, long), fragments(shared, long)
-    data = {"cloud, random": pieces, "cloud, last 30 %": pieces, "class": objects}
+    data = {"class": objects, "cloud, last 30 %": pieces, "cloud, random": pieces}
     if short:
         data = {k: v.filter(pl.col("NORAD_CAT_ID") % 20 == 3) for k, v in data.items()}
-    models = [*PEERS, "DDCL"] if find_spec("catboost") else [PEERS[0], "DDCL"]
+    models = [PEERS[0], "DDCL", *(PEERS[1:] if find_spec("catboost") else ())]
     for model in models:
         for problem, rows in data.items():
             wide = wide_frame(rows)
@@ -205,10 +207,10 @@ def report(file: Path, out: Path, command: str) -> None:
     text = [f"# Histories of objects{' (SHORT FORM: figures mean nothing)' if short else ''}", ""]
     text += [f"`{command}`, one thread, {platform.machine()}; {', '.join(f'{n} {version(n)}' for n in names)}.", ""]
     text += [
-        "Element sets of four full catalogs, 2019 to 2025; an object's history is its newest state with rate and scatter "
-        f"of {', '.join(ORBIT)}, and {N_EPOCHS}, {SPAN}. DDCL with {SETTINGS}, peers with their defaults (CatBoost 1000 "
-        "trees). Mean ± standard deviation over folds (class: by launch; cloud: random, or the first 70 % of each cloud "
-        "by number against the rest, five seeds of the model).",
+        "Element sets of four full catalogs, 2019 to 2025; a history is the newest state with rate and scatter of "
+        f"{', '.join(ORBIT)}, and {N_EPOCHS}, {SPAN}. DDCL with {SETTINGS}, peers with their defaults (CatBoost 1000 "
+        "trees). Mean ± standard deviation over folds (class: by launch; cloud: random, or the first 70 % of each "
+        "cloud by number against the rest, five seeds of the model).",
     ]
     gains = []
     for problem in dict.fromkeys(line["problem"] for line in lines):

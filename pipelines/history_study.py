@@ -2,9 +2,9 @@
 
     python pipelines/history_study.py ../shared/data pipelines/results/
 
-The four full catalogs 2019 to 2025, element sets only. Appends one line a fit to ``history.jsonl``, never computes a
-line twice, then writes ``history.md`` and ``history.svg``. ``--short`` takes few objects and small networks; its figures
-mean nothing.
+The four full catalogs 2019 to 2025, element sets only. Appends one line a fit to ``history.jsonl``, never computes
+a line twice, then writes ``history.md`` and ``history.svg``. ``--short`` takes few objects and small networks; its
+figures mean nothing.
 """
 
 from __future__ import annotations

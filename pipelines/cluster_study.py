@@ -249,6 +249,8 @@ def report(file: Path, out: Path, command: str) -> None:
     text += ["All lines but the one with log features cluster the numbers that DDCLClusterer makes of the frame.", ""]
     for (problem, k), part in rows.group_by("problem", "k", maintain_order=True):
         columns = ["auroc"] if part["accuracy"].null_count() == len(part) else ["accuracy", "nmi", "ari", "purity"]
+        if k > 3 and problem == "class":
+            columns = ["purity", "nmi", "ari"]  # more clusters than classes: nothing to match
         mean = part.group_by("method").agg(pl.col(columns[0]).mean()).sort(columns[0], descending=True)
         text += [f"## {problem}, K = {k}, {part['rows'][0]} rows", ""]
         text += [f"| method | {' | '.join(columns)} | seconds |", "|---|" + "---|" * (len(columns) + 1)]
@@ -269,7 +271,7 @@ def _goals(rows: pl.DataFrame) -> list[str]:
     mine = rows.filter((pl.col("problem") == "class") & (pl.col("method") == OURS) & (pl.col("k") == 3))
     found = (
         "- Prototypes minimise the squared error that k-means does; on the same numbers they agree. Tried on seed 0 "
-        "and not kept: merging 12, 24 or 48 prototypes into 3 (accuracy 0.66 to 0.78), clustering in the middle of an "
+        "and not kept: cooling from the critical temperature (64 clusters: error 1.84 against 1.56), merging 12, 24 or 48 prototypes into 3 (accuracy 0.66 to 0.78), clustering in the middle of an "
         "autoencoder of the columns, plain or masked (0.49 to 0.76), latent class mixtures (0.53 to 0.71). "
         "RCS_SIZE alone (SMALL: debris, the rest: payload) reaches 0.82; it is one column among twelve."
     )

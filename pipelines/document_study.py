@@ -222,14 +222,14 @@ def _section(texts: str, lines: list[dict[str, Any]]) -> list[str]:
         return []
     n = lines[0]
     text = ["", f"## {texts}: {n['rows']} texts to learn from, {n['test_rows']} to test, {n['tokens']} tokens", ""]
-    text += ["| summary | K | probe | clusters | NMI |", "|---|---|---|---|---|"]
+    text += ["| summary | K | seeds | probe | clusters | NMI |", "|---|---|---|---|---|---|"]
     by: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for line in lines:
         by.setdefault((line["method"], line["k"]), []).append(line)
     for (method, k), mine in sorted(by.items()):
         cells = [_cell([m[c] for m in mine if c in m]) for c in ("probe", "clusters", "nmi")]
-        text.append(f"| {method} | {k or ''} | {' | '.join(cells)} |")
-    text.append(f"| arXiv:2604.03850 | {PAPER[texts][1] or ''} | {PAPER[texts][0]} | | |")
+        text.append(f"| {method} | {k or ''} | {len(mine)} | {' | '.join(cells)} |")
+    text.append(f"| arXiv:2604.03850 | {PAPER[texts][1] or ''} | | {PAPER[texts][0]} | | |")
     mean = {key: float(np.mean([m["probe"] for m in mine])) for key, mine in by.items()}
     ours = {k: max(v for (m, j), v in mean.items() if m.startswith("DDCL") and j == k) for m, k in mean if k}
     rivals = {key: value for key, value in mean.items() if not key[0].startswith("DDCL")}

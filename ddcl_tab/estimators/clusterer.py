@@ -29,8 +29,8 @@ CLASS_COLUMN = "OBJECT_TYPE"
 class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
     """Cluster the rows of a frame by DDCL prototypes.
 
-    Prototypes start at rows far from each other (k-means++) and move to the soft means of their rows at ``T = 2 sigma^2``,
-    twice their squared error per dimension: EM for a mixture of equally wide Gaussians, the rule of `DDCLCodebook`.
+    Prototypes start at rows far from each other (k-means++) and move to the soft means of their rows at
+    ``T = 2 sigma^2``, twice their squared error per dimension: EM for a mixture of equally wide Gaussians, the rule of `DDCLCodebook`.
     Cooling from the critical temperature instead ended with a larger error and took five times as long.
 
     Numbers are scaled as the classifier scales them, a missing one counts as the mean; categories are one-hot. Every
@@ -180,17 +180,16 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         """Move prototypes to the soft means of their rows until they are still."""
         start, _ = kmeans_plusplus(x.numpy(), int(self.n_clusters), random_state=seed)
         prototypes = torch.from_numpy(start)
-        still = STILL * x.std(0, correction=0).norm()
+        still = STILL * float(x.std(0, correction=0).norm())
         distances = squared_distances(x, prototypes)
-        for step in range(MAX_STEPS):
+        self.n_iter_, move = 0, float("inf")
+        while self.n_iter_ < MAX_STEPS and move > still:
+            self.n_iter_ += 1
             self.temperature_ = max(2.0 * float(distances.min(-1).values.mean()) / x.shape[1], 1e-12)
             q, _, distances = assign(x, prototypes, self.temperature_)
             mass = q.sum(0).unsqueeze(1)
             moved = torch.where(mass > 1e-6, q.T @ x / mass.clamp_min(1e-6), prototypes)
-            move, prototypes = (moved - prototypes).norm(dim=1).max(), moved
-            if move <= still:
-                break
-        self.n_iter_ = step + 1
+            move, prototypes = float((moved - prototypes).norm(dim=1).max()), moved
         return prototypes
 
     def _centers(self, library: Literal["pandas", "polars"]) -> Any:

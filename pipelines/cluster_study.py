@@ -272,9 +272,9 @@ def _goals(rows: pl.DataFrame) -> list[str]:
     found = (
         "- Prototypes minimise the squared error that k-means does; on the same numbers they agree. Tried on seed 0 "
         "and not kept: cooling from the critical temperature (64 clusters: error 1.84 against 1.56), merging 12, 24 or "
-        "48 prototypes into 3 (accuracy 0.66 to 0.78), clustering in the middle of an autoencoder of the columns, "
-        "plain or masked (0.49 to 0.76), latent class mixtures (0.53 to 0.71). RCS_SIZE alone (SMALL: debris, the rest: "
-        "payload) reaches 0.82; it is one column among twelve."
+        "48 prototypes into 3 (accuracy 0.66 to 0.78), clustering in the middle of an autoencoder of the columns "
+        "(0.49 to 0.76), latent class mixtures (0.53 to 0.71). RCS_SIZE alone (SMALL: debris, the rest: payload) "
+        "reaches 0.82; it is one column among twelve."
     )
     return [
         "## Goals",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -20,6 +20,8 @@ from ddcl_tab.features import TableEncoder, is_frame
 from ddcl_tab.features.table import N_RESERVED
 from ddcl_tab.nn.quantization import assign, critical_temperature, loss_terms, squared_distances
 
+#: Starts, and the steps after which the one with the smallest error is kept: a single start can end badly.
+N_STARTS, FIRST_STEPS = 10, 10
 #: Most steps, and the move that counts as none, in standard deviations.
 MAX_STEPS, STILL = 300, 1e-4
 #: What an object is stands here; clusters are to find it, not to be told.
@@ -177,19 +179,14 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         return torch.from_numpy(np.concatenate(columns, axis=1, dtype=np.float32))
 
     def _settle(self, x: torch.Tensor, seed: int) -> torch.Tensor:
-        """Move prototypes to the soft means of their rows until they are still."""
-        start, _ = kmeans_plusplus(x.numpy(), int(self.n_clusters), random_state=seed)
-        prototypes = torch.from_numpy(start)
+        """Prototypes from the best of some starts, moved until they are still."""
         still = STILL * float(x.std(0, correction=0).norm())
-        distances = squared_distances(x, prototypes)
-        self.n_iter_, move = 0, float("inf")
-        while self.n_iter_ < MAX_STEPS and move > still:
-            self.n_iter_ += 1
-            self.temperature_ = max(2.0 * float(distances.min(-1).values.mean()) / x.shape[1], 1e-12)
-            q, _, distances = assign(x, prototypes, self.temperature_)
-            mass = q.sum(0).unsqueeze(1)
-            moved = torch.where(mass > 1e-6, q.T @ x / mass.clamp_min(1e-6), prototypes)
-            move, prototypes = float((moved - prototypes).norm(dim=1).max()), moved
+        starts = []
+        for i in range(N_STARTS):
+            rows, _ = kmeans_plusplus(x.numpy(), int(self.n_clusters), random_state=(seed + i) % 2**31)
+            starts.append(_soft_means(x, torch.from_numpy(rows), still, FIRST_STEPS))
+        best = min(starts, key=lambda settled: settled.error)
+        prototypes, _, self.temperature_, self.n_iter_ = _soft_means(x, best.prototypes, still, MAX_STEPS)
         return prototypes
 
     def _centers(self, library: Literal["pandas", "polars"]) -> Any:
@@ -204,3 +201,25 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             columns[codes.name] = [codes.categories[c - N_RESERVED] if c >= N_RESERVED else None for c in best]
             start += n
         return nw.from_dict({**columns, "size": size}, backend=library).to_native()
+
+
+class _Settled(NamedTuple):
+    """Prototypes after some steps; ``error`` is the mean squared distance to the nearest one."""
+
+    prototypes: torch.Tensor
+    error: float
+    temperature: float
+    n_steps: int
+
+
+def _soft_means(x: torch.Tensor, prototypes: torch.Tensor, still: float, n_steps: int) -> _Settled:
+    """Move prototypes to the soft means of their rows until they move by less than ``still``."""
+    error, steps, move = float(squared_distances(x, prototypes).min(-1).values.mean()), 0, float("inf")
+    while steps < n_steps and move > still:
+        steps += 1
+        temperature = max(2.0 * error / x.shape[1], 1e-12)
+        q, _, distances = assign(x, prototypes, temperature)
+        error, mass = float(distances.min(-1).values.mean()), q.sum(0).unsqueeze(1)
+        moved = torch.where(mass > 1e-6, q.T @ x / mass.clamp_min(1e-6), prototypes)
+        move, prototypes = float((moved - prototypes).norm(dim=1).max()), moved
+    return _Settled(prototypes, error, temperature, steps)

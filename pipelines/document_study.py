@@ -209,6 +209,7 @@ def report(file: Path, out: Path, command: str) -> None:
         "regression on the summary, tested on the test texts. Clusters: k-means on the training texts' summaries, "
         "as many as classes, best matching. Shares have K numbers a text; the mixture has 384, in K dimensions.",
     ]
+    text += ["", "The column `seeds` counts what is finished; a repeated command goes on from there."]
     for texts in SIZES:
         text += _section(texts, [line for line in lines if line["texts"] == texts])
     text += _cost_section([line for line in lines if line["texts"] == "cost"])

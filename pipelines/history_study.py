@@ -212,6 +212,7 @@ def report(file: Path, out: Path, command: str) -> None:
         "trees). Mean ± standard deviation over folds (class: by launch; cloud: random, or the first 70 % of each "
         "cloud by number against the rest, five seeds of the model).",
     ]
+    text += ["", "The column `fits` counts what is finished; a repeated command goes on from there."]
     gains = []
     for problem in dict.fromkeys(line["problem"] for line in lines):
         mine = [line for line in lines if line["problem"] == problem]

@@ -11,7 +11,8 @@ import pytest
 
 from ddcl_tab import DDCLClassifier, DDCLHistoryClassifier
 from ddcl_tab.errors import InputError
-from ddcl_tab.features.history import history_features
+from ddcl_tab.features import TableEncoder
+from ddcl_tab.features.history import history_features, training_histories
 
 QUICK = DDCLClassifier(n_prototypes=4, d_token=16, n_heads=2, n_blocks=1, max_epochs=12, certify=False, random_state=0)
 EPOCHS = [datetime(2019, 12, 19, tzinfo=UTC) + timedelta(days=600 * i) for i in range(4)]
@@ -93,7 +94,52 @@ def test_labels_by_row(fitted):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         other = DDCLHistoryClassifier(QUICK).fit(frame.drop("OBJECT_TYPE"), frame["OBJECT_TYPE"].to_numpy())
+        mixed = frame.sample(fraction=1.0, shuffle=True, seed=3)
+        shuffled = DDCLHistoryClassifier(QUICK).fit(mixed.drop("OBJECT_TYPE"), mixed["OBJECT_TYPE"].to_numpy())
     assert (other.predict_proba(frame) == fitted.predict_proba(frame)).all()
+    assert (shuffled.predict_proba(frame) == fitted.predict_proba(frame)).all()
+
+
+def test_what_a_history_adds_has_units(fitted):
+    units = {column.name: column.unit for column in fitted.classifier_.encoder_.numeric_}
+    assert units["PERIGEE"] == units["PERIGEE_SCATTER"] == "km"
+    assert units["PERIGEE_RATE"] == "km per yr"
+    assert units["SPAN_YEARS"] == "yr"
+    assert units["N_EPOCHS"] == ""
+    strange = TableEncoder().fit(pl.DataFrame({"HEART_RATE": [60.0, 70.0], "ECCENTRICITY_RATE": [0.0, 1e-3]}))
+    assert [column.unit for column in strange.numeric_] == ["", "1 per yr"]
+
+
+def test_reasons_name_the_object(fitted):
+    test = long_frame(6, seed=1).with_columns(pl.col("NORAD_CAT_ID") + 500)
+    reasons = fitted.explain(test, n_top=2)
+    assert reasons.columns[:3] == ["norad_cat_id", "prediction", "probability"]
+    assert reasons["norad_cat_id"].to_list() == [500 + i // 2 for i in range(12)]
+    assert reasons["prediction"].to_list()[::2] == fitted.predict(test).tolist()
+    assert fitted.explain(test.to_pandas(), n_top=2)["prototype"].equals(reasons["prototype"])
+
+
+def test_saved_model_tells_the_same(fitted, tmp_path):
+    test = long_frame(20, seed=1)
+    fitted.save(tmp_path / "history.ddcl")
+    loaded = DDCLHistoryClassifier.load(tmp_path / "history.ddcl")
+    assert (loaded.predict_proba(test) == fitted.predict_proba(test)).all()
+    other = test.rename({"NORAD_CAT_ID": "number", "EPOCH": "seen"})
+    again = DDCLHistoryClassifier.load(tmp_path / "history.ddcl", id="number", time="seen")
+    assert (again.predict(other) == fitted.predict(test)).all()
+
+
+def test_numbers_as_classes_and_groups_do_not_become_features(fitted):
+    frame = long_frame()
+    coded = frame.with_columns(OBJECT_TYPE=(pl.col("OBJECT_TYPE") == "DEBRIS").cast(pl.Int64))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        other = DDCLHistoryClassifier(QUICK).fit(coded, groups=frame["NORAD_CAT_ID"].to_numpy())
+    names = set(other.classifier_.feature_names_in_)
+    assert names == set(fitted.classifier_.feature_names_in_)
+    test = coded[: 4 * 30]
+    assert (other.predict_proba(test) == other.predict_proba(test.drop("OBJECT_TYPE"))).all()
+    assert other.score(test) > 0.95
 
 
 def test_refusals_name_the_object():
@@ -111,7 +157,40 @@ def test_refusals_name_the_object():
     mixed = frame.with_columns(
         OBJECT_TYPE=pl.when(pl.int_range(pl.len()) == 5).then(pl.lit("DEB")).otherwise("OBJECT_TYPE")
     )
-    with pytest.raises(InputError, match="NORAD_CAT_ID 1 has two classes"):
+    with pytest.raises(InputError, match="NORAD_CAT_ID 1 has 2 classes in 'OBJECT_TYPE'"):
         DDCLHistoryClassifier(QUICK).fit(mixed)
     with pytest.raises(InputError, match="y has 3 values for 16 rows"):
         DDCLHistoryClassifier(QUICK).fit(frame, ["A", "B", "A"])
+    with pytest.raises(InputError, match="groups has 3 values for 16 rows"):
+        DDCLHistoryClassifier(QUICK).fit(frame, groups=[1, 2, 3])
+    with pytest.raises(InputError, match="NORAD_CAT_ID 0 has 4 groups"):
+        DDCLHistoryClassifier(QUICK).fit(frame, groups=np.arange(16))
+
+
+def test_training_rows_are_histories_of_parts_of_the_frame():
+    frame = long_frame(40)
+    rows = training_histories(frame, n_thinned=3, seed=1)
+    whole = history_features(frame)
+    assert rows[:40].equals(whole)
+    assert rows.equals(training_histories(frame.sample(fraction=1.0, shuffle=True, seed=2), n_thinned=3, seed=1))
+    assert not rows.equals(training_histories(frame, n_thinned=3, seed=2))
+    assert set(rows["N_EPOCHS"]) == {1, 2, 3, 4}
+    assert rows.is_duplicated().sum() == 0
+    newest = rows.join(whole, on="NORAD_CAT_ID", suffix="_whole", maintain_order="left")
+    assert (newest["PERIGEE"] == newest["PERIGEE_whole"]).all()  # the newest epoch always stays
+    assert (rows["SPAN_YEARS"].is_null() | (rows["SPAN_YEARS"] <= whole["SPAN_YEARS"].max())).all()
+    for row in rows.filter(pl.col("N_EPOCHS") == 2).iter_rows(named=True):
+        one = frame.filter(pl.col("NORAD_CAT_ID") == row["NORAD_CAT_ID"])
+        slopes = [(one["PERIGEE"][3] - one["PERIGEE"][k]) / _years(one, k) for k in range(3)]
+        assert min(abs(row["PERIGEE_RATE"] - slope) for slope in slopes) < 1e-6
+    assert training_histories(frame, n_thinned=0).equals(whole)
+
+
+def _years(one: pl.DataFrame, k: int) -> float:
+    return (one["EPOCH"][3] - one["EPOCH"][k]).total_seconds() / (86_400 * 365.25)
+
+
+def test_missing_epochs_at_prediction_do_not_mislead(fitted):
+    test = long_frame(100, seed=2)
+    two = test.filter(pl.int_range(pl.len()).over("NORAD_CAT_ID") >= 2)
+    assert fitted.score(two) > 0.95

@@ -15,6 +15,11 @@ from numpy.typing import NDArray
 from ddcl_tab.catalog.schema import ELSET_COLUMNS, LEAKS, SATCAT_COLUMNS, UNITS
 from ddcl_tab.errors import InputError, LeakWarning
 
+#: How columns end that `history_features` adds: in the unit of the column per year, and in its unit.
+RATE, SCATTER = "_RATE", "_SCATTER"
+SPAN = "SPAN_YEARS"
+
+_CATALOG = {column.name for column in (*SATCAT_COLUMNS, *ELSET_COLUMNS)}
 _BOOKKEEPING = {
     column.name: f"about the record, not the object: {column.description}"
     for column in (*SATCAT_COLUMNS, *ELSET_COLUMNS)
@@ -200,7 +205,7 @@ def _numeric(name: str, values: NDArray[Any], unit: str | None = None) -> Numeri
             f"column {name!r} holds an infinite value (row {infinite[0]}, inf; {len(infinite)} in all): values are "
             "finite, or missing (null, NaN)."
         )
-    return NumericColumn(name, UNITS.get(name, "") if unit is None else unit, values)
+    return NumericColumn(name, _unit(name) if unit is None else unit, values)
 
 
 def _decimal_years(series: nw.Series) -> NDArray[np.float64]:
@@ -208,3 +213,11 @@ def _decimal_years(series: nw.Series) -> NDArray[np.float64]:
         series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     microseconds = series.cast(nw.Datetime("us")).dt.timestamp("us").cast(nw.Float64)
     return 1970.0 + microseconds.to_numpy() / (86_400e6 * 365.2425)
+
+
+def _unit(name: str) -> str:
+    """Unit of a column of a catalog, or of one that a history adds to it."""
+    base = name.removesuffix(RATE)
+    if name != base and base in _CATALOG:
+        return f"{UNITS.get(base, '1')} per yr"
+    return "yr" if name == SPAN else UNITS.get(name.removesuffix(SCATTER), "")

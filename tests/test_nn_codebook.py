@@ -96,6 +96,34 @@ def test_straight_through_gradient_and_commitment():
     assert torch.allclose(grad, 2 * (tokens - codebook.codebook[indices]) / tokens.numel(), atol=1e-7)
 
 
+def test_narrow_codes_lie_between_linear_maps():
+    tokens, _ = blobs(200, dim=6)
+    torch.manual_seed(0)
+    narrow = DDCLCodebook(6, 8, codebook_dim=2)
+    plain = DDCLCodebook(2, 8)
+    plain.load_state_dict({k: v for k, v in narrow.state_dict().items() if not k.startswith("project")})
+    z = narrow.project_in(tokens)
+    for _ in range(30):
+        quantized, indices, loss = narrow(tokens)
+        inner, inner_indices, inner_loss = plain(z)
+    assert quantized.shape == tokens.shape
+    assert indices.equal(inner_indices)
+    assert loss.equal(inner_loss)
+    assert quantized.equal(narrow.project_out(inner))
+    assert narrow.codebook.shape == (8, 2)
+    quantized.sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in narrow.parameters())
+    assert narrow.terms(tokens.double().float()).residual < 1e-4
+
+    narrow.eval()
+    mask = torch.arange(200) % 3 > 0
+    hard, kept, _ = narrow(tokens, mask=mask)
+    assert (hard[~mask] == 0).all()
+    assert hard.equal(narrow.get_output_from_indices(kept))
+    assert narrow.get_codes_from_indices(kept).shape == (200, 2)
+    assert narrow(tokens.bfloat16())[0].dtype == torch.bfloat16
+
+
 def test_masked_tokens_change_nothing():
     tokens, _ = blobs(60)
     torch.manual_seed(0)
@@ -169,8 +197,14 @@ def test_bfloat16_tokens():
 
 def test_says_all_that_is_wrong_with_its_settings():
     with pytest.raises(ConfigurationError) as caught:
-        DDCLCodebook(0, -1, temperature=0.0, commitment_weight=-1.0)
-    for said in ("dim must be at least 1, got 0", "got -1", "temperature must be above 0", "commitment_weight"):
+        DDCLCodebook(0, -1, temperature=0.0, commitment_weight=-1.0, codebook_dim=-4)
+    for said in (
+        "codebook_dim must be at least 1, got -4",
+        "dim must be at least 1, got 0",
+        "got -1",
+        "temperature must be above 0",
+        "commitment_weight",
+    ):
         assert said in str(caught.value)
 
 

@@ -52,6 +52,25 @@ def test_shares_and_tokens_are_the_mean_over_children(learned):
     assert documents.tokens.shape == (10, 5)
 
 
+def test_residuals_are_what_the_mixture_lacks_of_the_mean(learned, monkeypatch):
+    tokens, parents = tree()
+    segments, documents = learned(tokens, parents)
+    mask = torch.arange(600) % 7 > 0
+    for left, level, z, parent in zip(
+        learned.residuals(tokens, parents), (segments, documents), (tokens, segments.tokens), parents, strict=True
+    ):
+        n = len(level.tokens)
+        assert left.shape == (n, level.shares.shape[1], 5)
+        count = torch.bincount(parent, minlength=n).clamp_min(1).unsqueeze(1)
+        mean = torch.zeros(n, 5).index_add(0, parent, z) / count
+        torch.testing.assert_close(level.tokens + left.sum(1), mean, atol=1e-5, rtol=1e-5)
+    broken = tokens.masked_fill(~mask.unsqueeze(1), torch.nan)
+    masked = learned.residuals(broken, parents, mask)
+    torch.testing.assert_close(masked, learned.residuals(tokens, parents, mask))
+    monkeypatch.setattr("ddcl_tab.nn.compressor.CHUNK", 7)
+    torch.testing.assert_close(learned.residuals(tokens, parents, mask), masked, atol=1e-5, rtol=1e-5)
+
+
 def test_order_of_tokens_does_not_matter(learned):
     tokens, parents = tree()
     order = torch.randperm(600, generator=torch.Generator().manual_seed(1))

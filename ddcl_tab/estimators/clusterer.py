@@ -33,7 +33,8 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
 
     Prototypes start at rows far from each other (k-means++) and move to the soft means of their rows at
     ``T = 2 sigma^2``, twice their squared error per dimension: EM for a mixture of equally wide Gaussians, and the rule
-    of `DDCLCodebook`. Cooling from the critical temperature instead ended with a larger error, in five times the time.
+    of `DDCLCodebook` for codes of 16 or more dimensions. Cooling from the critical temperature instead ended with a
+    larger error, in five times the time.
 
     Numbers are scaled as the classifier scales them, a missing one counts as the mean; categories are one-hot. Every
     column has variance 1. Names, catalog numbers and other leaks, and the column ``OBJECT_TYPE``, are no features.

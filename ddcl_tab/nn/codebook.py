@@ -3,14 +3,16 @@ r"""Differentiable codebook: DDCL prototypes in the place of a VQ-VAE's codes.
 Hard vector quantisation moves only the codes that win, so codes die. Here every code takes part with its soft
 assignment ``q``, at a temperature that follows the codebook's own error::
 
-    sigma^2 = running mean of min_k |z - p_k|^2 / D        error of the codes, per dimension
-    T       = temperature * 2 sigma^2
+    sigma^2 = running mean of min_k |z - p_k|^2 / W        error of the codes of width W, per dimension
+    T       = temperature * 2 sigma^2 * min(1, (W / 16)^2)
     p_k     = running mean of q_k z / running mean of q_k   exact minimum of L_q over P for fixed q
 
-At the default ``temperature = 1``, ``q`` is the posterior of an isotropic Gaussian mixture of the measured variance,
-and the update is one step of its EM algorithm. ``sigma^2 <= lambda_max(C)`` for codes no worse than the mean token, so
-``T <= (temperature / 2) T_c``: below the critical temperature at which codes collapse (`critical_temperature`).
-Annealing from ``T_c`` instead is an information bottleneck: it starves all directions but the widest.
+At the default ``temperature = 1`` and in 16 or more dimensions, ``q`` is the posterior of an isotropic Gaussian
+mixture of the measured variance, and the update is one step of its EM algorithm. ``sigma^2 <= lambda_max(C)`` for
+codes no worse than the mean token, so ``T <= (temperature / 2) T_c``: below the critical temperature at which codes
+collapse (`critical_temperature`). In few dimensions codes lie close together and an encoder that learns along lets
+them meet, hence the smaller ``T`` there (docs/theory.md, i). Annealing from ``T_c`` instead is an information
+bottleneck: it starves all directions but the widest.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from ddcl_tab.nn.quantization import LossTerms, assign, loss_terms, squared_dist
 _NEW = 0.05
 #: Batches between two looks for dead codes; a code is dead below this multiple of the mean usage.
 _REVIVE_EVERY, _DEAD = 20, 0.05
+#: Width of a code from which on the temperature is that of a mixture of Gaussians.
+_MANY_DIMENSIONS = 16
 #: Smallest temperature: distances over it stay finite.
 _SMALLEST = 1e-12
 
@@ -35,7 +39,7 @@ class DDCLCodebook(nn.Module):
 
     ``quantized, indices, loss = codebook(x)``: one line exchanges it for ``vector_quantize_pytorch.VectorQuantize``.
     Codes learn from soft assignments; what is handed on is the nearest code, in training with a straight-through
-    gradient. Handing on the mixture ``zhat`` instead raises the error by half (pipelines/results/codebook.md).
+    gradient. Handing on the mixture ``zhat`` instead raises the error, by 23 to 94 % in pipelines/results/codebook.md.
     The first training batch places the codes (k-means++); later, codes nobody uses move to tokens with large errors.
 
     Parameters
@@ -44,10 +48,14 @@ class DDCLCodebook(nn.Module):
         ``D``, width of a token.
     codebook_size : int
         ``K``, number of codes; a code takes ``log2 K`` bits.
+    codebook_dim : int, optional
+        ``W``, width of a code where it is another one: linear maps lead into it and back, and train with the encoder.
+        A few dimensions (4) let few codes say more (pipelines/results/codebook.md). Default: ``dim``, and no maps.
     temperature : float, default 1.0
-        In units of ``2 sigma^2``, twice the squared error of the codes per dimension; it falls as they improve.
+        In units of ``2 sigma^2 min(1, (W / 16)^2)``, with ``sigma^2`` the squared error of the codes per dimension; it
+        falls as they improve.
     commitment_weight : float, default 1.0
-        Weight of ``mean |z - sg(p)|^2 / D`` in ``loss``, which holds the encoder's tokens near their codes.
+        Weight of ``mean |z - sg(p)|^2 / W`` in ``loss``, which holds the encoder's tokens near their codes.
 
     Raises
     ------
@@ -65,8 +73,10 @@ class DDCLCodebook(nn.Module):
     >>> quantized.shape, indices.shape, loss.shape
     (torch.Size([4, 10, 8]), torch.Size([4, 10]), torch.Size([]))
     >>> hard, indices, _ = codebook.eval()(torch.randn(3, 8))
-    >>> bool((hard == codebook.get_codes_from_indices(indices)).all())
+    >>> bool((hard == codebook.get_output_from_indices(indices)).all())
     True
+    >>> DDCLCodebook(dim=64, codebook_size=256, codebook_dim=4)(torch.randn(10, 64))[0].shape
+    torch.Size([10, 64])
     """
 
     codebook: Tensor
@@ -78,12 +88,23 @@ class DDCLCodebook(nn.Module):
     _seed: Tensor
     _steps: Tensor
 
-    def __init__(self, dim: int, codebook_size: int, temperature: float = 1.0, commitment_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        codebook_size: int,
+        temperature: float = 1.0,
+        commitment_weight: float = 1.0,
+        codebook_dim: int | None = None,
+    ) -> None:
         super().__init__()
-        _check(dim, codebook_size, temperature, commitment_weight)
+        _check(dim, codebook_size, temperature, commitment_weight, codebook_dim)
         self.dim, self.codebook_size = dim, codebook_size
+        self.codebook_dim = dim if codebook_dim is None else codebook_dim
         self.temperature, self.commitment_weight = temperature, commitment_weight
-        codes = torch.randn(codebook_size, dim) * dim**-0.5
+        mapped = self.codebook_dim != dim
+        self.project_in = nn.Linear(dim, self.codebook_dim) if mapped else nn.Identity()
+        self.project_out = nn.Linear(self.codebook_dim, dim) if mapped else nn.Identity()
+        codes = torch.randn(codebook_size, self.codebook_dim) * self.codebook_dim**-0.5
         buffers = {
             "codebook": codes,
             "error": torch.ones(()),  # mean squared distance to the nearest code, running
@@ -119,7 +140,7 @@ class DDCLCodebook(nn.Module):
             If shapes do not fit or a token that counts is not finite.
         """
         keep = self._check_input(x, mask)
-        tokens = x[keep].float()
+        tokens = self.project_in(x[keep].to(self.codebook.dtype)).float()
         quantized, indices = torch.zeros_like(x), x.new_full(x.shape[:-1], -1, dtype=torch.long)
         if not len(tokens):
             return quantized, indices, x.new_zeros(())
@@ -130,20 +151,27 @@ class DDCLCodebook(nn.Module):
                 loss = self.commitment_weight * functional.mse_loss(tokens, codes)
                 codes = tokens + (codes - tokens).detach()
         indices[keep] = nearest
-        return quantized.masked_scatter(keep.unsqueeze(-1), codes.to(x.dtype)), indices, loss
+        out = self.project_out(codes.to(self.codebook.dtype)).to(x.dtype)
+        return quantized.masked_scatter(keep.unsqueeze(-1), out), indices, loss
 
     def get_codes_from_indices(self, indices: Tensor) -> Tensor:
-        """Codes ``(..., D)`` of indices ``(...)``; zeros for -1."""
+        """Codes ``(..., W)`` of indices ``(...)``; zeros for -1."""
         return torch.where(indices.unsqueeze(-1) < 0, 0.0, self.codebook[indices.clamp_min(0)])
 
+    def get_output_from_indices(self, indices: Tensor) -> Tensor:
+        """What is handed on for indices ``(...)``, ``(..., D)``; zeros for -1."""
+        return torch.where(indices.unsqueeze(-1) < 0, 0.0, self.project_out(self.codebook[indices.clamp_min(0)]))
+
     def terms(self, x: Tensor) -> LossTerms:
-        """Measure ``L_q = L_rec + V`` on tokens ``(..., D)`` at the present temperature."""
-        return loss_terms(x, self.codebook, assign(x, self.codebook, self.absolute_temperature))
+        """Measure ``L_q = L_rec + V`` on tokens ``(..., D)``, as wide as codes once mapped, at the present ``T``."""
+        z = self.project_in(x)
+        return loss_terms(z, self.codebook, assign(z, self.codebook, self.absolute_temperature))
 
     @property
     def absolute_temperature(self) -> Tensor:
         """``T`` in squared token distance."""
-        return (self.temperature * 2.0 * self.error / self.dim).clamp_min(_SMALLEST)
+        share = min(1.0, self.codebook_dim / _MANY_DIMENSIONS) ** 2
+        return (self.temperature * 2.0 * self.error / self.codebook_dim * share).clamp_min(_SMALLEST)
 
     @property
     def usage(self) -> Tensor:
@@ -200,7 +228,7 @@ class DDCLCodebook(nn.Module):
                 chosen[i] = torch.multinomial(error + _SMALLEST, 1, generator=generator)
             gap = (tokens - tokens[chosen[i]]).square().sum(-1)
             error = torch.minimum(error, gap.cpu())
-        noise = 0.01 * torch.randn(self.codebook_size, self.dim, generator=generator).to(tokens)
+        noise = 0.01 * torch.randn(self.codebook_size, self.codebook_dim, generator=generator).to(tokens)
         places = tokens[chosen.to(tokens.device)] + tokens.std(0, correction=0) * noise
         self._put(torch.arange(self.codebook_size, device=tokens.device), places)
         self.error.copy_(squared_distances(tokens, self.codebook).min(-1).values.mean())
@@ -237,15 +265,15 @@ class DDCLCodebook(nn.Module):
 
     def extra_repr(self) -> str:
         """Settings, as torch prints them."""
-        return f"dim={self.dim}, codebook_size={self.codebook_size}, temperature={self.temperature}"
+        width = "" if self.codebook_dim == self.dim else f", codebook_dim={self.codebook_dim}"
+        return f"dim={self.dim}, codebook_size={self.codebook_size}, temperature={self.temperature}{width}"
 
 
-def _check(dim: int, codebook_size: int, temperature: float, commitment_weight: float) -> None:
-    problems = [
-        f"{name} must be at least 1, got {value!r}."
-        for name, value in {"dim": dim, "codebook_size": codebook_size}.items()
-        if value < 1
-    ]
+def _check(
+    dim: int, codebook_size: int, temperature: float, commitment_weight: float, codebook_dim: int | None
+) -> None:
+    sizes = {"dim": dim, "codebook_size": codebook_size, "codebook_dim": dim if codebook_dim is None else codebook_dim}
+    problems = [f"{name} must be at least 1, got {value!r}." for name, value in sizes.items() if value < 1]
     if not temperature > 0:
         problems.append(f"temperature must be above 0, got {temperature!r}.")
     if not commitment_weight >= 0:

@@ -6,6 +6,7 @@ quantises its nodes softly with its own prototypes and reads each parent out as 
     zhat_i = sum_k q_ik p_k            node i of level l
     z_s    = mean_{i in s} zhat_i      parent s: a node of level l + 1
     b_s    = mean_{i in s} q_i         shares of the prototypes in s;  z_s = b_s P
+    r_sk   = mean_{i in s} q_ik (z_i - p_k)    what they leave over: mean_{i in s} z_i = z_s + sum_k r_sk
 
 Cost and memory are linear in the nodes: ``O(N D + C K)`` memory for chunks of ``C`` nodes.
 Source: Cirrincione and Kumar, arXiv:2604.03850, hierarchical use.
@@ -202,6 +203,25 @@ class HierarchicalCompressor(nn.Module):
         return self.eval()
 
     @torch.no_grad()
+    def residuals(self, tokens: Tensor, parents: Sequence[Tensor], mask: Tensor | None = None) -> list[Tensor]:
+        """What the prototypes of each level leave over, ``r_sk``; arguments as for a call.
+
+        The richest summary of a parent: a linear probe on it reads about what one on the mean of the tokens reads, one
+        on the shares far less (pipelines/results/documents.md). As a soft VLAD (H. Jegou et al., CVPR 2010).
+
+        Returns
+        -------
+        list of Tensor, shape (S, K, D)
+            One a level. Zeros for a parent without children that count.
+        """
+        keep = self._check(tokens, parents, mask)
+        result = []
+        for level, (nodes, counts) in enumerate(self._nodes(tokens, parents, keep)):
+            n_parents = self._count(parents, level)
+            result.append(_left_over(nodes, self._levels[level], parents[level], n_parents, counts))
+        return result
+
+    @torch.no_grad()
     def compress(self, tokens: Tensor, parents: Sequence[Tensor], mask: Tensor | None = None) -> Compressed:
         """Hard codes of all levels and what they save; arguments as for a call."""
         keep = self._check(tokens, parents, mask)
@@ -293,6 +313,18 @@ def _read_out(tokens: Tensor, codebook: DDCLCodebook, parent: Tensor, n_parents:
     count = tokens.new_zeros(n_parents).index_add(0, parent, weight)
     shares = shares / count.clamp_min(1.0).unsqueeze(1)
     return Summary(shares @ prototypes, shares, count > 0, loss / weight.sum().clamp_min(1.0))
+
+
+def _left_over(tokens: Tensor, codebook: DDCLCodebook, parent: Tensor, n_parents: int, keep: Tensor) -> Tensor:
+    """Mean weighted residuals of one level, chunk by chunk."""
+    prototypes, weight = codebook.codebook, keep.to(tokens.dtype)
+    total = tokens.new_zeros(n_parents, *prototypes.shape)
+    for z, w, p in zip(tokens.split(CHUNK), weight.split(CHUNK), parent.split(CHUNK), strict=True):
+        q = assign(z, prototypes, codebook.absolute_temperature).q * w.unsqueeze(1)
+        for k, prototype in enumerate(prototypes):
+            total[:, k].index_add_(0, p, q[:, k].unsqueeze(1) * (z - prototype))
+    count = tokens.new_zeros(n_parents).index_add(0, parent, weight)
+    return total / count.clamp_min(1.0)[:, None, None]
 
 
 def _double(codebook: DDCLCodebook) -> DDCLCodebook:

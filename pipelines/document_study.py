@@ -10,7 +10,6 @@ writes ``documents.md`` and ``documents.svg``. Encoded tokens are kept in ``--ca
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import resource
 import statistics
@@ -23,19 +22,21 @@ import numpy as np
 import torch
 from document_tokens import MAX_TOKENS, SIZES, Documents, documents
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import normalized_mutual_info_score
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from study_tools import append_line, matched_accuracy, mean_std, new_figure, parser, read_lines, run, save_figure
 from torch import nn
 
 from ddcl_tab.nn import HierarchicalCompressor
 
 PROTOTYPES, SEEDS, SHARE = (2, 4, 8, 16, 32, 64), range(5), 0.8
 COST_SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
+#: Prototypes up to which residuals are read, 384 numbers for each.
+MOST_RESIDUALS = 8
 STRENGTHS = (0.01, 0.1, 1.0)
 #: Reported in arXiv:2604.03850, as quoted in the issue of this project.
 PAPER = {"SST-2": ("86.7 at K = 2", 2), "20 Newsgroups": ("17.5", None)}
@@ -100,16 +101,22 @@ def summaries(data: Documents, rows: NDArray[Any], k: int, seed: int) -> dict[st
         (ours,) = compressor(data.tokens, [data.document])
     codes = MiniBatchKMeans(k, n_init=1, random_state=seed).fit(data.tokens[there].numpy())
     hard = torch.eye(k)[torch.from_numpy(codes.predict(data.tokens.numpy())).long()]
-    bag = means(hard, data.document, n)
-    return {
+    result = {
         "DDCL shares": ours.shares.numpy(),
         "DDCL mixture": ours.tokens.numpy(),
-        "bag of codes (k-means)": bag,
+        "bag of codes (k-means)": means(hard, data.document, n),
     }
+    if k <= MOST_RESIDUALS:
+        (left,) = compressor.residuals(data.tokens, [data.document])
+        result["DDCL residuals"] = left.flatten(1).numpy()
+        away = [hard[:, j : j + 1] * (data.tokens - torch.from_numpy(codes.cluster_centers_[j])) for j in range(k)]
+        result["VLAD (k-means)"] = np.concatenate([means(part.float(), data.document, n) for part in away], 1)
+    return result
 
 
-def probe(x: Matrix, data: Documents, rows: NDArray[Any], seed: int) -> float:
+def probe(x: NDArray[Any], data: Documents, rows: NDArray[Any], seed: int) -> float:
     """Accuracy on the test texts of logistic regression; its strength is chosen on a fifth of ``rows``."""
+    x = x.astype(np.float64)  # a float32 scale can round to zero
     fit, choose = train_test_split(rows, test_size=0.2, random_state=seed)
 
     def model(c: float, texts: NDArray[Any]) -> Any:
@@ -123,10 +130,7 @@ def clustering(x: Matrix, data: Documents, rows: NDArray[Any], seed: int) -> dic
     """k-means on the summaries of ``rows``, as many clusters as classes: matched accuracy, NMI."""
     y = data.y[rows]
     labels = KMeans(int(y.max()) + 1, n_init=3, random_state=seed).fit_predict(x[rows])
-    table = np.zeros((y.max() + 1, y.max() + 1), dtype=int)
-    np.add.at(table, (y, labels), 1)
-    matched = table[linear_sum_assignment(-table)].sum()
-    return {"clusters": float(matched / len(y)), "nmi": float(normalized_mutual_info_score(y, labels))}
+    return {"clusters": matched_accuracy(y, labels), "nmi": float(normalized_mutual_info_score(y, labels))}
 
 
 # --- run ------------------------------------------------------------------------------------------------------------
@@ -134,13 +138,10 @@ def clustering(x: Matrix, data: Documents, rows: NDArray[Any], seed: int) -> dic
 
 def compute(args: argparse.Namespace, file: Path) -> None:
     """Measure what has no line yet."""
-    done = {(r["texts"], r["method"], r["k"], r["seed"]) for r in _lines(file)}
+    done = {(r["texts"], r["method"], r["k"], r["seed"]) for r in read_lines(file)}
 
     def write(texts: str, method: str, k: int, seed: int, measured: dict[str, Any]) -> None:
-        line = {"texts": texts, "method": method, "k": k, "seed": seed, **measured}
-        with file.open("a") as lines:
-            lines.write(json.dumps(line) + "\n")
-        print(line, flush=True)
+        append_line(file, {"texts": texts, "method": method, "k": k, "seed": seed, **measured})
 
     for texts, sizes in SIZES.items():
         data = documents(texts, args.shared, args.cache, (120, 60) if args.short else sizes)
@@ -157,14 +158,17 @@ def compute(args: argparse.Namespace, file: Path) -> None:
                     measured = {"probe": probe(x, data, rows, seed), **clustering(x, data, rows, seed)}
                     write(texts, name, 0, seed, n | measured)
             for k in (4,) if args.short else PROTOTYPES:
-                if (texts, "bag of codes (k-means)", k, seed) in done:
+                last = "VLAD (k-means)" if k <= MOST_RESIDUALS else "bag of codes (k-means)"
+                if (texts, last, k, seed) in done:
                     continue
                 for name, x in summaries(data, rows, k, seed).items():
+                    if (texts, name, k, seed) in done:
+                        continue
                     measured = {"probe": probe(x, data, rows, seed), **clustering(x, data, rows, seed)}
                     write(texts, name, k, seed, n | measured)
             if (texts, "PMA", 0, seed) not in done:
                 write(texts, "PMA", 0, seed, n | {"probe": pma_accuracy(data, rows, seed, 1 if args.short else 4)})
-    if not any(line["texts"] == "cost" for line in _lines(file)):
+    if not any(line["texts"] == "cost" for line in read_lines(file)):
         for n_tokens in COST_SIZES[:2] if args.short else COST_SIZES:
             write("cost", "two levels, 32 and 16 prototypes", n_tokens, 0, cost(n_tokens))
 
@@ -187,19 +191,9 @@ def cost(n: int) -> dict[str, float]:
 # --- report ---------------------------------------------------------------------------------------------------------
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def _cell(values: list[float]) -> str:
-    if not values:
-        return ""
-    return f"{100 * np.mean(values):.1f}" + (f" ± {100 * np.std(values, ddof=1):.1f}" if len(values) > 1 else "")
-
-
 def report(file: Path, out: Path, command: str) -> None:
     """Write tables and picture."""
-    lines, short = _lines(file), "short" in file.stem
+    lines, short = read_lines(file), "short" in file.stem
     versions = ", ".join(f"{n} {version(n)}" for n in ("ddcl-tab", "torch", "scikit-learn", "transformers"))
     text = [f"# Summaries of texts{' (SHORT FORM: figures mean nothing)' if short else ''}", ""]
     text += [f"`{command}`, one thread, {platform.machine()}; {versions}.", ""]
@@ -207,13 +201,14 @@ def report(file: Path, out: Path, command: str) -> None:
         f"Tokens of the frozen encoder all-MiniLM-L6-v2, at most {MAX_TOKENS} a text. A seed draws {SHARE:.0%} of the "
         "training texts and starts the methods; percent, mean ± standard deviation over seeds. Probe: logistic "
         "regression on the summary, tested on the test texts. Clusters: k-means on the training texts' summaries, "
-        "as many as classes, best matching. Shares have K numbers a text; the mixture has 384, in K dimensions.",
+        "as many as classes, best matching. Shares have K numbers a text, "
+        "the mixture 384 in K dimensions, residuals and VLAD 384 K.",
     ]
     text += ["", "The column `seeds` counts what is finished; a repeated command goes on from there."]
     for texts in SIZES:
         text += _section(texts, [line for line in lines if line["texts"] == texts])
     text += _cost_section([line for line in lines if line["texts"] == "cost"])
-    text += ["", "![probe accuracy](documents.svg)"]
+    text += ["", "![accuracy of a linear probe](documents.svg)"]
     (out / f"{file.stem}.md").write_text("\n".join(text) + "\n")
     _picture(lines, out / f"{file.stem}.svg")
 
@@ -228,7 +223,7 @@ def _section(texts: str, lines: list[dict[str, Any]]) -> list[str]:
     for line in lines:
         by.setdefault((line["method"], line["k"]), []).append(line)
     for (method, k), mine in sorted(by.items()):
-        cells = [_cell([m[c] for m in mine if c in m]) for c in ("probe", "clusters", "nmi")]
+        cells = [mean_std([100 * m[c] for m in mine if c in m], 1) for c in ("probe", "clusters", "nmi")]
         text.append(f"| {method} | {k or ''} | {len(mine)} | {' | '.join(cells)} |")
     text.append(f"| arXiv:2604.03850 | {PAPER[texts][1] or ''} | | {PAPER[texts][0]} | | |")
     mean = {key: float(np.mean([m["probe"] for m in mine])) for key, mine in by.items()}
@@ -237,7 +232,7 @@ def _section(texts: str, lines: list[dict[str, Any]]) -> list[str]:
     text.append("")
     for k, value in sorted(ours.items()):
         ahead = sorted({m for (m, j), v in rivals.items() if v > value and j in (0, k)})
-        text.append(f"- K = {k}: ahead of the better DDCL summary in the probe: {', '.join(ahead) or 'no peer'}.")
+        text.append(f"- K = {k}: ahead of the best DDCL summary in the probe: {', '.join(ahead) or 'no peer'}.")
     text += [
         "",
         "The paper trains its encoder with the readout; here the encoder is frozen, another one, and sees a part",
@@ -258,43 +253,29 @@ def _cost_section(lines: list[dict[str, Any]]) -> list[str]:
 
 
 def _picture(lines: list[dict[str, Any]], file: Path) -> None:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    FigureCanvasSVG(figure)
+    figure = new_figure(10, 4.8)
+    methods = sorted({line["method"] for line in lines if line["texts"] in SIZES})
     for texts, axes in zip(SIZES, figure.subplots(1, 2), strict=True):
         mine = [line for line in lines if line["texts"] == texts]
-        for method in dict.fromkeys(line["method"] for line in mine):
+        for i, method in enumerate(methods):
             sizes = sorted({line["k"] for line in mine if line["method"] == method})
-            mean = [np.mean([m["probe"] for m in mine if (m["method"], m["k"]) == (method, k)]) for k in sizes]
-            if sizes == [0]:
-                axes.axhline(mean[0], linestyle="--", color="grey")
-                axes.annotate(method, (0.01, mean[0]), xycoords=("axes fraction", "data"), fontsize="small")
+            mean = [100 * np.mean([m["probe"] for m in mine if (m["method"], m["k"]) == (method, k)]) for k in sizes]
+            if sizes == [0]:  # no prototypes
+                axes.axhline(mean[0], linestyle="--", color=f"C{i}", label=method)
             else:
-                axes.plot(sizes, mean, "o-", label=method)
-        axes.set(title=texts, xscale="log", xlabel="prototypes K", ylabel="probe accuracy")
-    axes.legend(fontsize="small")
-    with mpl.rc_context({"svg.hashsalt": "ddcl"}):
-        figure.savefig(file, metadata={"Date": None})
+                axes.plot(sizes, mean, "o-", color=f"C{i}", label=method)
+        axes.set(title=texts, xlabel="prototypes K", ylabel="accuracy of a linear probe, %")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(PROTOTYPES, [str(k) for k in PROTOTYPES])
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
+    save_figure(figure, file)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Compute, then report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shared", type=Path, help="folder with the texts")
-    parser.add_argument("out", type=Path, help="folder for the results")
-    parser.add_argument("--cache", type=Path, default=Path("build/documents"), help="folder for encoded tokens")
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("--report", action="store_true", help="only write tables and picture of the lines there are")
-    args = parser.parse_args(argv)
-    torch.set_num_threads(1)
-    args.out.mkdir(parents=True, exist_ok=True)
-    file = args.out / ("documents_short.jsonl" if args.short else "documents.jsonl")
-    if not args.report:
-        compute(args, file)
-    report(file, args.out, f"python pipelines/document_study.py {args.shared} {args.out}")
+    arguments = parser(__doc__)
+    arguments.add_argument("--cache", type=Path, default=Path("build/documents"), help="folder for encoded tokens")
+    run(__file__, "documents", arguments.parse_args(argv), compute, report)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,8 @@ figures mean nothing.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import time
-import warnings
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,17 +19,18 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from sklearn.model_selection import GroupKFold, StratifiedKFold
+from study_tools import append_line, mean_std, new_figure, parser, read_lines, run, save_figure
 
-from ddcl_tab import DDCLClassifier
+from ddcl_tab import DDCLClassifier, DDCLHistoryClassifier
 from ddcl_tab.catalog import read_elsets, read_satcat
 from ddcl_tab.catalog.shape import add_orbit_shape
 from ddcl_tab.errors import LeakWarning, StabilityWarning
-from ddcl_tab.features.history import N_EPOCHS, SPAN, history_features
+from ddcl_tab.features.columns import SPAN
+from ddcl_tab.features.history import N_EPOCHS, history_features, training_histories
 
 SATCAT = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
 DAYS = ("2019-12-19", "2021-05-29", "2022-01-22", "2025-03-15")
@@ -40,10 +39,12 @@ CLOUDS = "clouds/*.tle"
 ORBIT = ("PERIOD", "APOGEE", "PERIGEE", "ECCENTRICITY", "INCLINATION", "BSTAR", "MEAN_MOTION_DOT")
 KEY = ("NORAD_CAT_ID", "EPOCH")
 N_FOLDS, EARLY_SHARE = 5, 0.7
-#: Training of ours: fewer epochs than the default 50, for time.
-SETTINGS: dict[str, Any] = {"max_epochs": 20}
 SMALL = {"n_prototypes": 4, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 2, "teacher_share": 0.0}
-PEERS = ("HistGradientBoosting", "CatBoost")
+OURS, PEERS = "DDCL", ("HistGradientBoosting", "CatBoost")
+#: What a model sees; the last, to show why thinned histories are learned from too, with the first peer only.
+KINDS = ("newest", "history", "whole histories")
+#: Test objects; epochs are dropped from those that have four.
+PARTS = ("all", "four epochs", "1 dropped", "2 dropped", "3 dropped")
 
 
 # --- data -----------------------------------------------------------------------------------------------------------
@@ -76,9 +77,14 @@ def wide_frame(long: pl.DataFrame) -> pl.DataFrame:
     return history_features(long.drop("catalog"))
 
 
-def newest_only(wide: pl.DataFrame) -> pl.DataFrame:
-    """The columns of the newest epoch."""
-    return wide.select("NORAD_CAT_ID", *ORBIT, *(c for c in ("y", "group") if c in wide.columns))
+def table(long: pl.DataFrame, kind: str, seed: int | None = None) -> pl.DataFrame:
+    """One row an object, or, with a seed, the rows that a model learns from."""
+    if kind == "newest":
+        wide = wide_frame(long)
+        return wide.select("NORAD_CAT_ID", *ORBIT, *(c for c in ("y", "group") if c in wide.columns))
+    if kind == "history" and seed is not None:
+        return training_histories(long.drop("catalog"), seed=seed)
+    return wide_frame(long)
 
 
 def with_gaps(long: pl.DataFrame, n_dropped: int, seed: int) -> pl.DataFrame:
@@ -95,15 +101,20 @@ def with_gaps(long: pl.DataFrame, n_dropped: int, seed: int) -> pl.DataFrame:
 
 
 def probabilities(
-    name: str, train: pl.DataFrame, tests: dict[str, pl.DataFrame], seed: int, short: bool
+    name: str, kind: str, train: pl.DataFrame, tests: dict[str, pl.DataFrame], seed: int, short: bool
 ) -> dict[str, NDArray[Any]]:
-    """Fit on ``train``, class probabilities for each of ``tests``; classes are sorted."""
-    y = train["y"].to_numpy()
-    features = [c for c in train.columns if c not in ("NORAD_CAT_ID", "y", "group")]
-    if name == "DDCL":
-        model: Any = DDCLClassifier(random_state=seed, certify=False, **(SMALL if short else SETTINGS))
-        model.fit(train.select(features), y, groups=train["group"].to_numpy() if "group" in train.columns else None)
-        return {part: model.predict_proba(frame.select(features)) for part, frame in tests.items()}
+    """Fit on the long frame ``train``, class probabilities for the objects of each of ``tests``; classes are sorted."""
+    if name == OURS:
+        ours = DDCLClassifier(target="y", random_state=seed, certify=False, **(SMALL if short else {}))
+        groups = train["group" if "group" in train.columns else "NORAD_CAT_ID"].to_numpy()
+        if kind == "history":
+            face = DDCLHistoryClassifier(ours).fit(train.drop("group", "catalog", strict=False), groups=groups)
+            return {
+                part: face.predict_proba(frame.drop("group", "catalog", strict=False)) for part, frame in tests.items()
+            }
+        rows = table(train, kind)
+        model: Any = ours.fit(_features(rows), rows["y"].to_numpy(), groups=_groups(rows))
+        return {part: model.predict_proba(_features(table(frame, kind))) for part, frame in tests.items()}
     if name == "CatBoost":
         from catboost import CatBoostClassifier
 
@@ -112,10 +123,21 @@ def probabilities(
         )
     else:
         model = HistGradientBoostingClassifier(random_state=seed)
-    model.fit(train.select(features).cast(pl.Float64).to_numpy(), y)
-    return {
-        part: model.predict_proba(frame.select(features).cast(pl.Float64).to_numpy()) for part, frame in tests.items()
-    }
+    rows = table(train, kind, seed)
+    model.fit(_numbers(rows), rows["y"].to_numpy())
+    return {part: model.predict_proba(_numbers(table(frame, kind))) for part, frame in tests.items()}
+
+
+def _features(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.drop("NORAD_CAT_ID", "y", "group", strict=False)
+
+
+def _groups(rows: pl.DataFrame) -> NDArray[Any] | None:
+    return rows["group"].to_numpy() if "group" in rows.columns else None
+
+
+def _numbers(rows: pl.DataFrame) -> NDArray[np.float64]:
+    return _features(rows).cast(pl.Float64).to_numpy()
 
 
 def scores(y: NDArray[Any], p: NDArray[Any], classes: NDArray[Any]) -> dict[str, float]:
@@ -142,27 +164,25 @@ def folds(problem: str, wide: pl.DataFrame) -> list[tuple[NDArray[Any], NDArray[
     return [early] * N_FOLDS  # the same rows, another seed of the model
 
 
-def compute(shared: Path, short: bool, file: Path) -> None:
+def compute(args: argparse.Namespace, file: Path) -> None:
     """Fit what has no line yet, quick models first."""
-    done = {(r["problem"], r["model"], r["input"], r["fold"]) for r in _lines(file)}
-    long = long_frame(shared)
-    objects, pieces = typed_objects(shared, long), fragments(shared, long)
+    done = {(r["problem"], r["model"], r["input"], r["fold"]) for r in read_lines(file)}
+    long = long_frame(args.shared)
+    objects, pieces = typed_objects(args.shared, long), fragments(args.shared, long)
     data = {"class": objects, "cloud, last 30 %": pieces, "cloud, random": pieces}
-    if short:
+    if args.short:
         data = {k: v.filter(pl.col("NORAD_CAT_ID") % 20 == 3) for k, v in data.items()}
-    models = [PEERS[0], "DDCL", *(PEERS[1:] if find_spec("catboost") else ())]
+    models = [PEERS[0], OURS, *(PEERS[1:] if find_spec("catboost") else ())]
     for model in models:
         for problem, rows in data.items():
             wide = wide_frame(rows)
-            for fold, (train, test) in enumerate(folds(problem, wide)[: 1 if short else N_FOLDS]):
-                for kind in ("newest", "history"):
+            for fold, (train, test) in enumerate(folds(problem, wide)[: 1 if args.short else N_FOLDS]):
+                for kind in KINDS if model == PEERS[0] else KINDS[:2]:
                     if (problem, model, kind, fold) in done:
                         continue
                     line = {"problem": problem, "model": model, "input": kind, "fold": fold, "train_rows": len(train)}
-                    line |= _one(model, rows, wide, train, test, kind, fold, short)
-                    with file.open("a") as lines:
-                        lines.write(json.dumps(line) + "\n")
-                    print(line, flush=True)
+                    line |= _one(model, rows, wide, train, test, kind, fold, args.short)
+                    append_line(file, line)
 
 
 def _one(
@@ -176,41 +196,36 @@ def _one(
     short: bool,
 ) -> dict[str, Any]:
     """One fit, measured on all test objects, on those with four epochs, and on those after epochs were dropped."""
-    full = wide[test].filter(pl.col(N_EPOCHS) == len(DAYS))
-    tests = {"all": wide[test], "four epochs": full}
-    if kind == "history":
-        four = long.join(full.select("NORAD_CAT_ID"), on="NORAD_CAT_ID", how="semi", maintain_order="left")
-        tests |= {f"{n} dropped": wide_frame(with_gaps(four, n, fold)) for n in (1, 2, 3)}
+    four = _of(long, wide[test].filter(pl.col(N_EPOCHS) == len(DAYS)))
+    tests = {"all": _of(long, wide[test]), "four epochs": four}
+    if kind != "newest":
+        tests |= {f"{n} dropped": with_gaps(four, n, fold) for n in (1, 2, 3)}
     start = time.perf_counter()
-    pick = newest_only if kind == "newest" else (lambda frame: frame)
-    p = probabilities(model, pick(wide[train]), {k: pick(v) for k, v in tests.items()}, fold, short)
+    p = probabilities(model, kind, _of(long, wide[train]), tests, fold, short)
     classes = np.unique(wide[train]["y"].to_numpy())
     result: dict[str, Any] = {"seconds": round(time.perf_counter() - start, 1)}
     for part, frame in tests.items():
-        measured = scores(frame["y"].to_numpy(), p[part], classes) if len(frame) else {}
-        result[part] = {"rows": len(frame)} | {k: round(v, 4) for k, v in measured.items()}
+        y = wide_frame(frame)["y"].to_numpy()
+        result[part] = {"rows": len(y)} | {k: round(v, 4) for k, v in scores(y, p[part], classes).items()}
     return result
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def _cell(values: list[float]) -> str:
-    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "".join(map(str, values))
+def _of(long: pl.DataFrame, wide: pl.DataFrame) -> pl.DataFrame:
+    """All epochs of the objects in ``wide``."""
+    return long.join(wide.select("NORAD_CAT_ID"), on="NORAD_CAT_ID", how="semi", maintain_order="left")
 
 
 def report(file: Path, out: Path, command: str) -> None:
     """Write tables and picture."""
-    lines, short = _lines(file), "short" in file.stem
+    lines, short = read_lines(file), "short" in file.stem
     names = [n for n in ("ddcl-tab", "torch", "scikit-learn", "catboost") if n != "catboost" or find_spec(n)]
     text = [f"# Histories of objects{' (SHORT FORM: figures mean nothing)' if short else ''}", ""]
     text += [f"`{command}`, one thread, {platform.machine()}; {', '.join(f'{n} {version(n)}' for n in names)}.", ""]
     text += [
         "Element sets of four full catalogs, 2019 to 2025; a history is the newest state with rate and scatter of "
-        f"{', '.join(ORBIT)}, and {N_EPOCHS}, {SPAN}. DDCL with {SETTINGS}, peers with their defaults (CatBoost 1000 "
-        "trees). Mean ± standard deviation over folds (class: by launch; cloud: random, or the first 70 % of each "
-        "cloud by number against the rest, five seeds of the model).",
+        f"{', '.join(ORBIT)}, and {N_EPOCHS}, {SPAN}. All models with their defaults; on histories all learn from "
+        "thinned copies too, but where it says `whole histories`. Mean ± standard deviation over folds (class: by "
+        "launch; cloud: random, or the first 70 % of each cloud by number against the rest, five seeds of the model).",
     ]
     text += ["", "The column `fits` counts what is finished; a repeated command goes on from there."]
     gains = []
@@ -224,79 +239,66 @@ def report(file: Path, out: Path, command: str) -> None:
             "|" + "---|" * 7,
         ]
         for model in dict.fromkeys(line["model"] for line in mine):
-            both = {k: [x for x in mine if x["model"] == model and x["input"] == k] for k in ("newest", "history")}
-            for kind, part, fits in ((k, p, f) for k, f in both.items() for p in ("all", "four epochs")):
-                told = [f[part] for f in fits if "f1" in f[part]]
-                cells = " | ".join(_cell([t[c] for t in told]) for c in ("f1", "accuracy", "log_loss"))
-                text.append(f"| {model} | {kind} | {part} ({told[0]['rows'] if told else 0}) | {len(told)} | {cells} |")
+            both = {k: [x for x in mine if x["model"] == model and x["input"] == k] for k in KINDS}
+            for kind, fits in both.items():
+                text += [_row(model, kind, part, fits) for part in PARTS if fits and part in fits[0]]
             pairs = {f["fold"]: f for f in both["newest"]}
             gap = [f["all"]["f1"] - pairs[f["fold"]]["all"]["f1"] for f in both["history"] if f["fold"] in pairs]
             gains.append((problem, model, gap))
-            drops = {n: [f[f"{n} dropped"].get("f1", np.nan) for f in both["history"]] for n in (1, 2, 3)}
-            said = ", ".join(f"{n} dropped {_cell(v)}" for n, v in drops.items())
-            text += [] if not both["history"] else [f"| {model} | history, gaps | four epochs | | {said} | | |"]
         text += [
             "",
-            *(f"- {m}: history minus newest, macro-F1, same folds: {_cell(g)}." for p, m, g in gains if p == problem),
+            *(
+                f"- {m}: history minus newest, macro-F1, same folds: {mean_std(g)}."
+                for p, m, g in gains
+                if p == problem
+            ),
         ]
         text += ["", _ahead(mine)]
-    text += ["", "![macro-F1](history.svg)"]
+    text += ["", "![macro-F1 against epochs left](history.svg)"]
     (out / f"{file.stem}.md").write_text("\n".join(text) + "\n")
     _picture(lines, out / f"{file.stem}.svg")
+
+
+def _row(model: str, kind: str, part: str, fits: list[dict[str, Any]]) -> str:
+    told = [fit[part] for fit in fits]
+    cells = " | ".join(mean_std([t[c] for t in told]) for c in ("f1", "accuracy", "log_loss"))
+    return f"| {model} | {kind} | {part} ({told[0]['rows']}) | {len(told)} | {cells} |"
 
 
 def _ahead(lines: list[dict[str, Any]]) -> str:
     """Whether a peer is ahead on histories, by the folds that both have."""
     by = {(x["model"], x["fold"]): x["all"]["f1"] for x in lines if x["input"] == "history"}
-    ours = {fold: f1 for (model, fold), f1 in by.items() if model == "DDCL"}
+    ours = {fold: f1 for (model, fold), f1 in by.items() if model == OURS}
     if not ours:
         return "DDCL was not fitted on this problem."
     gaps = {p: [f1 - by[p, fold] for fold, f1 in ours.items() if (p, fold) in by] for p in PEERS}
-    said = [f"DDCL minus {p}: {_cell(gap)}" for p, gap in gaps.items() if gap]
+    said = [f"DDCL minus {p}: {mean_std(gap)}" for p, gap in gaps.items() if gap]
     ahead = [p for p, gap in gaps.items() if gap and np.mean(gap) < 0]
     return f"Ahead of DDCL on histories: {', '.join(ahead) or 'no peer'} ({'; '.join(said)})."
 
 
 def _picture(lines: list[dict[str, Any]], file: Path) -> None:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
+    """Macro-F1 of objects with four epochs against the epochs that are left of them, one panel a problem."""
     problems = list(dict.fromkeys(line["problem"] for line in lines))
-    figure = Figure(figsize=(4.5 * len(problems), 3.5), layout="constrained")
-    FigureCanvasSVG(figure)
+    figure = new_figure(4.5 * len(problems), 4)
+    styles = dict(zip(KINDS, (":", "-", "--"), strict=True))
     for problem, axes in zip(problems, figure.subplots(1, len(problems), squeeze=False)[0], strict=True):
-        mine = [line for line in lines if line["problem"] == problem]
-        models = list(dict.fromkeys(line["model"] for line in mine))
-        for shift, kind in ((-0.2, "newest"), (0.2, "history")):
-            f1 = [[x["all"]["f1"] for x in mine if x["model"] == m and x["input"] == kind] or [np.nan] for m in models]
-            axes.barh(
-                np.arange(len(models)) + shift, [np.mean(v) for v in f1], 0.38, xerr=[np.std(v) for v in f1], label=kind
-            )
-        axes.set_yticks(range(len(models)), models)
-        axes.set(title=problem, xlabel="macro-F1")
-    axes.legend(fontsize="small")
-    with mpl.rc_context({"svg.hashsalt": "ddcl"}):
-        figure.savefig(file, metadata={"Date": None})
+        for color, model in zip(("C0", "C1", "C2"), (OURS, *PEERS), strict=True):
+            for kind in KINDS:
+                fits = [x for x in lines if (x["problem"], x["model"], x["input"]) == (problem, model, kind)]
+                if fits:
+                    parts = ("four epochs",) * 2 if kind == "newest" else PARTS[4:0:-1]
+                    f1 = np.array([[fit[part]["f1"] for fit in fits] for part in parts])
+                    left = (1, len(DAYS)) if kind == "newest" else range(1, len(DAYS) + 1)
+                    axes.plot(left, f1.mean(1), styles[kind], color=color, label=f"{model}, {kind}")
+        axes.set(title=problem, xlabel="epochs left", ylabel="macro-F1", xticks=range(1, len(DAYS) + 1))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
+    save_figure(figure, file)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Compute, then report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shared", type=Path, help="folder with the catalogs")
-    parser.add_argument("out", type=Path, help="folder for the results")
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("--report", action="store_true", help="only write tables and picture of the lines there are")
-    args = parser.parse_args(argv)
-    torch.set_num_threads(1)
-    args.out.mkdir(parents=True, exist_ok=True)
-    file = args.out / ("history_short.jsonl" if args.short else "history.jsonl")
-    if not args.report:
-        with warnings.catch_warnings():
-            for kind in (LeakWarning, StabilityWarning):
-                warnings.simplefilter("ignore", kind)
-            compute(args.shared, args.short, file)
-    report(file, args.out, f"python pipelines/history_study.py {args.shared} {args.out}")
+    run(__file__, "history", parser(__doc__).parse_args(argv), compute, report, (LeakWarning, StabilityWarning))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,6 @@ def test_short_form_computes_each_fit_once(out):
 def test_report_says_who_is_ahead(out):
     text = (out / "codebook_short.md").read_text()
     assert "SHORT FORM" in text
-    assert text.count("DDCL minus") == 3
-    assert "smallest share over 6 fits" in text
+    assert text.count("DDCL, narrow minus") == 3
+    assert "smallest share over 12 fits" in text
     assert "<svg" in (out / "codebook_short.svg").read_text()

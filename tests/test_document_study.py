@@ -24,7 +24,8 @@ def test_short_form(tmp_path, monkeypatch):
     rows = [json.loads(line) for line in (tmp_path / "documents_short.jsonl").read_text().splitlines()]
     assert {row["texts"] for row in rows} == {"20 Newsgroups", "SST-2", "cost"}
     assert {row["method"] for row in rows if row["texts"] == "SST-2"} == {
-        "mean of tokens", "class token", "DDCL shares", "DDCL mixture", "bag of codes (k-means)", "PMA",
+        "mean of tokens", "class token", "PMA",
+        "DDCL shares", "DDCL mixture", "DDCL residuals", "bag of codes (k-means)", "VLAD (k-means)",
     }  # fmt: skip
     assert all(0 <= row["probe"] <= 1 for row in rows if "probe" in row)
     text = (tmp_path / "documents_short.md").read_text()

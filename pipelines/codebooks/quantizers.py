@@ -18,6 +18,8 @@ from ddcl_tab.nn.quantization import assign
 DIM = 16
 #: Levels per channel of FSQ: the powers of two nearest to its paper's advice (arXiv:2309.15505, appendix A.4.1).
 LEVELS = {16: [4, 4], 64: [8, 8], 256: [8, 8, 4], 1024: [8, 8, 4, 4], 4096: [8, 8, 8, 8]}
+#: Width of a code where a name says "narrow"; chosen among 2, 3, 4, 6 and 8 on seeds 0 and 1.
+NARROW = 4
 #: Variants of ours that the package does not have, to show why.
 VARIANTS = ("DDCL, mixture handed on", "DDCL, temperature 0.1")
 
@@ -76,6 +78,7 @@ def quantizers(size: int, steps: int) -> dict[str, Callable[[], nn.Module]]:
     """Makers of quantisers with ``size`` codes, by name; the peers' library may be absent."""
     ours: dict[str, Callable[[], nn.Module]] = {
         "DDCL": partial(DDCLCodebook, DIM, size),
+        "DDCL, narrow": partial(DDCLCodebook, DIM, size, codebook_dim=NARROW),
         "DDCL, mixture handed on": partial(MixtureCodebook, DIM, size),
         "DDCL, temperature 0.1": partial(DDCLCodebook, DIM, size, temperature=0.1),
         "Gumbel-softmax": partial(GumbelQuantizer, size, steps),
@@ -87,14 +90,18 @@ def quantizers(size: int, steps: int) -> dict[str, Callable[[], nn.Module]]:
     hard = partial(
         VectorQuantize, dim=DIM, codebook_size=size, kmeans_init=True, threshold_ema_dead_code=2, rotation_trick=False
     )
-    return ours | {
+    learned = {
         "hard VQ, decay 0.99": partial(hard, decay=0.99, commitment_weight=0.25),
         "hard VQ, decay 0.8": hard,
         "rotation trick": partial(hard, rotation_trick=True),
         "cosine VQ": partial(hard, use_cosine_sim=True),
+    }
+    narrow = {f"{name}, narrow": partial(make, codebook_dim=NARROW) for name, make in learned.items()}
+    others = {
         "FSQ": partial(FiniteScalars, size),
         "SimVQ": partial(SimVQ, dim=DIM, codebook_size=size, rotation_trick=True),
     }
+    return ours | learned | narrow | others
 
 
 def utilisation(indices: Tensor, size: int) -> tuple[float, float]:

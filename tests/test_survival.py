@@ -155,23 +155,31 @@ def same(left: DDCLClassifier, right: DDCLClassifier) -> bool:
     return all(a[name].equal(b[name]) for name in a) and left.stability_ == right.stability_
 
 
+def fit_alone(rows, settings) -> DDCLClassifier:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few epochs need not be sound
+        return DDCLClassifier(**SMALL | settings).fit(rows)
+
+
+def stopped_early(rows) -> dict[str, object]:
+    """Settings of a training that stops early; which seed does differs from machine to machine, about half do."""
+    for seed in range(12):
+        settings = {"max_epochs": 12, "patience": 1, "lr": 0.1, "certify": False, "random_state": seed}
+        if fit_alone(rows, settings).n_iter_ < 12:
+            return settings
+    raise AssertionError("none of twelve trainings at a far too large learning rate stopped early")
+
+
 @pytest.mark.parametrize(
     "settings",
-    [
-        {"max_epochs": 5, "dropout": 0.1},
-        {"max_epochs": 6, "certify": "end", "validation_fraction": 0.0},
-        {"max_epochs": 12, "patience": 1, "lr": 0.1, "certify": False},  # stops early
-    ],
+    [{"max_epochs": 5, "dropout": 0.1}, {"max_epochs": 6, "certify": "end", "validation_fraction": 0.0}, stopped_early],
     ids=["dropout", "certified at the end", "early stop"],
 )
 def test_from_every_checkpoint_the_same_bits_follow(rows, tmp_path, settings):
-    clf = DDCLClassifier(**SMALL | settings)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # few epochs need not be sound
-        whole = DDCLClassifier(**SMALL | settings).fit(rows)
+    settings = settings(rows) if callable(settings) else settings
+    clf, whole = DDCLClassifier(**SMALL | settings), fit_alone(rows, settings)
     fit_with_checkpoint(clf, rows, Copying(tmp_path / "c.ddcl"))
     assert same(clf, whole)
-    assert ("patience" in settings) == (whole.n_iter_ < settings["max_epochs"])
     saved = sorted(int(p.stem) for p in tmp_path.glob("[0-9]*.ddcl"))
     assert len(saved) >= whole.n_iter_ - 1  # the epoch in which training stops early needs none
     for epoch in saved:

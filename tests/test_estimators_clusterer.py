@@ -64,7 +64,6 @@ def test_predict_transform_and_proba_agree():
     assert (distance.argmin(1) == clusterer.labels_).all()
     assert (q.argmax(1) == clusterer.labels_).all()
     np.testing.assert_allclose(q.sum(1), 1.0)
-    np.testing.assert_allclose(clusterer.score_samples(frame), -(distance.min(1) ** 2), rtol=1e-5)
     assert list(clusterer.get_feature_names_out()) == ["ddclclusterer0", "ddclclusterer1", "ddclclusterer2"]
 
 
@@ -73,6 +72,31 @@ def test_an_unusual_row_scores_lowest():
     odd = frame[:1].with_columns(SITE=pl.lit("TAISC"), PERIGEE=pl.lit(1000.0))
     clusterer = DDCLClusterer(3, random_state=0).fit(frame)
     assert clusterer.score_samples(odd)[0] < clusterer.score_samples(frame).min()
+
+
+def test_scores_are_errors_in_units_of_the_spread_of_the_own_cluster():
+    rng = np.random.default_rng(0)
+    group = np.arange(400) % 2
+    X = np.stack([20.0 * group + rng.normal(0, 1.0, 400), rng.normal(0, np.where(group, 2.0, 0.5))], 1)
+    clusterer = DDCLClusterer(2, random_state=0).fit(X)
+    x = np.stack([scale(X[:, i]) for i, scale in enumerate(clusterer.encoder_.numeric_)], 1) * clusterer._weights[0]
+    gap = (x - clusterer.prototypes_[clusterer.labels_]) ** 2
+    spread = np.stack([gap[clusterer.labels_ == k].mean(0) for k in (0, 1)]) + 0.1 * gap.mean()
+    np.testing.assert_allclose(clusterer.spreads_, spread, rtol=1e-4)
+    wanted = -(gap / spread[clusterer.labels_]).mean(1)
+    np.testing.assert_allclose(clusterer.score_samples(X), wanted, rtol=1e-3, atol=1e-6)
+    narrow, wide = clusterer.score_samples(np.array([[0.0, 3.0], [20.0, 3.0]]))
+    assert narrow < 2 * wide  # three units are much in the narrow group and usual in the wide one
+
+
+def test_columns_that_say_the_same_share_one_weight():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 2))
+    copies = np.column_stack([X[:, :1], X[:, :1], X[:, :1], X[:, :1], X[:, 1:]])
+    clusterer = DDCLClusterer(2, random_state=0).fit(copies)
+    np.testing.assert_allclose(clusterer._weights[0], [0.5] * 4 + [1.0], atol=0.02)
+    x = clusterer._embed(copies)
+    assert float(x[:, :4].var(0).sum()) == pytest.approx(float(x[:, 4].var()), rel=0.05)
 
 
 def test_both_frame_libraries_give_the_same():
@@ -159,3 +183,4 @@ def test_one_cluster_and_equal_rows():
     assert set(DDCLClusterer(1).fit_predict(frame)) == {0}
     same = DDCLClusterer(2).fit(pl.DataFrame({"PERIGEE": [500.0] * 10}))
     assert np.isfinite(same.prototypes_).all()
+    assert np.isfinite(same.score_samples(pl.DataFrame({"PERIGEE": [500.0, 900.0]}))).all()

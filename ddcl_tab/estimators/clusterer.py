@@ -24,6 +24,8 @@ from ddcl_tab.nn.quantization import assign, critical_temperature, loss_terms, s
 N_STARTS, FIRST_STEPS = 10, 10
 #: Most steps, and the move that counts as none, in standard deviations.
 MAX_STEPS, STILL = 300, 1e-4
+#: Smallest variance of a prototype's rows along a direction, in units of the mean one.
+SPREAD_FLOOR = 0.1
 #: What an object is stands here; clusters are to find it, not to be told.
 CLASS_COLUMN = "OBJECT_TYPE"
 
@@ -36,8 +38,10 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
     of `DDCLCodebook` for codes of 16 or more dimensions. Cooling from the critical temperature instead ended with a
     larger error, in five times the time.
 
-    Numbers are scaled as the classifier scales them, a missing one counts as the mean; categories are one-hot. Every
-    column has variance 1. Names, catalog numbers and other leaks, and the column ``OBJECT_TYPE``, are no features.
+    Numbers are scaled as the classifier scales them, a missing one counts as the mean; categories are one-hot. A column
+    has variance 1, less where others say the same (period, apogee and semi-major axis): numbers are divided by the root
+    of their summed squared correlations. Names, catalog numbers and other leaks, and the column ``OBJECT_TYPE``, are no
+    features.
 
     Parameters
     ----------
@@ -56,6 +60,8 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         number of rows.
     prototypes_ : ndarray of float32, shape (n_clusters, D)
         In the scaled space.
+    spreads_ : ndarray of float32, shape (n_clusters, D)
+        Variance of the rows of each prototype about it, in the scaled space; the floor keeps it above 0.
     temperature_, critical_temperature_ : float
         ``T``, and the one above which prototypes would collapse; squared scaled distance.
     terms_ : dict of str to float
@@ -113,6 +119,7 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         self.terms_ = {name: float(value) for name, value in terms._asdict().items()}
         self.terms_["residual"] = float(terms.residual)
         self.labels_ = assignment.distances.argmin(-1).numpy()
+        self.spreads_ = self._spreads(x)
         self.cluster_centers_ = self._centers(library_of(X))
         return self
 
@@ -129,8 +136,15 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         return self._distances(X).sqrt().numpy()
 
     def score_samples(self, X: Any) -> NDArray[np.float32]:
-        """Minus the quantisation error (squared scaled distance), shape (n,): the lower, the more unusual the row."""
-        return -self._distances(X).min(-1).values.numpy()
+        """Minus the quantisation error in units of ``spreads_``, shape (n,): the lower, the more unusual the row.
+
+        Mean over the scaled space of the squared distance to the nearest prototype, each direction over the variance
+        of that prototype's own rows there: most rows lie between -1 and 0.
+        """
+        x = self._checked(X)
+        nearest = squared_distances(x, torch.from_numpy(self.prototypes_)).argmin(-1).numpy()
+        gap = x.numpy() - self.prototypes_[nearest]
+        return -(gap**2 / self.spreads_[nearest]).mean(1).astype(np.float32)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the columns of `transform`."""
@@ -138,11 +152,23 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         return np.array([f"ddclclusterer{i}" for i in range(len(self.prototypes_))], dtype=object)
 
     def _distances(self, X: Any) -> torch.Tensor:
+        return squared_distances(self._checked(X), torch.from_numpy(self.prototypes_))
+
+    def _checked(self, X: Any) -> torch.Tensor:
+        """New rows in the scaled space."""
         check_is_fitted(self)
         X = self._without_class(self._check_table(X))
         if not is_frame(X):
             _check_n_features(self, X, reset=False)
-        return squared_distances(self._embed(X), torch.from_numpy(self.prototypes_))
+        return self._embed(X)
+
+    def _spreads(self, x: torch.Tensor) -> NDArray[np.float32]:
+        """Variance about each prototype over its own rows, plus a tenth of the mean one: a floor for few equal rows."""
+        labels, shape = torch.from_numpy(self.labels_), self.prototypes_.shape
+        gap = (x - torch.from_numpy(self.prototypes_)[labels]).square()
+        size = torch.bincount(labels, minlength=len(self.prototypes_)).clamp_min(1).unsqueeze(1)
+        own = torch.zeros(shape).index_add(0, labels, gap) / size
+        return (own + SPREAD_FLOOR * gap.mean().clamp_min(1e-12)).numpy()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -167,16 +193,24 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
             np.eye(n, dtype=np.float32)[column] for n, column in zip(self.encoder_.cardinalities_, codes.T, strict=True)
         ]
 
-    def _column_weights(self, X: Any) -> list[float]:
-        """Factor of each categorical column that gives it variance 1; 0 for a constant one."""
-        spread = [float(np.sqrt(part.var(0).sum())) for part in self._one_hot(self.encoder_.transform(X).categorical)]
-        return [1.0 / s if s > 0 else 0.0 for s in spread]
+    def _column_weights(self, X: Any) -> tuple[NDArray[np.float32], list[float]]:
+        """Factors of the numeric columns, by what they share with each other, and of the categorical ones.
+
+        A categorical column gets variance 1, or weight 0 where it is constant.
+        """
+        table = self.encoder_.transform(X)
+        numbers = np.nan_to_num(table.numeric).astype(np.float64)
+        unit = numbers - numbers.mean(0)
+        unit /= np.maximum(np.linalg.norm(unit, axis=0), 1e-12)
+        shared = np.maximum(np.square(unit.T @ unit).sum(0), 1.0)  # 1 for a constant column too
+        spread = [float(np.sqrt(part.var(0).sum())) for part in self._one_hot(table.categorical)]
+        return (1.0 / np.sqrt(shared)).astype(np.float32), [1.0 / s if s > 0 else 0.0 for s in spread]
 
     def _embed(self, X: Any) -> torch.Tensor:
         """Rows in the scaled space, shape (n, D)."""
-        table = self.encoder_.transform(X)
-        parts = zip(self._weights, self._one_hot(table.categorical), strict=True)
-        columns = [np.nan_to_num(table.numeric), *(np.float32(w) * part for w, part in parts)]
+        table, (numeric, categorical) = self.encoder_.transform(X), self._weights
+        parts = zip(categorical, self._one_hot(table.categorical), strict=True)
+        columns = [numeric * np.nan_to_num(table.numeric), *(np.float32(w) * part for w, part in parts)]
         return torch.from_numpy(np.concatenate(columns, axis=1, dtype=np.float32))
 
     def _settle(self, x: torch.Tensor, seed: int) -> torch.Tensor:
@@ -194,7 +228,8 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         """Prototypes in the units of the columns."""
         encoder, size = self.encoder_, np.bincount(self.labels_, minlength=len(self.prototypes_))
         columns: dict[str, Any] = {
-            scale.name: scale.inverse(self.prototypes_[:, i]) for i, scale in enumerate(encoder.numeric_)
+            scale.name: scale.inverse(self.prototypes_[:, i] / self._weights[0][i])
+            for i, scale in enumerate(encoder.numeric_)
         }
         start = len(encoder.numeric_)
         for codes, n in zip(encoder.categorical_, encoder.cardinalities_, strict=True):

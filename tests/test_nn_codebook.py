@@ -66,12 +66,30 @@ def test_finds_the_centres_and_uses_every_code():
     assert codebook.soft_hard_gap < 0.01
 
 
-def test_revives_dead_codes():
-    tokens, _ = blobs()
-    codebook = learned(tokens[:1], size=8, steps=1)  # all codes near one token
+@pytest.mark.parametrize("seed", range(4))
+def test_codes_that_all_start_in_one_place_find_every_centre(seed):
+    tokens, _ = blobs(seed=seed)
+    codebook = learned(tokens[:1], size=8, steps=1, seed=seed)  # all codes at one token
+    start = codebook.eval()(tokens)[1]
+    assert len(start.unique()) == 1
+    codebook.train()
     for _ in range(300):
         codebook(tokens)
-    assert codebook.usage.min() > 0.02
+    indices = codebook.eval()(tokens)[1]
+    assert torch.bincount(indices, minlength=8).tolist() == [50] * 8
+    assert codebook.error < 0.1  # 5 dimensions of spread 0.1
+
+
+def test_one_of_two_codes_that_have_met_moves():
+    tokens, _ = blobs()
+    codebook = learned(tokens, 8)
+    codebook._put(torch.tensor([1]), codebook.codebook[:1].clone())  # its own blob is now nobody's
+    codebook._usage[:] = 1.0  # neither is dead: they take their tokens in turn
+    while codebook._steps % 20:
+        codebook(tokens)
+    for _ in range(60):
+        codebook(tokens)
+    assert torch.bincount(codebook.eval()(tokens)[1], minlength=8).tolist() == [50] * 8
 
 
 def test_hard_at_inference_and_changes_nothing():
@@ -93,16 +111,20 @@ def test_straight_through_gradient_and_commitment():
     (grad,) = torch.autograd.grad((3.0 * quantized).sum(), x, retain_graph=True)
     assert (grad == 3.0).all()
     (grad,) = torch.autograd.grad(loss, x)
-    assert torch.allclose(grad, 2 * (tokens - codebook.codebook[indices]) / tokens.numel(), atol=1e-7)
+    wanted = 0.25 * 2 * (tokens - quantized.detach()) / tokens.numel()
+    assert torch.allclose(grad, wanted, atol=1e-7)
+    assert indices.shape == (40,)
 
 
-def test_narrow_codes_lie_between_linear_maps():
+def test_narrow_codes_lie_on_a_sphere_between_linear_maps():
     tokens, _ = blobs(200, dim=6)
     torch.manual_seed(0)
     narrow = DDCLCodebook(6, 8, codebook_dim=2)
     plain = DDCLCodebook(2, 8)
     plain.load_state_dict({k: v for k, v in narrow.state_dict().items() if not k.startswith("project")})
     z = narrow.project_in(tokens)
+    assert torch.allclose(z.norm(dim=-1), torch.tensor(2.0**0.5))
+    assert torch.allclose(narrow.project_in[0](tokens) / z, (narrow.project_in[0](tokens) / z)[:, :1], rtol=1e-3)
     for _ in range(30):
         quantized, indices, loss = narrow(tokens)
         inner, inner_indices, inner_loss = plain(z)

@@ -13,13 +13,13 @@ from skorch.callbacks import Callback
 
 from ddcl_tab.errors import InputError
 from ddcl_tab.nn.network import TableNetwork
+from ddcl_tab.nn.quantization import twin_prototypes
 from ddcl_tab.nn.readouts import DDCLReadout
 from ddcl_tab.training.inference import CHUNK, predict_rows
 from ddcl_tab.training.measure import (
     dead_prototypes,
     effective_prototypes,
     measure_reading,
-    twin_prototypes,
     usage,
 )
 from ddcl_tab.training.net import train_network

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ddcl_tab.errors import ConfigurationError, InputError
-from ddcl_tab.nn.quantization import LossTerms, assign, loss_terms, squared_distances
+from ddcl_tab.nn.quantization import LossTerms, assign, loss_terms, squared_distances, twin_prototypes
 
 #: Share of the newest batch in the running means of error, gap, usage and prototypes.
 _NEW = 0.05
@@ -40,7 +40,8 @@ class DDCLCodebook(nn.Module):
     ``quantized, indices, loss = codebook(x)``: one line exchanges it for ``vector_quantize_pytorch.VectorQuantize``.
     Codes learn from soft assignments; what is handed on is the nearest code, in training with a straight-through
     gradient. Handing on the mixture ``zhat`` instead raises the error, by 23 to 94 % in pipelines/results/codebook.md.
-    The first training batch places the codes (k-means++); later, codes nobody uses move to tokens with large errors.
+    The first training batch places the codes (k-means++); later, codes nobody uses, and one of two that have met, move
+    to tokens with large errors.
 
     Parameters
     ----------
@@ -49,12 +50,13 @@ class DDCLCodebook(nn.Module):
     codebook_size : int
         ``K``, number of codes; a code takes ``log2 K`` bits.
     codebook_dim : int, optional
-        ``W``, width of a code where it is another one: linear maps lead into it and back, and train with the encoder.
-        A few dimensions (4) let few codes say more (pipelines/results/codebook.md). Default: ``dim``, and no maps.
+        ``W``, width of a code where it is another one: linear maps lead onto a sphere of radius ``sqrt(W)`` and back,
+        and train with the encoder. A few dimensions (4) let few codes say more (pipelines/results/codebook.md).
+        Default: ``dim``, and no maps.
     temperature : float, default 1.0
         In units of ``2 sigma^2 min(1, (W / 16)^2)``, with ``sigma^2`` the squared error of the codes per dimension; it
         falls as they improve.
-    commitment_weight : float, default 1.0
+    commitment_weight : float, default 0.25
         Weight of ``mean |z - sg(p)|^2 / W`` in ``loss``, which holds the encoder's tokens near their codes.
 
     Raises
@@ -93,7 +95,7 @@ class DDCLCodebook(nn.Module):
         dim: int,
         codebook_size: int,
         temperature: float = 1.0,
-        commitment_weight: float = 1.0,
+        commitment_weight: float = 0.25,
         codebook_dim: int | None = None,
     ) -> None:
         super().__init__()
@@ -102,7 +104,7 @@ class DDCLCodebook(nn.Module):
         self.codebook_dim = dim if codebook_dim is None else codebook_dim
         self.temperature, self.commitment_weight = temperature, commitment_weight
         mapped = self.codebook_dim != dim
-        self.project_in = nn.Linear(dim, self.codebook_dim) if mapped else nn.Identity()
+        self.project_in = nn.Sequential(nn.Linear(dim, self.codebook_dim), _OnSphere()) if mapped else nn.Identity()
         self.project_out = nn.Linear(self.codebook_dim, dim) if mapped else nn.Identity()
         codes = torch.randn(codebook_size, self.codebook_dim) * self.codebook_dim**-0.5
         buffers = {
@@ -234,7 +236,9 @@ class DDCLCodebook(nn.Module):
         self.error.copy_(squared_distances(tokens, self.codebook).min(-1).values.mean())
 
     def _revive(self, tokens: Tensor) -> None:
-        dead = (self._usage < _DEAD).nonzero().flatten()
+        """Move codes that nobody uses, and one of two that have met, to tokens with large errors."""
+        twins = twin_prototypes(self.codebook, self.absolute_temperature)
+        dead = torch.cat([(self._usage < _DEAD).nonzero().flatten(), twins]).unique()
         if not len(dead):
             return
         error = squared_distances(tokens, self.codebook).min(-1).values.cpu() + _SMALLEST
@@ -267,6 +271,13 @@ class DDCLCodebook(nn.Module):
         """Settings, as torch prints them."""
         width = "" if self.codebook_dim == self.dim else f", codebook_dim={self.codebook_dim}"
         return f"dim={self.dim}, codebook_size={self.codebook_size}, temperature={self.temperature}{width}"
+
+
+class _OnSphere(nn.Module):
+    """Tokens at distance ``sqrt(W)`` from the origin: an encoder cannot flee its codes, nor shrink upon them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.normalize(x.float(), dim=-1) * x.shape[-1] ** 0.5
 
 
 def _check(

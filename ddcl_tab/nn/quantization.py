@@ -26,6 +26,8 @@ from torch import Tensor
 
 #: Factor of the critical temperature, ``T_c = 4 lambda_max(C)``; see :func:`critical_temperature`.
 CRITICAL_FACTOR = 4.0
+#: Prototypes whose squared distance is less than this many temperatures are twins.
+TWIN_DISTANCE = 0.25
 
 
 class Assignment(NamedTuple):
@@ -112,6 +114,18 @@ def assign(z: Tensor, prototypes: Tensor, temperature: Tensor | float) -> Assign
     distances = squared_distances(z, prototypes)
     q = torch.softmax(-distances / temperature, dim=-1)
     return Assignment(q, q @ prototypes, distances)
+
+
+def twin_prototypes(prototypes: Tensor, temperature: Tensor | float) -> Tensor:
+    """Numbers of the prototypes that stand within ``sqrt(T) / 2`` of an earlier one: no row tells such two apart.
+
+    Examples
+    --------
+    >>> twin_prototypes(torch.tensor([[0.0], [3.0], [0.1]]), temperature=1.0)
+    tensor([2])
+    """
+    near = torch.cdist(prototypes, prototypes).square() < TWIN_DISTANCE * temperature
+    return torch.nonzero(near.tril(diagonal=-1).any(dim=1)).flatten()
 
 
 def _weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:

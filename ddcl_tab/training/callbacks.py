@@ -16,9 +16,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddcl_tab.nn.network import Output, TableNetwork
+from ddcl_tab.nn.quantization import twin_prototypes
 from ddcl_tab.training.calibration import best_scale, is_worse, row_losses
 from ddcl_tab.training.certificate import EpochCertificate, certify_epoch
-from ddcl_tab.training.measure import dead_prototypes, measure_reading, twin_prototypes, usage
+from ddcl_tab.training.measure import dead_prototypes, measure_reading, usage
 from ddcl_tab.training.rows import Batches, RowsDataset
 from ddcl_tab.training.temperature import ANNEALING_SHARE
 

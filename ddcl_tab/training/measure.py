@@ -12,8 +12,6 @@ from ddcl_tab.nn.readouts import Reading
 
 #: A prototype that carries less than this share of the even share 1/K is dead.
 DEAD_SHARE = 0.25
-#: Prototypes whose squared distance is less than this many temperatures are twins.
-TWIN_DISTANCE = 0.25
 
 
 def usage(q: Tensor) -> Tensor:
@@ -30,18 +28,6 @@ def dead_prototypes(share: Tensor) -> Tensor:
     tensor([2])
     """
     return torch.nonzero(share < DEAD_SHARE / len(share)).flatten()
-
-
-def twin_prototypes(prototypes: Tensor, temperature: Tensor | float) -> Tensor:
-    """Numbers of the prototypes that stand within ``sqrt(T) / 2`` of an earlier one: no row tells such two apart.
-
-    Examples
-    --------
-    >>> twin_prototypes(torch.tensor([[0.0], [3.0], [0.1]]), temperature=1.0)
-    tensor([2])
-    """
-    near = torch.cdist(prototypes, prototypes).square() < TWIN_DISTANCE * temperature
-    return torch.nonzero(near.tril(diagonal=-1).any(dim=1)).flatten()
 
 
 def effective_prototypes(q: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ DIM = 16
 LEVELS = {16: [4, 4], 64: [8, 8], 256: [8, 8, 4], 1024: [8, 8, 4, 4], 4096: [8, 8, 8, 8]}
 #: Width of a code where a name says "narrow"; chosen among 2, 3, 4, 6 and 8 on seeds 0 and 1.
 NARROW = 4
+#: How the name of a peer ends that is fitted once more, with commitment 0.25.
+LIGHT = ", light"
 #: Variants of ours that the package does not have, to show why.
 VARIANTS = ("DDCL, mixture handed on", "DDCL, temperature 0.1")
 
@@ -97,11 +99,15 @@ def quantizers(size: int, steps: int) -> dict[str, Callable[[], nn.Module]]:
         "cosine VQ": partial(hard, use_cosine_sim=True),
     }
     narrow = {f"{name}, narrow": partial(make, codebook_dim=NARROW) for name, make in learned.items()}
+    # the commitment that serves ours; decay 0.99 has it anyway
+    light = {
+        f"{name}{LIGHT}": partial(make, commitment_weight=0.25) for name, make in narrow.items() if "0.99" not in name
+    }
     others = {
         "FSQ": partial(FiniteScalars, size),
         "SimVQ": partial(SimVQ, dim=DIM, codebook_size=size, rotation_trick=True),
     }
-    return ours | learned | narrow | others
+    return ours | learned | narrow | light | others
 
 
 def utilisation(indices: Tensor, size: int) -> tuple[float, float]:

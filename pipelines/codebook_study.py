@@ -36,14 +36,14 @@ VARIANT_SIZES = (16, 256)
 SLOW, LARGEST_OF_ALL = ("Gumbel-softmax", "SimVQ"), 1024
 OURS = "DDCL, narrow"
 TRIED = (
-    "- Error below every peer's at equal bits: see the line of each size. What made the difference, with 256 codes on "
-    "seeds 0 and 1 (digits, photos; catalog on seed 0): narrow tokens left where the encoder puts them 0.075, 0.049, "
-    "0.043; on a sphere 0.080, -, 0.033; on a sphere with commitment 0.25 instead of 1: 0.070, 0.041, 0.026 (0.1: 0.070, "
-    "0.041, 0.031; none: 0.072, 0.044, 0.035). Peers with narrow codes gain little from it (lines `light`). Not kept: "
-    "tokens of unit variance (0.084 on digits), 5, 6 or 8 dimensions, a temperature 4 or 16 times as high (the same on "
-    "digits, worse on photos with 1024 codes: 0.043 for 0.039), and in 16 dimensions on digits (0.087) gradient through "
-    "the mixture (0.122) or half through it (0.094), codes drawn from q (0.088), a rotated gradient (0.102), codes moved "
-    "by the decoder as well (0.086)."
+    "- Error below every peer's at equal bits: see the line of each size. What made the difference, with 256 codes "
+    "on seeds 0 and 1 (digits, photos; catalog on seed 0): narrow tokens left where the encoder puts them 0.075, "
+    "0.049, 0.043; on a sphere 0.080, -, 0.033; on a sphere with commitment 0.25 instead of 1: 0.070, 0.041, 0.026 "
+    "(0.1: 0.070, 0.041, 0.031; none: 0.072, 0.044, 0.035). Peers with narrow codes gain little from it (lines "
+    "`light`). Not kept: tokens of unit variance (0.084 on digits), 5, 6 or 8 dimensions, a temperature 4 or 16 "
+    "times as high (the same on digits, worse on photos with 1024 codes: 0.043 for 0.039), and in 16 dimensions on "
+    "digits (0.087) gradient through the mixture (0.122) or half through it (0.094), codes drawn from q (0.088), a "
+    "rotated gradient (0.102), codes moved by the decoder as well (0.086)."
 )
 #: Fitted side by side at all sizes, so that their times compare.
 TIMED = ("DDCL", "hard VQ, decay 0.99")
@@ -176,8 +176,8 @@ def report(file: Path, out: Path, command: str) -> None:
         f"optimiser for all: AdamW, {rows['steps'][0]} steps of {BATCH} rows. Error on held-out rows, mean ± standard "
         "deviation over seeds; a seed sets the split, the weights and the batches. Tokens have "
         f"{DIM} numbers, codes too; `narrow`: codes have {NARROW}, between linear maps; FSQ has 2 to 4 by its design. "
-        "`light`: commitment 0.25, as ours and decay 0.99 have it, instead of 1. Five seeds; a cell with fewer says how "
-        f"many. Of the seconds only those of {' and '.join(TIMED)} were measured side by side.",
+        "`light`: commitment 0.25, as ours and decay 0.99 have it, instead of 1. Five seeds; a cell with "
+        f"fewer says how many. Of the seconds only those of {' and '.join(TIMED)} were measured side by side.",
         "",
     ]
     for task in (name for name in TASKS if name in set(rows["task"])):

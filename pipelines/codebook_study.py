@@ -38,12 +38,12 @@ OURS = "DDCL, narrow"
 TRIED = (
     "- Error below every peer's at equal bits: see the line of each size. What made the difference, with 256 codes "
     "on seeds 0 and 1 (digits, photos; catalog on seed 0): narrow tokens left where the encoder puts them 0.075, "
-    "0.049, 0.043; on a sphere 0.080, -, 0.033; on a sphere with commitment 0.25 instead of 1: 0.070, 0.041, 0.026 "
-    "(0.1: 0.070, 0.041, 0.031; none: 0.072, 0.044, 0.035). Peers with narrow codes gain little from it (lines "
-    "`light`). Not kept: tokens of unit variance (0.084 on digits), 5, 6 or 8 dimensions, a temperature 4 or 16 "
-    "times as high (the same on digits, worse on photos with 1024 codes: 0.043 for 0.039), and in 16 dimensions on "
-    "digits (0.087) gradient through the mixture (0.122) or half through it (0.094), codes drawn from q (0.088), a "
-    "rotated gradient (0.102), codes moved by the decoder as well (0.086)."
+    "0.049, 0.043, with commitment 0.25 instead of 1 0.075, 0.053, 0.050; on a sphere with commitment 1 0.080, -, "
+    "0.033, with 0.25 0.070, 0.041, 0.026 (0.1: 0.070, 0.041, 0.031; none: 0.072, 0.044, 0.035). Not kept: tokens of "
+    "unit variance (0.084 on digits), 5, 6 or 8 dimensions, a temperature 4 or 16 times as high (the same on "
+    "digits; 16 times worse on photos with 1024 codes, 0.043 for 0.039), and in 16 dimensions on digits (0.087) "
+    "gradient through the mixture (0.122) or half through it (0.094), codes drawn from q (0.088), a rotated gradient "
+    "(0.102), codes moved by the decoder as well (0.086)."
 )
 #: Fitted side by side at all sizes, so that their times compare.
 TIMED = ("DDCL", "hard VQ, decay 0.99")

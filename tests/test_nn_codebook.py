@@ -111,9 +111,11 @@ def test_straight_through_gradient_and_commitment():
     (grad,) = torch.autograd.grad((3.0 * quantized).sum(), x, retain_graph=True)
     assert (grad == 3.0).all()
     (grad,) = torch.autograd.grad(loss, x)
-    wanted = 0.25 * 2 * (tokens - quantized.detach()) / tokens.numel()
-    assert torch.allclose(grad, wanted, atol=1e-7)
+    assert torch.allclose(grad, 2 * (tokens - quantized.detach()) / tokens.numel(), atol=1e-7)
     assert indices.shape == (40,)
+    light = DDCLCodebook(5, 8, codebook_dim=5, commitment_weight=1.0)
+    light.load_state_dict((usual := DDCLCodebook(5, 8, codebook_dim=5)).state_dict())
+    assert usual(tokens)[2].item() == pytest.approx(0.25 * light(tokens)[2].item())
 
 
 def test_narrow_codes_lie_on_a_sphere_between_linear_maps():
@@ -121,6 +123,7 @@ def test_narrow_codes_lie_on_a_sphere_between_linear_maps():
     torch.manual_seed(0)
     narrow = DDCLCodebook(6, 8, codebook_dim=2)
     plain = DDCLCodebook(2, 8)
+    plain.commitment_weight = 0.25
     plain.load_state_dict({k: v for k, v in narrow.state_dict().items() if not k.startswith("project")})
     z = narrow.project_in(tokens)
     assert torch.allclose(z.norm(dim=-1), torch.tensor(2.0**0.5))
@@ -221,13 +224,24 @@ def test_says_all_that_is_wrong_with_its_settings():
     with pytest.raises(ConfigurationError) as caught:
         DDCLCodebook(0, -1, temperature=0.0, commitment_weight=-1.0, codebook_dim=-4)
     for said in (
-        "codebook_dim must be at least 1, got -4",
+        "codebook_dim must be at least 2, got -4",
         "dim must be at least 1, got 0",
         "got -1",
         "temperature must be above 0",
         "commitment_weight",
     ):
         assert said in str(caught.value)
+
+
+def test_codes_of_one_dimension_have_no_sphere():
+    with pytest.raises(ConfigurationError, match="codebook_dim must be at least 2, got 1"):
+        DDCLCodebook(1, 4, codebook_dim=1)
+    assert DDCLCodebook(1, 4)(torch.randn(20, 1))[0].shape == (20, 1)
+
+
+def test_narrow_codes_measure_in_double_precision_too():
+    codebook = DDCLCodebook(6, 8, codebook_dim=3).double()
+    assert codebook.terms(torch.randn(50, 6, dtype=torch.float64)).residual < 1e-12
 
 
 @pytest.mark.parametrize(

@@ -50,14 +50,15 @@ class DDCLCodebook(nn.Module):
     codebook_size : int
         ``K``, number of codes; a code takes ``log2 K`` bits.
     codebook_dim : int, optional
-        ``W``, width of a code where it is another one: linear maps lead onto a sphere of radius ``sqrt(W)`` and back,
-        and train with the encoder. A few dimensions (4) let few codes say more (pipelines/results/codebook.md).
-        Default: ``dim``, and no maps.
+        ``W``, width of a code: a linear map and a sphere of radius ``sqrt(W)`` before the codes, a linear map behind
+        them; both train with the encoder. A few dimensions (4) let few codes say more: recommended where an encoder
+        trains (pipelines/results/codebook.md). Default: codes among the tokens as they are, ``W = D``.
     temperature : float, default 1.0
         In units of ``2 sigma^2 min(1, (W / 16)^2)``, with ``sigma^2`` the squared error of the codes per dimension; it
         falls as they improve.
-    commitment_weight : float, default 0.25
-        Weight of ``mean |z - sg(p)|^2 / W`` in ``loss``, which holds the encoder's tokens near their codes.
+    commitment_weight : float, optional
+        Weight of ``mean |z - sg(p)|^2 / W`` in ``loss``, which holds the encoder's tokens near their codes. Default:
+        0.25 where ``codebook_dim`` is given, and 1 where nothing else holds the tokens.
 
     Raises
     ------
@@ -95,15 +96,16 @@ class DDCLCodebook(nn.Module):
         dim: int,
         codebook_size: int,
         temperature: float = 1.0,
-        commitment_weight: float = 0.25,
+        commitment_weight: float | None = None,
         codebook_dim: int | None = None,
     ) -> None:
         super().__init__()
         _check(dim, codebook_size, temperature, commitment_weight, codebook_dim)
         self.dim, self.codebook_size = dim, codebook_size
         self.codebook_dim = dim if codebook_dim is None else codebook_dim
-        self.temperature, self.commitment_weight = temperature, commitment_weight
-        mapped = self.codebook_dim != dim
+        mapped = codebook_dim is not None
+        self.temperature = temperature
+        self.commitment_weight = (0.25 if mapped else 1.0) if commitment_weight is None else commitment_weight
         self.project_in = nn.Sequential(nn.Linear(dim, self.codebook_dim), _OnSphere()) if mapped else nn.Identity()
         self.project_out = nn.Linear(self.codebook_dim, dim) if mapped else nn.Identity()
         codes = torch.randn(codebook_size, self.codebook_dim) * self.codebook_dim**-0.5
@@ -269,7 +271,7 @@ class DDCLCodebook(nn.Module):
 
     def extra_repr(self) -> str:
         """Settings, as torch prints them."""
-        width = "" if self.codebook_dim == self.dim else f", codebook_dim={self.codebook_dim}"
+        width = "" if isinstance(self.project_in, nn.Identity) else f", codebook_dim={self.codebook_dim}"
         return f"dim={self.dim}, codebook_size={self.codebook_size}, temperature={self.temperature}{width}"
 
 
@@ -277,17 +279,19 @@ class _OnSphere(nn.Module):
     """Tokens at distance ``sqrt(W)`` from the origin: an encoder cannot flee its codes, nor shrink upon them."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.normalize(x.float(), dim=-1) * x.shape[-1] ** 0.5
+        return functional.normalize(x, dim=-1) * x.shape[-1] ** 0.5
 
 
 def _check(
-    dim: int, codebook_size: int, temperature: float, commitment_weight: float, codebook_dim: int | None
+    dim: int, codebook_size: int, temperature: float, commitment_weight: float | None, codebook_dim: int | None
 ) -> None:
-    sizes = {"dim": dim, "codebook_size": codebook_size, "codebook_dim": dim if codebook_dim is None else codebook_dim}
+    sizes = {"dim": dim, "codebook_size": codebook_size}
     problems = [f"{name} must be at least 1, got {value!r}." for name, value in sizes.items() if value < 1]
+    if codebook_dim is not None and codebook_dim < 2:
+        problems.append(f"codebook_dim must be at least 2, got {codebook_dim!r}: codes lie about a sphere.")
     if not temperature > 0:
         problems.append(f"temperature must be above 0, got {temperature!r}.")
-    if not commitment_weight >= 0:
+    if commitment_weight is not None and not commitment_weight >= 0:
         problems.append(f"commitment_weight must not be negative, got {commitment_weight!r}.")
     if problems:
         raise ConfigurationError(" ".join(problems))

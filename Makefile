@@ -14,8 +14,9 @@ test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	# One thread: the networks of the tests are small, and two threads wait for each other on a busy machine.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	# Two processes of one thread: the networks of the tests are small, and two threads wait for each other on a busy
+	# machine. A file stays in one process, for the sake of its fixtures.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Short forms of both benchmarks: they show that the commands work. pipelines/README.md says what the full ones measure.
 bench: .venv/installed-bench

@@ -16,10 +16,12 @@ class Interrupts:
 
     Examples
     --------
+    >>> before = signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
     >>> with Interrupts() as interrupts:
     ...     signal.raise_signal(signal.SIGINT)
     ...     interrupts.take()
     True
+    >>> _ = signal.signal(signal.SIGINT, before)
     """
 
     def __enter__(self) -> Self:

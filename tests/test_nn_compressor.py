@@ -120,6 +120,20 @@ def test_codes_and_ratio(learned):
     assert compressed.ratios[1] == pytest.approx(600 * 32 * 5 / (60 * 2))
 
 
+def test_measuring_changes_nothing(learned):
+    tokens, parents = tree()
+    learned.train()
+    before = {name: value.clone() for name, value in learned.state_dict().items()}
+    random = torch.get_rng_state()
+    learned.compress(tokens, parents)
+    learned.certify(tokens, parents)
+    learned.residuals(tokens, parents)
+    assert torch.get_rng_state().equal(random)
+    assert all(module.training for module in learned.modules())
+    assert all(value.equal(before[name]) for name, value in learned.state_dict().items())
+    learned.eval()
+
+
 def test_gradient_reaches_the_tokens(learned):
     tokens, parents = tree()
     tokens.requires_grad_()

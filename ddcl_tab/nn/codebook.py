@@ -149,7 +149,7 @@ class DDCLCodebook(nn.Module):
         if not len(tokens):
             return quantized, indices, x.new_zeros(())
         with torch.autocast(x.device.type, enabled=False):
-            nearest = self._learn(tokens.detach()) if self.training else self._nearest(tokens)
+            nearest = self._learn(tokens.detach()) if self.training else self.nearest(tokens)
             codes, loss = self.codebook[nearest], x.new_zeros(())
             if self.training:
                 loss = self.commitment_weight * functional.mse_loss(tokens, codes)
@@ -199,7 +199,8 @@ class DDCLCodebook(nn.Module):
         return float(self._gap)
 
     @torch.no_grad()
-    def _nearest(self, tokens: Tensor) -> Tensor:
+    def nearest(self, tokens: Tensor) -> Tensor:
+        """Index of the nearest code of tokens ``(..., W)``, as wide as codes; ``(...)``."""
         return squared_distances(tokens, self.codebook).argmin(-1)
 
     @torch.no_grad()

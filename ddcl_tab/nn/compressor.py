@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import NamedTuple
 
 import torch
@@ -228,8 +229,8 @@ class HierarchicalCompressor(nn.Module):
         bits = 32.0 * self.dim * int(keep.sum())
         codes, ratios = [], []
         for (nodes, counts), codebook in zip(self._nodes(tokens, parents, keep), self._levels, strict=True):
-            hard = [codebook.eval()(z, mask=m)[1] for z, m in zip(nodes.split(CHUNK), counts.split(CHUNK), strict=True)]
-            codes.append(torch.cat(hard))
+            hard = torch.cat([codebook.nearest(z) for z in nodes.split(CHUNK)])
+            codes.append(hard.masked_fill(~counts, -1))
             spent = int(counts.sum()) * math.log2(codebook.codebook_size)
             ratios.append(bits / spent if spent else math.inf)
         return Compressed(codes, ratios)
@@ -329,6 +330,4 @@ def _left_over(tokens: Tensor, codebook: DDCLCodebook, parent: Tensor, n_parents
 
 def _double(codebook: DDCLCodebook) -> DDCLCodebook:
     """A copy that measures in float64."""
-    copy = DDCLCodebook(codebook.dim, codebook.codebook_size, codebook.temperature)
-    copy.load_state_dict(codebook.state_dict())
-    return copy.double()
+    return deepcopy(codebook).double()

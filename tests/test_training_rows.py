@@ -321,6 +321,9 @@ def test_of_prototypes_that_stand_together_all_but_the_first_are_twins():
     assert twin_prototypes(prototypes, temperature=1.0).tolist() == [2, 3, 4]
     assert twin_prototypes(prototypes, temperature=0.1).tolist() == [2, 3]
     assert twin_prototypes(prototypes[[1, 0]], temperature=1.0).tolist() == []
+    far = 1e4 + torch.arange(40.0).unsqueeze(1).expand(40, 3)  # far from the origin distances are as exact
+    assert twin_prototypes(far, temperature=1.0).tolist() == []
+    assert twin_prototypes(torch.cat([far, far[:1]]), temperature=1.0).tolist() == [40]
 
 
 class Meet(Callback):

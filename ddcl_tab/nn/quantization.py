@@ -124,7 +124,7 @@ def twin_prototypes(prototypes: Tensor, temperature: Tensor | float) -> Tensor:
     >>> twin_prototypes(torch.tensor([[0.0], [3.0], [0.1]]), temperature=1.0)
     tensor([2])
     """
-    near = torch.cdist(prototypes, prototypes).square() < TWIN_DISTANCE * temperature
+    near = squared_distances(prototypes, prototypes) < TWIN_DISTANCE * temperature
     return torch.nonzero(near.tril(diagonal=-1).any(dim=1)).flatten()
 
 

@@ -77,6 +77,19 @@ def test_the_step_counts_in_every_epoch_and_temperature_at_the_end():
     assert Stability((overshot, sound())).verdict == STABLE  # the first epoch: Adam has not settled
 
 
+def test_prototypes_are_judged_as_they_stand_in_the_epoch_that_was_kept():
+    epochs = tuple(replace(sound(), epoch=n, dead_share=share) for n, share in enumerate((0.0, 0.1, 0.5), start=1))
+    assert Stability(epochs, kept=2).is_stable
+    assert "is 0.5 in epoch 3" in Stability(epochs, kept=3).verdict
+    assert "is 0.5 in epoch 3" in Stability(epochs[2:], kept=2).verdict  # certify="end": the last is all there is
+    overshot = (*epochs[:2], replace(epochs[2], sharpness=3.0))
+    assert "largest stable one is 3 in epoch 3" in Stability(overshot, kept=2).verdict
+
+
+def test_the_fit_says_which_epoch_was_kept(fitted):
+    assert fitted.stability_.kept == fitted.best_epoch_
+
+
 def test_the_verdict_names_the_cause_and_not_what_follows_from_it():
     epoch = replace(sound(), sharpness=2.0, lag=1.9, dead_share=0.9)
     assert "lower lr_ratio below 5" in Stability((epoch,)).verdict

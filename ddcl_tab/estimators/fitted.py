@@ -107,7 +107,7 @@ class FittedPrototypes(TransformerMixin):
     def stability_(self) -> Stability:
         """Certificate of the training; see the class docstring."""
         check_is_fitted(self)
-        return Stability(self._certificates, self._interrupted)
+        return Stability(self._certificates, self._interrupted, self.best_epoch_)
 
     @property
     def best_epoch_(self) -> int:

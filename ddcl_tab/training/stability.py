@@ -36,7 +36,7 @@ class Condition(NamedTuple):
         Field of :class:`EpochCertificate`.
     limit : float
     every_epoch : bool
-        Whether it must hold in every epoch but the first, or at the end only.
+        Whether it must hold in every epoch but the first, or only in the one that was kept.
     words : str
         What the figure is.
     advice : callable
@@ -99,6 +99,9 @@ class Stability:
         Empty if the fit was not certified.
     interrupted : int, optional
         Epoch in which the training was interrupted. What counts at the end of a training was then never measured.
+    kept : int, optional
+        Epoch whose weights are the model. What concerns the prototypes as they stand is judged there, or in the last
+        epoch certified where that one is not (``certify="end"``).
 
     Examples
     --------
@@ -108,6 +111,7 @@ class Stability:
 
     epochs: tuple[EpochCertificate, ...]
     interrupted: int | None = None
+    kept: int | None = None
 
     @property
     def margins(self) -> dict[str, float]:
@@ -146,7 +150,7 @@ class Stability:
 
     def _worst(self, condition: Condition) -> EpochCertificate:
         if not condition.every_epoch:
-            return self.epochs[-1]
+            return next((epoch for epoch in self.epochs if epoch.epoch == self.kept), self.epochs[-1])
         # NaN compares as false with everything: without the first key it could hide behind a sound epoch.
         return max(
             self.epochs[1:] or self.epochs,

@@ -39,7 +39,7 @@ class DDCLCodebook(nn.Module):
 
     ``quantized, indices, loss = codebook(x)``: one line exchanges it for ``vector_quantize_pytorch.VectorQuantize``.
     Codes learn from soft assignments; what is handed on is the nearest code, in training with a straight-through
-    gradient. Handing on the mixture ``zhat`` instead raises the error, by 23 to 94 % in pipelines/results/codebook.md.
+    gradient. Handing on the mixture ``zhat`` instead raises the error, by 24 to 160 % in pipelines/results/codebook.md.
     The first training batch places the codes (k-means++); later, codes nobody uses, and one of two that have met, move
     to tokens with large errors.
 

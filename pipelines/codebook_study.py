@@ -176,7 +176,7 @@ def report(file: Path, out: Path, command: str) -> None:
         f"optimiser for all: AdamW, {rows['steps'][0]} steps of {BATCH} rows. Error on held-out rows, mean ± standard "
         "deviation over seeds; a seed sets the split, the weights and the batches. Tokens have "
         f"{DIM} numbers, codes too; `narrow`: codes have {NARROW}, between linear maps; FSQ has 2 to 4 by its design. "
-        "`light`: commitment 0.25, as ours and decay 0.99 have it, instead of 1. Five seeds; a cell with "
+        f"`light`: commitment 0.25, as {OURS}, and decay 0.99 have it, instead of 1. Five seeds; a cell with "
         "fewer says how many. Of the seconds only those of DDCL, of hard VQ, decay 0.99, and of `light` were measured "
         "side by side.",
         "",

@@ -40,7 +40,7 @@ TRIED = (
     "on seeds 0 and 1 (digits, photos; catalog on seed 0): narrow tokens left where the encoder puts them 0.075, "
     "0.049, 0.043, with commitment 0.25 instead of 1 0.075, 0.053, 0.050; on a sphere with commitment 1 0.080, -, "
     "0.033, with 0.25 0.070, 0.041, 0.026 (0.1: 0.070, 0.041, 0.031; none: 0.072, 0.044, 0.035). Not kept: tokens of "
-    "unit variance (0.084 on digits), 5, 6 or 8 dimensions, a temperature 4 or 16 times as high (the same on "
+    "unit variance (0.084 on digits), 5, 6 or 8 dimensions, a temperature 4 or 16 times as high (within the spread on "
     "digits; 16 times worse on photos with 1024 codes, 0.043 for 0.039), and in 16 dimensions on digits (0.087) "
     "gradient through the mixture (0.122) or half through it (0.094), codes drawn from q (0.088), a rotated gradient "
     "(0.102), codes moved by the decoder as well (0.086)."
@@ -178,7 +178,7 @@ def report(file: Path, out: Path, command: str) -> None:
         f"{DIM} numbers, codes too; `narrow`: codes have {NARROW}, between linear maps; FSQ has 2 to 4 by its design. "
         f"`light`: commitment 0.25, as {OURS}, and decay 0.99 have it, instead of 1. Five seeds; a cell with "
         "fewer says how many. Of the seconds only those of DDCL, of hard VQ, decay 0.99, and of `light` were measured "
-        "side by side.",
+        "side by side; DDCL with 16 codes a little later than its peer, on a busier machine.",
         "",
     ]
     for task in (name for name in TASKS if name in set(rows["task"])):

@@ -19,10 +19,11 @@ from ddcl_tab.errors import InputError
 from ddcl_tab.interpret.report import Source, collect_report, render_report
 from ddcl_tab.interpret.report.bootstrap import bootstrap_scores
 from ddcl_tab.interpret.report.caveats import LEVEL, ORDINARY, Caveats, caveats
-from ddcl_tab.interpret.report.collect import NO_RECORD
+from ddcl_tab.interpret.report.collect import NO_RECORD, _conditions
 from ddcl_tab.interpret.report.figures import LOW_PERIOD, certificate_curves, orbit_figures
 from ddcl_tab.interpret.report.palette import DARK, LIGHT, class_inks, contrast, prototype_inks
 from ddcl_tab.interpret.report.svg import MARKERS, Scale, line_path, points_path
+from ddcl_tab.training.certificate import EpochCertificate
 from ddcl_tab.training.stability import CONDITIONS, Stability
 from ddcl_tab.workflow.report import NO_HELD_OUT, write_report
 from ddcl_tab.workflow.scores import score
@@ -386,3 +387,10 @@ def test_an_object_without_a_record_is_never_a_class(made):
     with_null, with_word = (collect_report(run.classifier, f, SOURCE) for f in (blank, frame))
     assert with_null.recorded == with_word.recorded
     assert with_null.recorded[NO_RECORD] == with_null.unknown.n_all > 0
+
+
+def test_conditions_say_which_epoch_they_are_judged_in():
+    figures = dict.fromkeys(EpochCertificate.__dataclass_fields__, 0.1) | {"identity_residual": 1e-7}
+    epochs = tuple(EpochCertificate(**figures | {"epoch": n, "dead_share": n / 10}) for n in (1, 2, 3))
+    alive = {row.name: row for row in _conditions(Stability(epochs, kept=2))}["alive"]
+    assert (alive.epoch, alive.value, alive.every_epoch) == (2, pytest.approx(0.2), False)

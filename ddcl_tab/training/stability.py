@@ -116,9 +116,7 @@ class Stability:
     @property
     def margins(self) -> dict[str, float]:
         """Worst figure of each condition over its limit, minus 1: below 0 where the condition holds."""
-        return {
-            name: getattr(self._worst(c), c.figure) / c.limit - 1.0 for name, c in CONDITIONS.items() if self.epochs
-        }
+        return {name: getattr(self.worst(c), c.figure) / c.limit - 1.0 for name, c in CONDITIONS.items() if self.epochs}
 
     @property
     def is_stable(self) -> bool:
@@ -136,7 +134,7 @@ class Stability:
             return STABLE
         # The first that failed is the cause of those after it.
         condition = CONDITIONS[next(name for name, margin in self.margins.items() if not margin < 0.0)]
-        epoch = self._worst(condition)
+        epoch = self.worst(condition)
         return (
             f"not stable: {condition.words} {getattr(epoch, condition.figure):.2g} in epoch {epoch.epoch} "
             f"(must stay below {condition.limit:g}); {condition.advice(epoch)}"
@@ -148,7 +146,8 @@ class Stability:
         names = list(EpochCertificate.__dataclass_fields__)
         return nw.from_dict({name: [row[name] for row in rows] for name in names}, backend=library).to_native()
 
-    def _worst(self, condition: Condition) -> EpochCertificate:
+    def worst(self, condition: Condition) -> EpochCertificate:
+        """The epoch that decides whether ``condition`` holds."""
         if not condition.every_epoch:
             return next((epoch for epoch in self.epochs if epoch.epoch == self.kept), self.epochs[-1])
         # NaN compares as false with everything: without the first key it could hide behind a sound epoch.

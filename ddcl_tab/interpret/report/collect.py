@@ -268,6 +268,7 @@ def _conditions(stability: Stability) -> list[ConditionRow]:
             value=(margin + 1.0) * CONDITIONS[name].limit,
             limit=CONDITIONS[name].limit,
             every_epoch=CONDITIONS[name].every_epoch,
+            epoch=stability.worst(CONDITIONS[name]).epoch,
             holds=margin < 0.0,
         )
         for name, margin in stability.margins.items()

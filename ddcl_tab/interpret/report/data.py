@@ -122,7 +122,9 @@ class ConditionRow:
     value, limit : float
         The worst figure, and what it must stay below.
     every_epoch : bool
-        Whether it counts in every epoch, or at the end only.
+        Whether it counts in every epoch, or in the one that was kept only.
+    epoch : int
+        Epoch of the worst figure.
     holds : bool
     """
 
@@ -131,6 +133,7 @@ class ConditionRow:
     value: float
     limit: float
     every_epoch: bool
+    epoch: int
     holds: bool
 
 

@@ -285,7 +285,7 @@ def _curve(
     log: bool,
 ) -> Curve:
     limit = None if judged is None else judged.limit
-    when = "" if judged is None or judged.every_epoch else ", at the end"
+    when = "" if judged is None or judged.every_epoch else ", in the epoch kept"
     across = Scale(min(1.0, epochs[0]), max(epochs[-1], epochs[0] + 1.0), CURVE_MARGIN[0], CURVE[0] - CURVE_MARGIN[1])
     scale = _curve_scale(np.concatenate([*values, [] if limit is None else [limit]]), log)
     # The logarithm of 0 lies at the bottom edge: a residual can round to nothing.

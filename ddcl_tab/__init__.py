@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from ddcl_tab.estimators import DDCLClassifier, DDCLClusterer, DDCLHistoryClassifier
 
 __all__ = ["DDCLClassifier", "DDCLClusterer", "DDCLHistoryClassifier", "__version__"]
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 
 def __getattr__(name: str) -> Any:

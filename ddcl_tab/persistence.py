@@ -16,6 +16,7 @@ import io
 import json
 import os
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,6 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from ddcl_tab import __version__
 from ddcl_tab.atomic import write_whole
 from ddcl_tab.errors import CheckpointError, ModelFileError
 
@@ -36,7 +36,7 @@ MAX_PART_BYTES = 1 << 30
 #: Parts above this size must not be packed smaller than this to one: small files must not fill the memory.
 RATIO_FREE_BYTES, MAX_RATIO = 1 << 22, 100
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_OURS = f"ddcl-tab {__version__}"
+_OURS = f"ddcl-tab {version('ddcl-tab')}"
 
 
 class Kind(NamedTuple):
@@ -211,13 +211,13 @@ def _read_part(archive: zipfile.ZipFile, path: Path, name: str, kind: Kind) -> b
 def _check_manifest(path: Path, manifest: Any, parts: dict[str, bytes], kind: Kind) -> None:
     if not isinstance(manifest, dict) or manifest.get("format") != kind.format:
         raise kind.error(f"{path}: its manifest does not say {kind.format!r}: not a {kind.noun} of ddcl-tab.")
-    version = manifest.get("version")
-    if type(version) is not int or not kind.oldest <= version <= kind.version:
+    number = manifest.get("version")
+    if type(number) is not int or not kind.oldest <= number <= kind.version:
         formats = (
             f"format {kind.version}" if kind.oldest == kind.version else f"formats {kind.oldest} to {kind.version}"
         )
         raise kind.error(
-            f"{path}: written by {_writer(manifest)} (format {version!r}), which this version cannot read: {_OURS} "
+            f"{path}: written by {_writer(manifest)} (format {number!r}), which this version cannot read: {_OURS} "
             f"reads {formats}. Update ddcl-tab if it is older than that. {kind.otherwise}"
         )
     digests = manifest.get("sha256")

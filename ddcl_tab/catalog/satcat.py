@@ -169,6 +169,7 @@ def parse_satcat(written: pl.DataFrame, file: object, *, keep_first: bool = Fals
     bad = broken_rules(parsed, _rules(alone=not keep_first), file=file, number=number)
     good = _without(parsed, bad)
     if keep_first:
+        good = good.with_columns(pl.col(LINE).min().over("NORAD_CAT_ID").alias("first line"))
         again = broken_rules(good, [_first()], file=file, number=number)
         good, bad = _without(good, again), pl.concat([bad, again]).sort("line", maintain_order=True)
     return good.select(polars_schema(SATCAT_COLUMNS).names()), bad.select(BAD_SCHEMA.names())
@@ -312,8 +313,7 @@ def _alone() -> Rule:
 
 
 def _first() -> Rule:
-    line, number = pl.col(LINE), pl.col("NORAD_CAT_ID")
-    first = line.min().over(number)
+    line, first = pl.col(LINE), pl.col("first line")
     text = pl.format("each NORAD_CAT_ID stands once, but line {} has it too: the first row is kept", first)
     return Rule("NORAD_CAT_ID", text, line != first, _written("NORAD_CAT_ID"), line)
 

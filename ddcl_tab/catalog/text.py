@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import itertools
 import os
 import zlib
 from collections.abc import Iterator
@@ -146,48 +147,31 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[str]:
 
 def _decoded(path: str | os.PathLike[str], encoding: str | None) -> Iterator[str]:
     """Text in chunks; without an encoding, by the byte-order mark or the first bytes."""
-    decoder: io.IncrementalNewlineDecoder | None = None
-    n_read = 0
-    for chunk in _byte_chunks(Path(path)):
+    chunks = _byte_chunks(Path(path))
+    head = b""
+    while len(head) < _HEAD_BYTES and (chunk := next(chunks, b"")):
+        head += chunk
+    mark, found = _encoding_of(head)
+    encoding = encoding or found
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
+    n_read = len(mark)
+    for chunk in itertools.chain([head[len(mark) :]], chunks, [b""]):
         n_read += len(chunk)
-        if decoder is None:
-            mark, found = _encoding_of(chunk)
-            chunk = chunk[len(mark) :]
-            encoding = encoding or found
-            decoder = _decoder(encoding)
-        yield _text_of(chunk, decoder, encoding, n_read, path)
-    if decoder is not None:
-        yield _text_of(b"", decoder, encoding, n_read, path, final=True)
-
-
-def _decoder(encoding: str) -> io.IncrementalNewlineDecoder:
-    return io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
-
-
-def _text_of(
-    chunk: bytes,
-    decoder: io.IncrementalNewlineDecoder,
-    encoding: str | None,
-    n_read: int,
-    path: str | os.PathLike[str],
-    *,
-    final: bool = False,
-) -> str:
-    try:
-        text = decoder.decode(chunk, final=final)
-    except UnicodeDecodeError as error:
-        place = n_read - len(error.object) + error.start + 1
-        raise CatalogError(
-            f"the file is {str(encoding)[:6].rstrip('-').upper()} text, but byte {place} is "
-            f"0x{error.object[error.start]:02x}",
-            file=path,
-            remedy="Download it again, or save it as UTF-8 text; zip archives must be unpacked first.",
-        ) from error
-    if "\0" in text:
-        raise CatalogError(
-            "the file is text, but it holds zero bytes", file=path, remedy="Download it again; this is binary data."
-        )
-    return text
+        try:
+            text = decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            place = n_read - len(error.object) + error.start + 1
+            raise CatalogError(
+                f"the file is {encoding[:6].rstrip('-').upper()} text, but byte {place} is "
+                f"0x{error.object[error.start]:02x}",
+                file=path,
+                remedy="Download it again, or save it as UTF-8 text; zip archives must be unpacked first.",
+            ) from error
+        if "\0" in text:
+            raise CatalogError(
+                "the file is text, but it holds zero bytes", file=path, remedy="Download it again; this is binary data."
+            )
+        yield text
 
 
 def _encoding_of(data: bytes) -> tuple[bytes, str]:

@@ -65,8 +65,8 @@ def read_satcat(
 ) -> pl.DataFrame | tuple[pl.DataFrame, pl.DataFrame]:
     r"""Read a SATCAT file: Space-Track JSON or CSV, or CelesTrak CSV or JSON, plain or gzip.
 
-    The form is recognised by content, not by the file's name. Columns may come in any order; unknown ones are ignored.
-    Values that mean "not known" become null:
+    The form is recognised by content, not by the file's name; the text is UTF-8 or UTF-16, with any line
+    ends. Columns may come in any order; unknown ones are ignored. Values that mean "not known" become null:
 
     - PERIOD, INCLINATION, APOGEE and PERIGEE where all four are 0, Space-Track's filler for objects without elements;
     - the same four where CelesTrak's ORBIT_CENTER is not the Earth, since the columns are geocentric;

@@ -91,7 +91,9 @@ def rounded_shares(shares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def with_rounded_shares(table: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     """A table in which some columns, that sum to 1 in each row, are as :func:`rounded_shares` has them."""
-    return table.with_columns(pl.DataFrame(rounded_shares(table.select(names).to_numpy()), schema=list(names)))
+    return table.with_columns(
+        pl.DataFrame(rounded_shares(table.select(names).to_numpy()), schema=list(names), orient="row")
+    )
 
 
 def without_empty_columns(table: pl.DataFrame) -> pl.DataFrame:

@@ -210,16 +210,17 @@ def tune(
 @click.argument("model", type=_EXISTING)
 @click.argument("catalog", type=_EXISTING)
 @click.option("--elsets", type=_EXISTING, help="Element sets, if the model was trained with them.")
-@click.option("--only", help="Only objects recorded as this class, for example UNKNOWN.")
+@click.option("--only", help="Only objects recorded as this class, for example UNKNOWN or debris.")
 @click.option("--out", type=_FILE, required=True, help="CSV file to write.")
 @_user_errors
 def classify(model: Path, catalog: Path, elsets: Path | None, only: str | None, out: Path) -> None:
     """Say what each object of CATALOG is, how surely, and why."""
     from ddcl_tab import DDCLClassifier
-    from ddcl_tab.workflow.train import load_catalog
+    from ddcl_tab.workflow.train import load_catalog_for
 
     _use_one_thread()
-    _classify(DDCLClassifier.load(model), load_catalog(catalog, elsets), only, out, n_shown=10)
+    clf = DDCLClassifier.load(model)
+    _classify(clf, load_catalog_for(clf, catalog, elsets), only, out, n_shown=10)
 
 
 @main.command()

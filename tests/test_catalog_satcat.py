@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import time
 from datetime import date
 
@@ -296,6 +297,15 @@ WRONG_FILES = {
     ),
     "misspelt": (as_csv([record()]).replace("PERIGEE", "PERIGE").encode(), "Did you mean PERIGE?"),
 }
+
+
+def test_a_name_is_asked_about_if_it_looks_mistyped_and_not_if_the_provider_has_it_so(tmp_path):
+    text = as_csv([record()])
+    wrong = text.replace("COUNTRY", "COUNTRY_CODE").replace("APOGEE", "APOAPSIS")
+    for content, asked in ((wrong, None), (wrong.replace("PERIGEE", "PERIGE"), "Did you mean PERIGE?")):
+        with pytest.raises(CatalogError, match="the SATCAT lacks COUNTRY, APOGEE") as caught:
+            read_satcat(save(tmp_path, content.encode()))
+        assert re.findall(r"Did you mean \w+\?", str(caught.value)) == ([] if asked is None else [asked])
 
 
 @pytest.mark.parametrize("name", WRONG_FILES)

@@ -11,6 +11,7 @@ from scipy.special import softmax
 
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.errors import ConfigurationError
+from ddcl_tab.estimators.explain import reasons
 from ddcl_tab.interpret import column_contributions, counterfactuals
 from ddcl_tab.interpret.contributions import shapley_values
 from ddcl_tab.interpret.counterfactual import Orbits, delta_v
@@ -21,6 +22,26 @@ from ddcl_tab.orbit import eccentricity_from_altitudes, period_from_semi_major_a
 @pytest.fixture(scope="module")
 def model(small_model) -> FittedModel:
     return FittedModel(small_model[0])
+
+
+# --- sentences ------------------------------------------------------------------------------------------------------
+
+
+def test_a_reason_says_the_number_of_a_prototype_once():
+    alike = ["debris, 700 km (prototype 0)", "debris, 700 km (prototype 1)", "rocket body, 900 km"]
+    table = {
+        "name": alike,
+        "medoid": ["5 MADE UP", "7 MADE UP", "8 MADE UP"],
+        "says DEBRIS": [0.9, 0.8, 0.1],
+        "says ROCKET BODY": [0.1, 0.2, 0.9],
+    }
+    q = np.array([[0.2, 0.7, 0.1], [0.4, 0.0, 0.6]])
+    said = reasons(q, np.array([[0.8, 0.2], [0.6, 0.4]]), np.array(["DEBRIS", "ROCKET BODY"]), table)
+    assert said == [
+        "70 % prototype 1: debris, 700 km, such as 7 MADE UP",
+        "60 % prototype 2: rocket body, 900 km, such as 8 MADE UP; outvoted by 40 % on prototypes of DEBRIS, "
+        "first prototype 0: debris, 700 km",
+    ]
 
 
 # --- columns --------------------------------------------------------------------------------------------------------

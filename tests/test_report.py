@@ -27,6 +27,7 @@ from ddcl_tab.training.certificate import EpochCertificate
 from ddcl_tab.training.stability import CONDITIONS, Stability
 from ddcl_tab.workflow.report import NO_HELD_OUT, read_held_out, read_metrics, write_report
 from ddcl_tab.workflow.scores import score
+from ddcl_tab.workflow.show import prototype_table
 from ddcl_tab.workflow.train import HELD_OUT_FILE, METRICS_FILE, MODEL_FILE, train_catalog, write_run
 
 QUICK = {"n_prototypes": 6, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 3, "lr": 0.01, "certify": "end"}
@@ -282,6 +283,31 @@ def test_files_that_a_spreadsheet_saved_again_are_read(made, tmp_path):
     paths[0].write_bytes(paths[0].read_bytes().decode("utf-16").replace(",", ";").encode())
     with pytest.raises(InputError, match=r"not a table as ddcl-tab train writes it .*the header has semicolons"):
         read_held_out(paths[0], run.classifier)
+
+
+def test_a_number_that_tells_names_apart_is_never_said_beside_the_number(made):
+    folder, frame, run = made
+    clf = DDCLClassifier.load(folder / "run" / MODEL_FILE)
+    n = len(clf._prototype_table["name"])
+    clf._prototype_table["name"] = [f"debris, 700 km (prototype {k})" for k in range(n)]
+    text = render_report(collect_report(clf, frame, SOURCE, held_out=run.held_out))
+    assert text.count("debris, 700 km") > n
+    assert "(prototype" not in text + clf._repr_html_() + prototype_table(clf.prototypes_, list(clf.classes_))
+    assert set(clf.prototypes_["name"]) == set(clf._prototype_table["name"])  # where names stand alone all differ
+
+
+def test_scores_of_a_nearly_perfect_model_stay_those_of_the_file_in_spite_of_its_six_digits(made, tmp_path):
+    _, _, run = made
+    sure = np.full((len(run.held_out), len(run.classifier.classes_)), 2e-8)
+    for i, name in enumerate(run.held_out["recorded"]):
+        sure[i, list(run.classifier.classes_).index(name)] = 1.0 - 4e-8
+    table = run.held_out.with_columns(
+        pl.DataFrame(sure, schema=[f"p({c})" for c in run.classifier.classes_], orient="row")
+    )
+    found = score(run.held_out["recorded"].to_numpy(), sure, run.classifier.classes_)
+    write_run(run._replace(held_out=table, metrics=run.metrics | found), tmp_path)
+    held_out = read_held_out(tmp_path / HELD_OUT_FILE, run.classifier)
+    assert read_metrics(tmp_path / METRICS_FILE, run.classifier, held_out)["log_loss"] == found["log_loss"] > 0
 
 
 def test_scores_that_are_not_of_these_rows_are_refused(made, tmp_path):

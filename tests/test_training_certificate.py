@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +12,10 @@ import polars as pl
 import pytest
 import torch
 from sklearn.datasets import make_classification
+from sklearn.ensemble import BaggingClassifier
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.errors import ConfigurationError, StabilityWarning, TrainingError
@@ -50,23 +56,76 @@ def test_a_sound_run_is_stable():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "plain", "measured"),
     [
-        ({"sharpness": 2.0}, "step over the largest stable one is 2 in epoch 3 .* lower lr_ratio below 5"),
-        ({"tau_joint": 1.5}, "the temperature over the critical one .* is 1.5 in epoch 3 .* lower temperature"),
-        ({"lag": 0.9}, "still have to go is 0.9 in epoch 3 .* raise lr_ratio above 10"),
-        ({"dead_share": 0.5, "dead_prototypes": 4}, "dead prototypes is 0.5 in epoch 3 .* lower n_prototypes by 4"),
-        ({"identity_residual": 1e-3}, "the identity .* is off by 0.001 in epoch 3"),
-        ({"sharpness": float("nan")}, "step over the largest stable one is nan"),
+        (
+            {"sharpness": 2.0},
+            "prototypes jump past where they should settle: lower lr_ratio below 5",
+            "the prototypes' step over the largest stable one is 2 in epoch 3 (must stay below 1)",
+        ),
+        (
+            {"identity_residual": 1e-3},
+            "tokens and prototypes have grown so large that rounding spoils the training: lower lr",
+            "the identity L_q = L_rec + V is off by 0.001 in epoch 3 (must stay below 1e-05)",
+        ),
+        (
+            {"tau_joint": 1.5},
+            "it is too warm for prototypes to part: lower temperature",
+            "the temperature over the critical one of the whole objective is 1.5 in epoch 3 (must stay below 1)",
+        ),
+        (
+            {"lag": 0.9},
+            "prototypes have not settled: train longer, or raise lr_ratio above 10 (max_epochs and patience say how "
+            "long)",
+            "the share of their way that prototypes still have to go is 0.9 in epoch 3 (must stay below 0.5)",
+        ),
+        (
+            {"dead_share": 0.5, "dead_prototypes": 4},
+            "too many prototypes have no rows of their own: lower n_prototypes by 4",
+            "the share of dead prototypes is 0.5 in epoch 3 (must stay below 0.25)",
+        ),
+        (
+            {"sharpness": float("nan")},
+            "the certificate cannot be measured: lower lr_ratio",
+            "the prototypes' step over the largest stable one is nan in epoch 3 (must stay below 1)",
+        ),
     ],
 )
-def test_the_verdict_says_what_failed_when_by_how_much_and_what_to_change(changes, said):
-    epoch = replace(sound(), **changes)
-    stability = Stability((epoch,))
+def test_the_verdict_says_in_plain_words_what_is_wrong_and_what_to_change_then_what_was_measured(
+    changes, plain, measured
+):
+    stability = Stability((replace(sound(), **changes),))
     assert not stability.is_stable
-    import re
+    assert stability.verdict == f"not stable: {plain}; {measured}"
 
-    assert re.search(f"^not stable: .*{said}", stability.verdict)
+
+def test_every_advice_names_parameters_of_the_classifier():
+    known = set(DDCLClassifier().get_params())
+    named = {name: set(re.findall(r"[a-z_]+", c.advice(sound()))) & known for name, c in CONDITIONS.items()}
+    assert all(named.values()), named
+    assert {"max_epochs", "lr_ratio"} <= named["tracking"]
+
+
+# --- its line -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "stability",
+    [
+        Stability((sound(), sound())),
+        Stability((replace(sound(), lag=0.9),)),
+        Stability((replace(sound(), sharpness=float("nan")),)),
+        Stability((sound(),), interrupted=4),
+        Stability(()),
+    ],
+)
+def test_its_repr_is_one_line_with_verdict_and_margins(stability):
+    shown = repr(stability)
+    assert "\n" not in shown
+    assert len(shown) < 500
+    assert stability.verdict in shown
+    read = eval(shown.replace("Stability", "dict"), {"nan": float("nan")})
+    assert read["margins"] == pytest.approx(stability.margins, abs=1e-2, nan_ok=True)
 
 
 def test_the_step_counts_in_every_epoch_and_temperature_at_the_end():
@@ -149,7 +208,7 @@ def test_collapse_is_a_saddle_of_the_whole_objective_below_the_joint_critical_te
 def test_a_figure_that_is_no_number_never_hides_behind_a_sound_epoch():
     broken = replace(sound(), epoch=3, sharpness=float("nan"))
     for order in ((sound(), sound(), broken), (sound(), broken, sound())):
-        assert Stability(order).verdict.endswith("(must stay below 1); lower lr_ratio")
+        assert "is nan in epoch 3" in Stability(order).verdict
 
 
 @pytest.mark.parametrize("certify", ["epoch", "end", False])
@@ -197,12 +256,55 @@ def test_an_overshooting_ratio_warns_once_with_the_verdict(arrays):
         clf = DDCLClassifier(**(QUICK | {"lr_ratio": 10_000.0})).fit(*arrays)
     assert len(caught) == 1
     assert str(caught[0].message) == clf.stability_.verdict
+    assert caught[0].filename == __file__
     assert clf.stability_.margins["fast_step"] > 0
+
+
+def unsettled(**parameters):
+    """A classifier whose prototypes hardly move in its two epochs."""
+    quick = QUICK | {"max_epochs": 2, "lr_ratio": 1e-3, "teacher_share": 0.0}
+    return DDCLClassifier(**(quick | parameters))
+
+
+def stability_warnings(call):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    return [w for w in caught if w.category is StabilityWarning]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda clf, X, y: GridSearchCV(clf, {"lr_ratio": [1e-3, 1e4]}, cv=2).fit(X, y),
+        lambda clf, X, y: cross_val_score(clf, X, y, cv=2),
+        lambda clf, X, y: cross_val_predict(make_pipeline(StandardScaler(), clf), X, y, cv=2),
+        lambda clf, X, y: BaggingClassifier(clf, n_estimators=2).fit(X, y),
+    ],
+    ids=["search with refit", "cross-validation", "pipeline in folds", "ensemble"],
+)
+def test_a_call_that_fits_many_warns_once_at_its_own_line_and_so_does_the_next(arrays, call):
+    X, y = arrays
+    told = [stability_warnings(lambda: call(unsettled(), X[:150], y[:150])) for _ in range(2)]
+    assert [len(one) for one in told] == [1, 1]
+    assert {one[0].filename for one in told} == {__file__}
+
+
+def test_fits_of_ones_own_loop_and_warnings_as_errors_are_each_told(arrays):
+    X, y = arrays
+    told = stability_warnings(lambda: [unsettled(random_state=i).fit(X[:150], y[:150]) for i in range(2)])
+    assert len(told) == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", StabilityWarning)
+        with pytest.raises(ValueError, match="All the 2 fits failed"):
+            cross_val_score(unsettled(), X[:150], y[:150], cv=2)
 
 
 def test_certificates_survive_saving(fitted, tmp_path):
     fitted.save(tmp_path / "m")
-    assert DDCLClassifier.load(tmp_path / "m").stability_ == fitted.stability_
+    loaded = DDCLClassifier.load(tmp_path / "m").stability_
+    assert loaded == fitted.stability_
+    assert repr(loaded) == repr(fitted.stability_)
 
 
 def test_certify_is_checked(arrays):

@@ -60,6 +60,11 @@ def test_tune_writes_trials_best_parameters_model_and_pictures(tuned):
     assert top["feasible"]
     assert best["lr_ratio"] == pytest.approx(top["param_lr_ratio"])
     assert best["max_epochs"] == 8
+    written = pd.read_csv(out / "trials.csv", dtype=str)
+    measured = [name for name in written if name.startswith(("split", "mean_test", "std_test", "margin_"))]
+    assert len(measured) >= 10
+    texts = [text for name in measured for text in written[name].dropna()]
+    assert max(len(text.partition(".")[2].partition("e")[0].lstrip("0")) for text in texts) == 6
     clf = DDCLClassifier.load(out / "model.ddcl")
     assert clf.get_params().items() >= best.items()
     assert len(clf.predict(read_satcat(folder / "catalog.csv"))) == 700

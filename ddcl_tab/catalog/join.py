@@ -14,7 +14,7 @@ from ddcl_tab.orbit.elements import (
     semi_major_axis_from_period,
 )
 
-_ADDED = (
+FROM_ELSETS = (
     "EPOCH",
     "MEAN_MOTION",
     "RA_OF_ASC_NODE",
@@ -23,6 +23,7 @@ _ADDED = (
     "BSTAR",
     "MEAN_MOTION_DOT",
 )
+"""Columns that `join_elsets` adds."""
 _FILLED = ("PERIOD", "INCLINATION", "APOGEE", "PERIGEE", "SEMIMAJOR_AXIS")
 
 
@@ -69,15 +70,17 @@ def join_elsets(satcat: pl.DataFrame, elsets: pl.DataFrame) -> pl.DataFrame:
     [(90002, 95.0, 0.002, None), (90001, 96.0, 0.01, 15.0)]
     """
     _require(satcat, "satcat", ("NORAD_CAT_ID", "ECCENTRICITY", *_FILLED))
-    _require(elsets, "elsets", ("NORAD_CAT_ID", "ECCENTRICITY", "INCLINATION", *_ADDED))
-    again = [name for name in _ADDED if name in satcat.columns]
+    _require(elsets, "elsets", ("NORAD_CAT_ID", "ECCENTRICITY", "INCLINATION", *FROM_ELSETS))
+    again = [name for name in FROM_ELSETS if name in satcat.columns]
     if again:
         raise CatalogError(
             f"satcat has been joined before: it holds {', '.join(again)}", remedy="Join a frame from read_satcat once."
         )
     newest = elsets.sort("EPOCH", maintain_order=True).unique("NORAD_CAT_ID", keep="last", maintain_order=True)
     orbit = _with_shape(newest)
-    kept = orbit.select("NORAD_CAT_ID", *_ADDED, *(pl.col(n).alias(f"{n} set") for n in ("ECCENTRICITY", *_FILLED)))
+    kept = orbit.select(
+        "NORAD_CAT_ID", *FROM_ELSETS, *(pl.col(n).alias(f"{n} set") for n in ("ECCENTRICITY", *_FILLED))
+    )
     joined = satcat.join(kept, on="NORAD_CAT_ID", how="left", maintain_order="left", validate="m:1")
     return joined.with_columns(
         pl.coalesce("ECCENTRICITY set", "ECCENTRICITY").alias("ECCENTRICITY"),

@@ -19,6 +19,8 @@ from ddcl_tab.errors import CatalogError
 LINE = "#line"
 """Column with the place of a row: its first line in CSV, the record number (from 1) in JSON."""
 
+# Nearer than this is a slip in typing; providers' own names (COUNTRY, COUNTRY_CODE) are further apart.
+_SLIP = 0.88
 # More names than any provider has; a file of a million names must not take minutes to be refused.
 _NAMES_COMPARED = 200
 
@@ -239,7 +241,7 @@ def table_of(rows: Sequence[Mapping[str, str | int]], wanted: Iterable[str], nam
 
 
 def require(table: Table, missing: Sequence[str], what: str, file: object) -> None:
-    """Raise the error that names missing columns and the nearest name that is there.
+    """Raise the error that names missing columns, and a name that is there and looks like one of them misspelt.
 
     Parameters
     ----------
@@ -266,7 +268,7 @@ def require(table: Table, missing: Sequence[str], what: str, file: object) -> No
     if missing:
         # JSON may escape one half of a surrogate pair, which nothing can print.
         names = [name.encode("utf-8", "backslashreplace").decode() for name in table.names[:_NAMES_COMPARED]]
-        near = difflib.get_close_matches(missing[0], names, n=1)
+        near = [n for name in missing for n in difflib.get_close_matches(name, names, n=1, cutoff=_SLIP)]
         there = ", ".join(names)
         raise CatalogError(
             f"{what} lacks {', '.join(missing)}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from typing import Any, Self
 
 import narwhals.stable.v2 as nw
@@ -14,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils.validation import validate_data
 
-from ddcl_tab.errors import InputError, StabilityWarning
+from ddcl_tab.errors import InputError
 from ddcl_tab.estimators import inputs
 from ddcl_tab.estimators.fitted import FittedPrototypes
 from ddcl_tab.estimators.parameters import check_parameters
@@ -28,6 +27,7 @@ from ddcl_tab.training.inference import predict_rows
 from ddcl_tab.training.net import train_network
 from ddcl_tab.training.objective import Objective
 from ddcl_tab.training.rows import Rows, RowsDataset, merge_equal, split_validation
+from ddcl_tab.training.stability import warn_unstable
 from ddcl_tab.training.teacher import hard_targets, training_rows
 
 _log = logging.getLogger("ddcl_tab")
@@ -213,11 +213,11 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         LeakWarning
             Columns that give the class away were left out.
         StabilityWarning
-            A condition of sound training failed; says what to change.
+            A condition of sound training failed; says what to change. Once in a search or cross-validation.
         """
         self._fit(X, y, sample_weight, groups)
         if self.certify and not self.stability_.is_stable:
-            warnings.warn(self.stability_.verdict, StabilityWarning, stacklevel=2)
+            warn_unstable(self.stability_)
         return self
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any, checkpoint: CheckpointFile | None = None) -> None:

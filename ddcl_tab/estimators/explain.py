@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from ddcl_tab.estimators.naming import without_number
+
 
 def top_prototypes(
     q: NDArray[np.float64],
@@ -102,15 +104,16 @@ def reasons(
     top = q.argmax(axis=1)
     chosen = probability.argmax(axis=1)
     says = _says(prototypes, classes)
+    names = [without_number(name, k) for k, name in enumerate(prototypes["name"])]
     sentences = []
     for i, k in enumerate(top):
-        sentence = f"{100 * q[i, k]:.0f} % prototype {k}: {prototypes['name'][k]}, such as {prototypes['medoid'][k]}"
+        sentence = f"{100 * q[i, k]:.0f} % prototype {k}: {names[k]}, such as {prototypes['medoid'][k]}"
         agreeing = np.where(says == chosen[i], q[i], 0.0)
         if says[k] != chosen[i] and agreeing.any():
             first = agreeing.argmax()
             sentence += (
                 f"; outvoted by {100 * agreeing.sum():.0f} % on prototypes of {classes[chosen[i]]}, "
-                f"first prototype {first}: {prototypes['name'][first]}"
+                f"first prototype {first}: {names[first]}"
             )
         sentences.append(sentence)
     return sentences

@@ -5,6 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from ddcl_tab.estimators.naming import without_number
+
 #: Prototypes named.
 N_SHOWN = 5
 
@@ -23,7 +25,7 @@ def fitted_html(clf: Any) -> str:
         "training": f"{clf.stability_.verdict}; epoch {clf.best_epoch_} of {clf.n_iter_} kept",
         "prototypes": f"{in_use} of {len(share)} in use",
     } | {
-        f"prototype {k}": f"{100 * share[k]:.1f} %: {table['name'][k]}, such as {table['medoid'][k]}"
+        f"prototype {k}": f"{100 * share[k]:.1f} %: {without_number(table['name'][k], k)}, such as {table['medoid'][k]}"
         for k in range(min(N_SHOWN, len(share)))
     }
     cells = "".join(

@@ -27,6 +27,8 @@ OF_ORBIT = (*ORBIT, "PERIOD", "SEMIMAJOR_AXIS", "ECCENTRICITY", "MEAN_MOTION")
 ROUND = 0.25
 #: Columns named in a table without orbits.
 N_NAMED = 2
+#: What tells apart names that are the same otherwise.
+_NUMBERED = " (prototype {})"
 #: A category is worth a word if it is this many times as common as in the table.
 LIFT = 2.0
 
@@ -139,7 +141,18 @@ def _told_apart(
         if texts.count(text) > 1:
             rest = [name for name in distinct[k] if not (orbital and name in (*OF_ORBIT, "RCS_SIZE"))]
             result[k] = ", ".join([text, *_phrases(own[k], rest, 1)])
-    return [f"{text} (prototype {k})" if result.count(text) > 1 else text for k, text in enumerate(result)]
+    return [f"{text}{_NUMBERED.format(k)}" if result.count(text) > 1 else text for k, text in enumerate(result)]
+
+
+def without_number(name: str, k: int) -> str:
+    """Name of prototype ``k`` for a place where its number stands already.
+
+    Examples
+    --------
+    >>> without_number("small debris, 760-880 km, 98.6 deg (prototype 2)", 2)
+    'small debris, 760-880 km, 98.6 deg'
+    """
+    return name.removesuffix(_NUMBERED.format(k))
 
 
 def _alike(columns: Columns) -> dict[tuple[str, str], bool]:

@@ -14,15 +14,20 @@ pipelines/stability_study.py):
 from __future__ import annotations
 
 import math
+import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import narwhals.stable.v2 as nw
 
+from ddcl_tab.errors import StabilityWarning
 from ddcl_tab.training.certificate import EpochCertificate
 
 STABLE = "stable"
+#: Set in the frame of a call of scikit-learn that has been warned of; no name of a variable.
+_WARNED = "ddcl-tab has warned"
 NOT_CERTIFIED = "not certified: fitted with certify=False"
 INTERRUPTED = "interrupted in epoch {}, before the training was done: not judged"
 
@@ -39,6 +44,8 @@ class Condition(NamedTuple):
         Whether it must hold in every epoch but the first, or only in the one that was kept.
     words : str
         What the figure is.
+    plain : str
+        What it means that the condition fails, for somebody who has not read docs/theory.md.
     advice : callable
         What to change, from the epoch that failed.
     """
@@ -47,6 +54,7 @@ class Condition(NamedTuple):
     limit: float
     every_epoch: bool
     words: str
+    plain: str
     advice: Callable[[EpochCertificate], str]
 
 
@@ -56,6 +64,7 @@ CONDITIONS: dict[str, Condition] = {
         1.0,
         True,
         "the prototypes' step over the largest stable one is",
+        "prototypes jump past where they should settle",
         lambda e: "lower lr_ratio" + ("" if math.isnan(e.sharpness) else f" below {e.lr_ratio / e.sharpness:.2g}"),
     ),
     "identity": Condition(
@@ -63,27 +72,31 @@ CONDITIONS: dict[str, Condition] = {
         1e-5,
         True,
         "the identity L_q = L_rec + V is off by",
-        lambda e: "lower lr: tokens have grown beyond what float32 holds",
+        "tokens and prototypes have grown so large that rounding spoils the training",
+        lambda e: "lower lr",
     ),
     "supercritical": Condition(
         "tau_joint",
         1.0,
         False,
         "the temperature over the critical one of the whole objective is",
-        lambda e: "lower temperature: from 1 on collapsed prototypes stay so",
+        "it is too warm for prototypes to part",
+        lambda e: "lower temperature",
     ),
     "tracking": Condition(
         "lag",
         0.5,
         False,
         "the share of their way that prototypes still have to go is",
-        lambda e: f"raise lr_ratio above {e.lr_ratio:.2g} or train longer",
+        "prototypes have not settled",
+        lambda e: f"train longer, or raise lr_ratio above {e.lr_ratio:.2g} (max_epochs and patience say how long)",
     ),
     "alive": Condition(
         "dead_share",
         0.25,
         False,
         "the share of dead prototypes is",
+        "too many prototypes have no rows of their own",
         lambda e: f"lower n_prototypes by {e.dead_prototypes}",
     ),
 }
@@ -105,13 +118,17 @@ class Stability:
 
     Examples
     --------
-    >>> Stability(()).verdict
-    'not certified: fitted with certify=False'
+    >>> Stability(())
+    Stability(verdict='not certified: fitted with certify=False', margins={})
     """
 
     epochs: tuple[EpochCertificate, ...]
     interrupted: int | None = None
     kept: int | None = None
+
+    def __repr__(self) -> str:
+        margins = {name: float(f"{margin:.3g}") for name, margin in self.margins.items()}
+        return f"Stability(verdict={self.verdict!r}, margins={margins})"
 
     @property
     def margins(self) -> dict[str, float]:
@@ -125,7 +142,7 @@ class Stability:
 
     @property
     def verdict(self) -> str:
-        """``"stable"``, or a sentence: what failed, when, by how much, and what to change."""
+        """``"stable"``, or a sentence: what is wrong, what to change, and what was measured when."""
         if self.interrupted is not None:
             return INTERRUPTED.format(self.interrupted)
         if not self.epochs:
@@ -135,9 +152,11 @@ class Stability:
         # The first that failed is the cause of those after it.
         condition = CONDITIONS[next(name for name, margin in self.margins.items() if not margin < 0.0)]
         epoch = self.worst(condition)
+        figure = getattr(epoch, condition.figure)
+        plain = "the certificate cannot be measured" if math.isnan(figure) else condition.plain
         return (
-            f"not stable: {condition.words} {getattr(epoch, condition.figure):.2g} in epoch {epoch.epoch} "
-            f"(must stay below {condition.limit:g}); {condition.advice(epoch)}"
+            f"not stable: {plain}: {condition.advice(epoch)}; {condition.words} {figure:.2g} in epoch {epoch.epoch} "
+            f"(must stay below {condition.limit:g})"
         )
 
     def to_frame(self, library: Any = "pandas") -> Any:
@@ -155,3 +174,30 @@ class Stability:
             self.epochs[1:] or self.epochs,
             key=lambda epoch: (math.isnan(getattr(epoch, condition.figure)), getattr(epoch, condition.figure)),
         )
+
+
+def warn_unstable(stability: Stability) -> None:
+    """Warn with the verdict, at the line of the user's own code.
+
+    A call of scikit-learn, such as a search or a cross-validation, is warned of once, however many fits it makes (where
+    it computes in several processes, in those each fit is on its own).
+
+    Parameters
+    ----------
+    stability : Stability
+        Of a fit that is not stable.
+    """
+    frame, call, depth, stacklevel = sys._getframe(), None, 1, 1
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if package in ("ddcl_tab", "sklearn"):
+            stacklevel = depth + 1
+            call = frame if package == "sklearn" else call
+        frame, depth = frame.f_back, depth + 1  # type: ignore[assignment]
+    # The clones that are fitted share nothing, but the frame of the outermost call lives exactly as long as the call.
+    # Filters of Python cannot do this: scikit-learn enters catch_warnings for every fit, which makes them forget.
+    if call is not None and _WARNED in call.f_locals:
+        return
+    warnings.warn(stability.verdict, StabilityWarning, stacklevel=stacklevel)
+    if call is not None:  # only now: where warnings are errors, each fit raises its own
+        call.f_locals[_WARNED] = True

@@ -21,12 +21,14 @@ from ddcl_tab.interpret.report import Source, collect_report, render_report
 from ddcl_tab.workflow.scores import score
 from ddcl_tab.workflow.show import SYNTHETIC_NOTE
 from ddcl_tab.workflow.spreadsheet import as_written
-from ddcl_tab.workflow.train import HELD_OUT_FILE, METRICS_FILE, is_synthetic, load_catalog
+from ddcl_tab.workflow.train import HELD_OUT_FILE, METRICS_FILE, is_synthetic, load_catalog_for
 
 NO_HELD_OUT = (
     f"no {HELD_OUT_FILE} beside the model: no held-out objects are known, so the report has no scores "
     "(training rows are never scored)"
 )
+#: Largest change of a log loss by six significant digits of the probabilities: at most 5e-6 of each [nats].
+ROUNDING = 1e-5
 
 
 def write_report(model: Path, catalog: Path, elsets: Path | None, out: Path) -> list[str]:
@@ -55,7 +57,7 @@ def write_report(model: Path, catalog: Path, elsets: Path | None, out: Path) -> 
     clf = DDCLClassifier.load(model)
     held_out = read_held_out(model.parent / HELD_OUT_FILE, clf)
     metrics = read_metrics(model.parent / METRICS_FILE, clf, held_out)
-    frame = load_catalog(catalog, elsets)
+    frame = load_catalog_for(clf, catalog, elsets)
     source = Source(
         catalog=catalog.name,
         model=model.name,
@@ -121,7 +123,7 @@ def read_metrics(path: Path, clf: DDCLClassifier, held_out: pl.DataFrame | None)
     if held_out is not None:
         probability = held_out.select([f"p({name})" for name in clf.classes_]).to_numpy()
         found = score(held_out["recorded"].to_numpy(), probability, clf.classes_.astype(str))["log_loss"]
-        if not np.isclose(found, metrics.get("log_loss", np.nan), rtol=1e-6):
+        if not np.isclose(found, metrics.get("log_loss", np.nan), rtol=0.0, atol=ROUNDING):
             raise InputError(
                 f"{path}: log_loss {metrics.get('log_loss')}, but that of the rows in {HELD_OUT_FILE} is {found}. Put "
                 "the files of one training into one folder."

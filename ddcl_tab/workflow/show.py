@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from ddcl_tab.estimators.naming import without_number
 from ddcl_tab.workflow.train import OURS
 
 SYNTHETIC_NOTE = "SYNTHETIC catalog: made by ddcl-tab synth, no real object in it"
@@ -65,7 +66,7 @@ def prototype_table(prototypes: pl.DataFrame, classes: list[str]) -> str:
                 "share": f"{100 * row['share']:.1f} %",
                 "says": f"{says} {100 * row[f'says {says}']:.0f} %",
                 "members are": f"{says} {100 * row[f'share {says}']:.0f} %",
-                "name": row["name"].removeprefix(f"{says}, "),
+                "name": without_number(row["name"], row["prototype"]).removeprefix(f"{says}, "),
                 "most typical": row["medoid"],
             }
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import platform
 import time
 import tomllib
 import warnings
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from ddcl_tab.atomic import remove_leftovers, write_whole
 from ddcl_tab.catalog import join_elsets, launch_of, read_gp, read_satcat
+from ddcl_tab.catalog.join import FROM_ELSETS
 from ddcl_tab.catalog.text import text_chunks
 from ddcl_tab.errors import CatalogError, ConfigurationError, InputError, LeakWarning
 from ddcl_tab.estimators import DDCLClassifier
@@ -26,7 +29,7 @@ from ddcl_tab.training.checkpoint import CheckpointFile
 from ddcl_tab.workflow.peers import make_peers, peer_table
 from ddcl_tab.workflow.scores import score
 from ddcl_tab.workflow.splits import Split, split_catalog
-from ddcl_tab.workflow.spreadsheet import write_table
+from ddcl_tab.workflow.spreadsheet import rounded_shares, with_rounded_shares, without_empty_columns, write_table
 
 MODEL_FILE, METRICS_FILE, PROTOTYPES_FILE = "model.ddcl", "metrics.json", "prototypes.csv"
 HELD_OUT_FILE, CHECKPOINT_FILE = "held_out.csv", "checkpoint.ddcl"
@@ -51,9 +54,85 @@ class TrainingRun(NamedTuple):
 
 
 def load_catalog(catalog: Path, elsets: Path | None) -> pl.DataFrame:
-    """Read a catalog, with the newest element set of each object where a file of them is given."""
-    frame = read_satcat(catalog)
-    return frame if elsets is None else join_elsets(frame, read_gp(elsets))
+    """Read a catalog, with the newest element set of each object where a file of them is given.
+
+    Raises
+    ------
+    CatalogError
+        A file cannot be read.
+    InputError
+        One of the files is what the other should be.
+    """
+    try:
+        frame = read_satcat(catalog)
+    except CatalogError as error:
+        if not _is_read_by(read_gp, catalog):
+            raise
+        raise InputError(
+            f"{catalog}: these are element sets, not a SATCAT: pass it as --elsets, and a SATCAT as CATALOG"
+        ) from error
+    if elsets is None:
+        return frame
+    try:
+        return join_elsets(frame, read_gp(elsets))
+    except CatalogError as error:
+        if not _is_read_by(read_satcat, elsets):
+            raise
+        raise InputError(
+            f"{elsets}: this is a SATCAT, not element sets: pass it as CATALOG, and OMM or TLE as --elsets"
+        ) from error
+
+
+def load_catalog_for(clf: DDCLClassifier, catalog: Path, elsets: Path | None) -> pl.DataFrame:
+    """As :func:`load_catalog`, with the columns that a fitted classifier asks for.
+
+    Raises
+    ------
+    InputError
+        It learned from element sets, and none are given.
+    """
+    frame = load_catalog(catalog, elsets)
+    missing = [name for name in clf.encoder_.columns_ if name in FROM_ELSETS and name not in frame.columns]
+    if missing:
+        raise InputError(
+            f"this model was trained with element sets: add --elsets FILE ({', '.join(missing)} come from there)"
+        )
+    return frame
+
+
+def _is_read_by(reader: Callable[..., Any], file: Path) -> bool:
+    """Whether a file is of the form that a reader of catalogs reads, with or without rows that break rules."""
+    try:
+        reader(file, on_error="collect")
+    except CatalogError:
+        return False
+    return True
+
+
+def require_target(frame: pl.DataFrame, target: str) -> None:
+    """Raise the error that a catalog lacks the column of the classes.
+
+    Raises
+    ------
+    InputError
+        Names the columns that are there.
+    """
+    if target not in frame.columns:
+        there = ", ".join(frame.columns)
+        raise InputError(f"the catalog has no column {target!r}; it has {there}{did_you_mean(target, frame.columns)}")
+
+
+def did_you_mean(typed: str, known: Iterable[str]) -> str:
+    """A question after a name that the user typed and nobody knows; nothing where no known name is near.
+
+    Examples
+    --------
+    >>> did_you_mean("object_typ", ["OBJECT_ID", "OBJECT_TYPE"]), did_you_mean("x", ["OBJECT_ID"])
+    ('. Did you mean OBJECT_TYPE?', '')
+    """
+    names = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(typed.casefold(), names, n=1)
+    return f". Did you mean {names[near[0]]}?" if near else ""
 
 
 def is_synthetic(frame: pl.DataFrame) -> bool:
@@ -101,7 +180,9 @@ def read_config(path: Path | None) -> dict[str, Any]:
     known = sorted(DDCLClassifier().get_params())
     unknown = [name for name in settings if name not in known]
     if unknown:
-        raise ConfigurationError(f"{path}: unknown parameters {unknown}; known ones are {', '.join(known)}")
+        raise ConfigurationError(
+            f"{path}: unknown parameters {unknown}; known ones are {', '.join(known)}{did_you_mean(unknown[0], known)}"
+        )
     return settings
 
 
@@ -146,8 +227,7 @@ def train_catalog(
     WriteError
         The checkpoint cannot be written.
     """
-    if target not in frame.columns:
-        raise InputError(f"the catalog has no column {target!r}; it has {', '.join(frame.columns)}")
+    require_target(frame, target)
     known = frame.filter(pl.col(target).is_not_null() & (pl.col(target).cast(pl.String) != UNKNOWN))
     parts = split_catalog(known, target, split, seed)
     clf = DDCLClassifier(**{"random_state": seed, "verbose": verbose} | settings | {"target": target})
@@ -255,5 +335,19 @@ def write_run(run: TrainingRun, out: Path) -> None:
         remove_leftovers(out / name)
     run.classifier.save(out / MODEL_FILE)
     write_whole(out / METRICS_FILE, json.dumps(run.metrics, indent=2) + "\n")
-    write_table(out / PROTOTYPES_FILE, pl.DataFrame(run.classifier.prototypes_))
-    write_table(out / HELD_OUT_FILE, run.held_out)
+    write_table(out / PROTOTYPES_FILE, _written_prototypes(run.classifier))
+    write_table(out / HELD_OUT_FILE, with_rounded_shares(run.held_out, _by_class("p({})", run.classifier)))
+
+
+def _by_class(column: str, clf: DDCLClassifier) -> list[str]:
+    return [column.format(name) for name in clf.classes_]
+
+
+def _written_prototypes(clf: DDCLClassifier) -> pl.DataFrame:
+    """``prototypes_`` without columns that say nothing: of a text column without any value, "missing" is the top."""
+    silent = {f"{name} {what}" for name in clf.encoder_.empty_ for what in ("top", "top share")}
+    table = without_empty_columns(pl.DataFrame(clf.prototypes_).drop(silent, strict=False))
+    table = table.with_columns(share=rounded_shares(table["share"].to_numpy()[None])[0])
+    for columns in ("share {}", "says {}"):
+        table = with_rounded_shares(table, _by_class(columns, clf))
+    return table

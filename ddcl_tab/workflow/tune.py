@@ -12,14 +12,15 @@ import pandas as pd
 import polars as pl
 
 from ddcl_tab.atomic import write_whole
-from ddcl_tab.errors import InputError, LeakWarning
+from ddcl_tab.errors import LeakWarning
 from ddcl_tab.estimators import DDCLClassifier
 from ddcl_tab.estimators.inputs import UNKNOWN
 from ddcl_tab.tuning import DDCLSearchCV
 from ddcl_tab.tuning.plots import save_plots
 from ddcl_tab.workflow.show import as_table
 from ddcl_tab.workflow.splits import split_catalog
-from ddcl_tab.workflow.train import TrainingRun, train_catalog
+from ddcl_tab.workflow.spreadsheet import rounded
+from ddcl_tab.workflow.train import TrainingRun, require_target, train_catalog
 
 TRIALS_FILE, BEST_FILE, STUDY_FILE = "trials.csv", "best.toml", "study.journal"
 SEARCH_FILES = (TRIALS_FILE, "history.png", "contour.png", "importance.png")
@@ -88,8 +89,7 @@ def fit_search(search: DDCLSearchCV, frame: pl.DataFrame, seed: int) -> None:
         No trial was feasible.
     """
     target = search.estimator.target
-    if target not in frame.columns:
-        raise InputError(f"the catalog has no column {target!r}; it has {', '.join(frame.columns)}")
+    require_target(frame, target)
     known = frame.filter(pl.col(target).is_not_null() & (pl.col(target).cast(pl.String) != UNKNOWN))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakWarning)  # the commands never offer leaks
@@ -133,8 +133,14 @@ def write_search(search: DDCLSearchCV, out: Path) -> dict[str, str]:
     dict
         Picture that could not be drawn to the reason.
     """
-    table = pd.DataFrame({name: np.ma.asarray(v) for name, v in search.cv_results_.items() if name != "params"})
-    write_whole(out / TRIALS_FILE, table.to_csv(index=False))
+    columns: dict[str, Any] = {
+        name: np.ma.asarray(values) for name, values in search.cv_results_.items() if name != "params"
+    }
+    for name, values in columns.items():
+        # Parameters stay as they are: a trial can be trained again from its row.
+        if values.dtype.kind == "f" and not name.startswith("param_"):
+            columns[name] = np.array([rounded(value) for value in values])
+    write_whole(out / TRIALS_FILE, pd.DataFrame(columns).to_csv(index=False))
     return save_plots(search.study_, out, score_name=f"mean {SCORING}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ddcl_tab.estimators.naming import without_number
 from ddcl_tab.interpret.cards import PrototypeCard
 from ddcl_tab.interpret.report.bootstrap import Scores
 from ddcl_tab.interpret.report.figures import CategoryStrip, Curve, NumberStrip, OrbitFigures
@@ -71,6 +72,11 @@ class Card:
     n_right: int
     strips: list[NumberStrip | CategoryStrip]
     home: str | None
+
+    @property
+    def name(self) -> str:
+        """Name of the prototype; everywhere on the page its number stands before it."""
+        return without_number(self.card.name, self.card.prototype)
 
 
 @dataclass(frozen=True)

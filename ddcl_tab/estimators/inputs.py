@@ -92,8 +92,9 @@ def read_labels(y: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     array([False,  True])
     """
     y = as_table(y)
-    if isinstance(y, nw.Series):
-        y = np.fromiter(y.to_list(), dtype=object)
+    if isinstance(y, nw.Series) or hasattr(y, "to_pylist"):
+        # numpy reads no dictionaries of pyarrow.
+        y = np.fromiter(y.to_list() if isinstance(y, nw.Series) else y.to_pylist(), dtype=object)
     elif isinstance(y, (list, tuple)):
         # Of objects: numpy makes the text "nan" of a NaN among texts.
         y = np.array(y, dtype=object)
@@ -124,9 +125,10 @@ def _plain(labels: NDArray[Any], kept: NDArray[np.bool_]) -> NDArray[Any]:
     kinds = [_kind(labels[row]) for row in rows]
     for row, kind in zip(rows, kinds, strict=True):
         if kind is None or kind != kinds[0]:
+            other = f", and row {rows[0]} holds {labels[rows[0]]!r}" if kind else ""
             raise InputError(
                 f"class labels are all texts, all numbers or all booleans: row {row} holds {labels[row]!r} of type "
-                f"{type(labels[row]).__name__}, and row {rows[0]} holds {labels[rows[0]]!r}. Cast them to one type."
+                f"{type(labels[row]).__name__}{other}. Cast them to one of these."
             )
     values = labels[kept].tolist()
     if kinds[:1] != ["numbers"] or not all(isinstance(value, Integral) for value in values):
@@ -171,7 +173,8 @@ def check_class_weight(class_weight: Any, classes: NDArray[Any]) -> None:
     strange = [key for key in class_weight if key not in known] if isinstance(class_weight, dict) else []
     if strange:
         raise ConfigurationError(
-            f"class_weight must be a dict from class to weight: {strange} not among the classes {classes.tolist()}."
+            f"class_weight must be a dict from class to weight: its keys {strange} are not among the classes "
+            f"{classes.tolist()}."
         )
 
 

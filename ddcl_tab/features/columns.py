@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -18,7 +19,7 @@ from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
 from ddcl_tab.catalog.schema import ELSET_COLUMNS, LEAKS, SATCAT_COLUMNS, UNITS
-from ddcl_tab.errors import InputError, LeakWarning
+from ddcl_tab.errors import ColumnTypeError, InputError, LeakWarning
 
 #: How columns end that `history_features` adds: in the unit of the column per year, and in its unit.
 RATE, SCATTER = "_RATE", "_SCATTER"
@@ -98,10 +99,10 @@ def _wrapped(X: Any) -> Any:
     try:
         return nw.from_native(X, pass_through=True)
     except DuplicateError:
-        names = list(X.column_names if hasattr(X, "column_names") else X.columns)
-        twice = list(dict.fromkeys(name for name in names if names.count(name) > 1))
+        names = Counter(X.column_names if type(X).__module__.startswith("pyarrow") else X.columns)
+        twice = [name for name, count in names.items() if count > 1]
         raise InputError(
-            f"columns are told apart by their names, and {twice} stand more than once among the {len(names)} columns: "
+            f"columns are told apart by their names, and {twice} stand more than once among the {names.total()}: "
             "rename them, or keep one of each."
         ) from None
 
@@ -111,7 +112,7 @@ def to_polars(X: Any) -> pl.DataFrame:
 
     Raises
     ------
-    InputError, TypeError
+    InputError
         A column of Python objects is none of these; see :func:`to_columns`.
     """
     frame = nw.from_native(as_table(X), eager_only=True)
@@ -190,8 +191,8 @@ def to_columns(X: Any, names: list[str]) -> list[NumericColumn | CategoricalColu
     InputError
         A column is missing or has the name of another, is of a type that is neither number, text nor date, or holds a
         value that is infinite or too large for a float.
-    TypeError
-        A column of Python objects mixes texts, numbers and dates, or holds something else.
+    ColumnTypeError
+        An InputError and TypeError: a column of Python objects mixes texts, numbers and dates, or holds something else.
 
     Examples
     --------
@@ -227,7 +228,7 @@ def _from_series(series: nw.Series) -> NumericColumn | CategoricalColumn:
     try:
         # Types that narwhals has no name for, such as decimals of 256 bits, and columns without any value.
         return _from_array(name, _objects(series.to_list()))
-    except TypeError:
+    except ColumnTypeError:
         raise InputError(
             f"column {name!r} is of type {dtype}, which is neither number, text nor date; cast it or drop it before "
             "fit."
@@ -281,8 +282,8 @@ def _sorted_out(name: str, values: NDArray[Any]) -> tuple[str | None, NDArray[np
     kind = next((one for one, value in zip(kinds, values, strict=True) if value is not None), None)
     for row, value in enumerate(values):
         if value is not None and (kinds[row] is None or kinds[row] != kind):
-            raise TypeError(
-                f"argument must be a string or a number in every row of a column, or a date in every row, not both and "
+            raise ColumnTypeError(
+                "argument must be a string or a number in every row of a column, or a date in every row, not both and "
                 f"nothing else: column {name!r}, row {row} holds {value!r} of type {type(value).__name__}"
             )
     return kind, values

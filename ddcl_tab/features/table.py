@@ -256,7 +256,7 @@ class TableEncoder(BaseEstimator):
 
         Raises
         ------
-        InputError, TypeError
+        InputError
             As :func:`ddcl_tab.features.to_columns`, or a column changed between numbers and texts.
         """
         columns = self.read(X)

@@ -71,6 +71,10 @@ class InputError(DDCLTabError, ValueError):
     """The table handed to ``fit`` or ``predict`` cannot be used as it is."""
 
 
+class ColumnTypeError(InputError, TypeError):
+    """A column of Python objects holds something that is neither number, text nor date, or mixes them."""
+
+
 class ModelFileError(DDCLTabError, ValueError):
     """A model file is foreign, damaged or of a version that this package does not read."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.datasets import make_classification
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import compute_class_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ddcl_tab import DDCLClassifier
@@ -275,6 +277,101 @@ def test_class_weight_lifts_the_rare_class(catalog):
         return (clf.predict(rare) == "ROCKET BODY").mean()
 
     assert recall("balanced") > recall(None)
+
+
+#: Three names of two classes, sorted as these are, with a key of another type that is the second of them.
+NAMES = [
+    (["DEB", "PAY"], np.str_("PAY")),
+    ([1, 2], np.int16(2)),
+    ([-7, 3], 3.0),
+    ([False, True], np.bool_(True)),
+    ([0.0, 2.0], 2),
+    (["1", "2"], "2"),
+]
+
+
+@pytest.fixture(scope="module")
+def unweighed():
+    """Rows, class of each as 0 or 1 (a third of them 1), and a function from labels and class_weight to a fit."""
+    rng = np.random.default_rng(4)
+    index = (np.arange(150) % 3 == 0).astype(int)
+    X = rng.normal(size=(150, 2)) + index[:, None]
+    return X, index, lambda y, weight=None, **other: DDCLClassifier(**BRIEF, class_weight=weight).fit(X, y, **other)
+
+
+@pytest.mark.parametrize(("names", "key"), NAMES)
+def test_classes_are_weighed_by_name(unweighed, tmp_path, names, key):
+    X, index, fit = unweighed
+    y = np.array(names)[index]
+    lifted = fit(y, {key: 9})
+    assert same_bits(lifted, fit(np.array(["a", "b"])[index], {"a": 1.0, "b": 9.0}), X)
+    lifted.save(tmp_path / "m")
+    loaded = DDCLClassifier.load(tmp_path / "m")
+    assert loaded.get_params() == lifted.get_params()
+    assert same_bits(loaded, lifted, X)
+    assert same_bits(clone(loaded).fit(X, y), lifted, X)
+    frame = pd.DataFrame(X, columns=["u", "v"]).assign(OBJECT_TYPE=y)
+    assert same_bits(DDCLClassifier(**BRIEF, class_weight={key: 9}).fit(frame), lifted, frame[["u", "v"]])
+
+
+def test_the_class_that_is_named_is_lifted_and_balanced_is_what_scikit_learn_says(unweighed):
+    X, index, fit = unweighed
+    y = index + 2  # an index of a class is the name of none
+    plain = fit(y)
+    share = plain.predict_proba(X)[:, 1].mean()
+    assert fit(y, {3: 9}).predict_proba(X)[:, 1].mean() > share + 0.05
+    assert fit(y, {2: 9}).predict_proba(X)[:, 1].mean() < share - 0.05
+    balanced = dict(zip([2, 3], compute_class_weight("balanced", classes=np.unique(y), y=y), strict=True))
+    assert same_bits(fit(y, balanced), fit(y, "balanced"), X)
+    assert same_bits(fit(y, {}), plain, X)
+
+
+def test_weights_of_classes_and_of_rows_multiply(unweighed):
+    X, index, fit = unweighed
+    row = np.where(np.arange(150) % 2, 2.0, 1.0)
+    y = np.array(["DEB", "PAY"])[index]
+    both = fit(y, {"PAY": 3}, sample_weight=row)
+    assert same_bits(both, fit(y, {"PAY": 3, "DEB": 1}, sample_weight=row), X)
+    # Twice a row and a weight of two are the same, whatever its class weighs.
+    again = np.repeat(np.arange(150), row.astype(int))
+    assert same_bits(both, DDCLClassifier(**BRIEF, class_weight={"PAY": 3}).fit(X[again], y[again]), X)
+    # Balanced over rows that weigh: of 1 to 2 by number, made 1 to 1 by weight, and a class without weight counts not.
+    even = np.where(index == 1, 2.0, 1.0)
+    assert same_bits(fit(y, "balanced", sample_weight=even), fit(y, {"DEB": 1}, sample_weight=even), X)
+    assert np.isfinite(fit(y, "balanced", sample_weight=1.0 - index).predict_proba(X)).all()
+    assert fit(y, {"PAY": 0}).predict_proba(X)[:, 1].mean() < fit(y).predict_proba(X)[:, 1].mean()
+
+
+@pytest.mark.parametrize("names", [["DEB", "PAY"], [-7, 3]])
+@pytest.mark.parametrize("key", ["PAYLOAD", 5, -1, (1, 2), pd.NA, float("nan"), None])
+def test_a_key_of_class_weight_that_is_no_class_is_named(unweighed, names, key):
+    _, index, fit = unweighed
+    said = rf"its keys \[{re.escape(repr(key))}\] are not among the classes {re.escape(str(names))}"
+    with pytest.raises(ConfigurationError, match=said):
+        fit(np.array(names)[index], {names[0]: 2, key: 3, names[1]: 1})
+
+
+def test_class_weights_that_are_no_weights_are_listed(unweighed):
+    _, index, fit = unweighed
+    y = np.array(["DEB", "PAY"])[index]
+    bad = {"DEB": -1, "PAY": np.nan, "a": "3", "b": None, "c": np.inf, "d": 10**400, "e": True, "f": [1]}
+    with pytest.raises(ConfigurationError, match="8 parameters break their rules") as caught:
+        fit(y, bad)
+    for key, value in bad.items():
+        assert f"class_weight[{key!r}] must be a number of at least 0, not {value!r}" in str(caught.value)
+    for bad in (np.array([1, 2]), pd.Series({"DEB": 2}), "even", [("DEB", 2)]):
+        with pytest.raises(ConfigurationError, match="class_weight must be None, 'balanced' or a dict"):
+            fit(y, bad)
+    with pytest.raises(ConfigurationError, match="leaves no row a weight above 0"):
+        fit(y, {"DEB": 0, "PAY": 0})
+
+
+def test_grid_search_chooses_among_class_weights(unweighed):
+    X, index, _ = unweighed
+    grid = {"class_weight": [{3: 50.0}, {2: 50.0}]}
+    search = GridSearchCV(DDCLClassifier(**BRIEF), grid, cv=2, scoring="recall_macro").fit(X, index + 2)
+    share = search.best_estimator_.predict(X) == 3
+    assert share.mean() == (search.best_params_["class_weight"] == {3: 50.0})  # fifty times decides for all
 
 
 # --- saving ---------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,24 @@ def test_finds_the_shells_and_says_where_they_are():
     np.testing.assert_allclose(centers["INCLINATION"], [53, 98, 74], atol=0.3)
     assert centers["SITE"].to_list() == ["AFETR", "TAISC", "PLMSC"]
     assert centers["size"].to_list() == [100, 100, 100]
+
+
+def test_lazy_frames_objects_and_masked_arrays_are_read():
+    frame, _ = shells()
+    labels = DDCLClusterer(3, random_state=0).fit_predict(frame)
+    lazy = DDCLClusterer(3, random_state=0).fit(frame.lazy())
+    np.testing.assert_array_equal(lazy.labels_, labels)
+    assert isinstance(lazy.cluster_centers_, pl.DataFrame)
+    decimals = frame.to_pandas()
+    decimals["PERIGEE"] = pd.Series([Decimal(v) for v in decimals["PERIGEE"]], dtype=object)
+    np.testing.assert_array_equal(lazy.predict(decimals), labels)
+    numbers = frame.select("PERIGEE", "INCLINATION").to_numpy().copy()
+    mask = np.arange(600).reshape(300, 2) % 50 == 0
+    masked = np.ma.array(np.where(mask, 1e9, numbers), mask=mask)
+    missing = np.where(mask, np.nan, numbers)
+    array = DDCLClusterer(3, random_state=0).fit(masked)
+    np.testing.assert_array_equal(array.labels_, DDCLClusterer(3, random_state=0).fit_predict(missing))
+    np.testing.assert_array_equal(array.predict(masked), array.labels_)
 
 
 def test_sound_by_its_own_measures():

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import decimal
 import random
 import threading
 import warnings
+from functools import cache
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from joblib import Parallel, delayed
@@ -119,7 +122,9 @@ def test_more_prototypes_than_rows_and_one_row_a_class_work():
         (np.empty((0, 1)), Y[:0], "0 sample"),
         (np.empty((N, 0)), Y, "0 feature"),
         (X[:-1, None], Y, "59"),
-        (pd.DataFrame(np.c_[X, X], columns=["x", "x"]), Y, "x"),
+        (pd.DataFrame(np.c_[X, X], columns=["x", "x"]), Y, r"by their names, and \['x'\] stand more than once"),
+        (pa.table([X, X], names=["x", "x"]), Y, r"by their names, and \['x'\] stand more than once"),
+        (pd.DataFrame({"x": pd.to_timedelta(np.arange(N), "D")}), Y, "column 'x' is of type Duration"),
         (pd.DataFrame({"x": [[1]] * N}), Y, "column 'x', row 0 holds"),
     ],
 )
@@ -145,6 +150,156 @@ def test_columns_at_prediction(library):
         clf.predict_proba(frame[["x"]])
     with pytest.raises(ValueError, match=r"number|text"):
         clf.predict_proba(library({"x": ["a"] * N, "c": COLUMNS["texts"].tolist()}))
+
+
+# --- labels of every library ------------------------------------------------------------------------------------------
+
+GONE = np.arange(N) % 5 == 2
+TEXTS, NUMBERS, FLAGS = Y, np.arange(N) % 3 - 1, np.arange(N) % 3 > 0
+
+
+def gaps(values, nothing=None) -> list:
+    return [nothing if gone else value for gone, value in zip(GONE, values.tolist(), strict=True)]
+
+
+def in_pandas(values, dtype, nothing=None):
+    return pd.Series(gaps(values, nothing), dtype=dtype)
+
+
+#: Labels with gaps, and the labels that are there.
+GAPS = {
+    "pandas str": (in_pandas(TEXTS, "str"), TEXTS),
+    "pandas string": (in_pandas(TEXTS, "string"), TEXTS),
+    "pandas string[pyarrow]": (in_pandas(TEXTS, "string[pyarrow]"), TEXTS),
+    "pandas Int64": (in_pandas(NUMBERS, "Int64"), NUMBERS),
+    "pandas int8[pyarrow]": (in_pandas(NUMBERS, "int8[pyarrow]"), NUMBERS),
+    "pandas boolean": (in_pandas(FLAGS, "boolean"), FLAGS),
+    "pandas bool[pyarrow]": (in_pandas(FLAGS, "bool[pyarrow]"), FLAGS),
+    "pandas Float64": (in_pandas(NUMBERS, "Float64"), NUMBERS.astype(float)),
+    "pandas float": (in_pandas(NUMBERS, float), NUMBERS.astype(float)),
+    "pandas category": (in_pandas(TEXTS, "category"), TEXTS),
+    "pandas category of integers": (in_pandas(NUMBERS, "Int64").astype("category"), NUMBERS),
+    "pandas convert_dtypes": (in_pandas(FLAGS, object).convert_dtypes(), FLAGS),
+    "pandas object, NA": (in_pandas(TEXTS, object, pd.NA), TEXTS),
+    "pandas object, None": (in_pandas(FLAGS, object, None), FLAGS),
+    "pandas object, NaT": (in_pandas(NUMBERS, object, pd.NaT), NUMBERS),
+    "pandas object, NaN": (in_pandas(TEXTS, object, float("nan")), TEXTS),
+    "polars String": (pl.Series(gaps(TEXTS)), TEXTS),
+    "polars Int64": (pl.Series(gaps(NUMBERS)), NUMBERS),
+    "polars Boolean": (pl.Series(gaps(FLAGS)), FLAGS),
+    "polars Categorical": (pl.Series(gaps(TEXTS), dtype=pl.Categorical), TEXTS),
+    "polars Enum": (pl.Series(gaps(TEXTS), dtype=pl.Enum(["c", "b", "a"])), TEXTS),
+    "polars Object": (pl.Series(gaps(TEXTS, pd.NA), dtype=pl.Object), TEXTS),
+    "polars Float64, NaN": (pl.Series(gaps(NUMBERS.astype(float), float("nan"))), NUMBERS.astype(float)),
+    "arrow string": (pa.chunked_array([gaps(TEXTS)]), TEXTS),
+    "arrow dictionary": (pa.chunked_array([pa.array(gaps(TEXTS)).dictionary_encode()]), TEXTS),
+    "arrow bool": (pa.chunked_array([gaps(FLAGS)]), FLAGS),
+}
+#: Labels with gaps that stand in no frame.
+LOOSE = {
+    "list, NaN among texts": gaps(TEXTS, float("nan")),
+    "list, None": gaps(NUMBERS),
+    "masked texts": np.ma.array(TEXTS, mask=GONE),
+    "masked integers": np.ma.array(NUMBERS, mask=GONE),
+    "array of pandas": in_pandas(NUMBERS, "Int64").array,
+    "arrow array": pa.array(gaps(TEXTS)),
+    "StringDType": np.array(gaps(TEXTS, np.nan), dtype=np.dtypes.StringDType(na_object=np.nan)),
+}
+
+
+def frame_of(labels):
+    if isinstance(labels, pl.Series):
+        return pl.DataFrame({"x": X, "OBJECT_TYPE": labels})
+    return (pd.DataFrame if isinstance(labels, pd.Series) else pa.table)({"x": X, "OBJECT_TYPE": labels})
+
+
+@cache
+def fitted_on(kind: str) -> DDCLClassifier:
+    """On the rows that have labels, these of one type."""
+    labels = {"U": TEXTS, "i": NUMBERS, "b": FLAGS, "f": NUMBERS.astype(float)}[kind]
+    return tiny(max_epochs=1).fit(pd.DataFrame({"x": X[~GONE]}), labels[~GONE])
+
+
+@pytest.mark.parametrize("name", GAPS)
+def test_rows_without_a_label_are_left_out_whatever_says_so(name):
+    labels, there = GAPS[name]
+    frame = frame_of(labels)
+    clf = tiny(max_epochs=1).fit(frame)
+    assert clf.n_unlabelled_ == GONE.sum()
+    assert clf.classes_.dtype == there.dtype
+    known = fitted_on(there.dtype.kind)
+    np.testing.assert_array_equal(clf.classes_, known.classes_)
+    np.testing.assert_array_equal(clf.predict_proba(frame), known.predict_proba(frame))
+
+
+@pytest.mark.parametrize("name", [*GAPS, *LOOSE])
+def test_labels_that_are_missing_in_y_are_said(name):
+    y = LOOSE[name] if name in LOOSE else GAPS[name][0]
+    for method in (tiny().fit, fitted_on("U").score):
+        with pytest.raises(InputError, match=r"Input y contains NaN or missing labels \(row 2; 12 in all\)"):
+            method(pd.DataFrame({"x": X}), y)
+
+
+@pytest.mark.parametrize("name", GAPS)
+def test_whole_labels_of_every_library_become_plain_ones(name):
+    labels, there = GAPS[name]
+    whole = labels.filter(pa.array(~GONE)) if name.startswith("arrow") else labels[np.flatnonzero(~GONE)]
+    clf = tiny(max_epochs=1).fit(X[~GONE, None], whole)
+    assert clf.classes_.dtype.kind == there.dtype.kind
+    assert clf.score(X[~GONE, None], whole) == (clf.predict(X[~GONE, None]) == there[~GONE]).mean()
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        (1, r"row 7 holds 1 of type int, and row 0 holds 'a'"),
+        (True, r"row 7 holds True of type bool, and row 0 holds 'a'"),
+        (datetime.date(2031, 1, 1), r"row 7 holds datetime.date\(2031, 1, 1\) of type date\."),
+        (np.timedelta64(1, "D"), "row 7 holds .* of type timedelta64"),
+    ],
+)
+def test_labels_of_two_kinds_name_the_row(odd, message):
+    y = [odd if row == 7 else label for row, label in enumerate(Y.tolist())]
+    with pytest.raises(InputError, match=message):
+        tiny().fit(X[:, None], y)
+    with pytest.raises(InputError, match=message):
+        tiny().fit(pd.DataFrame({"x": X, "OBJECT_TYPE": pd.Series(y, dtype=object)}))
+
+
+def test_integers_as_labels_keep_every_digit():
+    # Made into floats, the first two would be one.
+    for numbers in ([2**53, 2**53 + 1, -(2**63)], [2**63, 2**64 - 1, 5]):
+        frame = pd.DataFrame({"x": X, "OBJECT_TYPE": pd.Series(numbers * 20, dtype=object)})
+        assert tiny(max_epochs=1).fit(frame).classes_.tolist() == sorted(numbers)
+    with pytest.raises(InputError, match="must fit into 64 bits"):
+        tiny().fit(X[:, None], [10**20, 1, 2] * 20)
+
+
+# --- tables of every kind: dates and numbers as objects, lazy, masked -------------------------------------------------
+
+
+def test_objects_lazy_frames_and_masked_arrays_give_the_bits_of_plain_ones():
+    values = holes(X, np.nan)
+    days = [datetime.datetime(2031, 1, 1) + datetime.timedelta(days=int(i)) for i in range(N)]
+    plain = pl.DataFrame({"x": values, "when": days}).with_columns(pl.col("x").fill_nan(None))
+    clf = tiny().fit(plain, Y)
+    expected = clf.predict_proba(plain)
+    numbers = [pd.NA if v != v else decimal.Decimal(float(v)) for v in values]
+    objects = pd.DataFrame({"x": pd.Series(numbers, dtype=object), "when": pd.Series(days, dtype=object)})
+    in_polars = pl.DataFrame({name: pl.Series(objects[name].to_list(), dtype=pl.Object) for name in objects})
+    for table in (plain.lazy(), objects, in_polars, objects.convert_dtypes(), plain.to_arrow()):
+        np.testing.assert_array_equal(tiny().fit(table, Y).predict_proba(plain), expected)
+        np.testing.assert_array_equal(clf.predict_proba(table), expected)
+        assert clf.score(table, Y) == clf.score(plain, Y)
+        assert list(clf.explain(table)["name"]) == clf.explain(plain)["name"].to_list()
+    lazy = plain.with_columns(OBJECT_TYPE=pl.Series(Y)).lazy()
+    assert isinstance(clf.explain(lazy), pl.DataFrame)
+    np.testing.assert_array_equal(tiny().fit(lazy).predict_proba(lazy), expected)
+    filled = np.ma.array(np.where(np.isnan(values), 1e9, values)[:, None], mask=np.isnan(values)[:, None])
+    array = tiny().fit(filled, Y)
+    np.testing.assert_array_equal(array.predict_proba(filled), tiny().fit(values[:, None], Y).predict_proba(filled))
+    as_objects = np.array([[v] for v in numbers], dtype=object)
+    np.testing.assert_array_equal(array.predict_proba(as_objects), array.predict_proba(filled))
 
 
 # --- threads, processes, global state ---------------------------------------------------------------------------------

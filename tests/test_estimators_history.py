@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
+from sklearn.base import clone
 
 from ddcl_tab import DDCLClassifier, DDCLHistoryClassifier
-from ddcl_tab.errors import InputError
+from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.features import TableEncoder
 from ddcl_tab.features.history import history_features, training_histories
 
@@ -108,6 +111,55 @@ def test_what_a_history_adds_has_units(fitted):
     assert units["N_EPOCHS"] == ""
     strange = TableEncoder().fit(pl.DataFrame({"HEART_RATE": [60.0, 70.0], "ECCENTRICITY_RATE": [0.0, 1e-3]}))
     assert [column.unit for column in strange.numeric_] == ["", "1 per yr"]
+
+
+def test_objects_and_lazy_frames_are_read_as_their_values(fitted):
+    test = long_frame(20, seed=1)
+    expected = fitted.predict_proba(test)
+    assert (fitted.predict_proba(test.lazy()) == expected).all()
+    objects = pd.DataFrame(
+        {
+            "NORAD_CAT_ID": test["NORAD_CAT_ID"].to_list(),
+            "EPOCH": pd.Series(test["EPOCH"].to_list(), dtype=object),
+            "PERIGEE": pd.Series([Decimal(v) for v in test["PERIGEE"]], dtype=object),
+        }
+    )
+    assert (fitted.predict_proba(objects) == expected).all()
+    assert history_features(objects.assign(SEEN=pd.Series([True, pd.NA] * 40, dtype=object))).columns == [
+        *history_features(objects).columns[:2],
+        "SEEN",
+        *history_features(objects).columns[2:],
+    ]
+    with pytest.raises(InputError, match=r"column 'PERIGEE', row 3 holds 'low'"):
+        history_features(objects.assign(PERIGEE=pd.Series([1, 2, 3, "low"] * 20, dtype=object)))
+
+
+@pytest.mark.parametrize("dtype", ["string", "category", object])
+def test_objects_without_a_class_are_left_out_and_y_must_have_them_all(dtype):
+    long = long_frame(40)
+    hidden = long["NORAD_CAT_ID"].to_numpy() < 10
+    frame = long.to_pandas()
+    frame["OBJECT_TYPE"] = frame["OBJECT_TYPE"].astype(dtype).mask(hidden, pd.NA)
+    brief = DDCLHistoryClassifier(clone(QUICK).set_params(max_epochs=1))
+    clf = brief.fit(frame)
+    known = brief.fit(frame[~hidden])
+    assert list(clf.classes_) == ["DEBRIS", "PAYLOAD"]
+    assert (clf.predict_proba(long) == known.predict_proba(long)).all()
+    told = clf.predict(long)[10:] == np.array(["PAYLOAD", "DEBRIS"])[np.arange(10, 40) % 2]
+    assert clf.score(frame) == told.mean()
+    for what in (clf.fit, clf.score):
+        with pytest.raises(InputError, match="missing labels"):
+            what(long.drop("OBJECT_TYPE"), frame["OBJECT_TYPE"])
+
+
+def test_classes_are_weighed_by_name():
+    def debris(class_weight):
+        weighed = DDCLHistoryClassifier(clone(QUICK).set_params(max_epochs=3, class_weight=class_weight))
+        return weighed.fit(long_frame(40)).predict_proba(long_frame(40))[:, 0].mean()
+
+    assert debris({"DEBRIS": 20}) > debris({"PAYLOAD": 20}) + 0.2
+    with pytest.raises(ConfigurationError, match=r"\['DEB'\] are not among the classes \['DEBRIS', 'PAYLOAD'\]"):
+        debris({"DEB": 20})
 
 
 def test_reasons_name_the_object(fitted):

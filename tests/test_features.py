@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import warnings
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddcl_tab.catalog.schema import LEAKS
-from ddcl_tab.errors import InputError, LeakWarning
+from ddcl_tab.errors import DDCLTabError, InputError, LeakWarning
 from ddcl_tab.features import CategoricalColumn, NumericColumn, TableEncoder, is_frame, select_features, to_columns
 
 N = 40
@@ -158,6 +161,123 @@ def test_categorical_kinds_of_polars(dtype):
     assert column(pl.DataFrame({"A": pl.Series(["a", None, "b"], dtype=dtype)})).values.tolist() == ["a", None, "b"]
 
 
+def as_objects(values, where):
+    """The values as a column of Python objects of a frame or of an array."""
+    array = np.fromiter(values, dtype=object)
+    if where == "pandas":
+        return pd.DataFrame({"A": pd.Series(array, dtype=object)})
+    return pl.DataFrame({"A": pl.Series(list(values), dtype=pl.Object)}) if where == "polars" else array[:, None]
+
+
+HOLDERS = ["pandas", "polars", "array"]
+
+
+@pytest.mark.parametrize("where", HOLDERS)
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([Decimal("0.5"), None, Decimal("-1E+2")], [0.5, np.nan, -100]),
+        ([Decimal("NaN"), Decimal("sNaN"), pd.NA, pd.NaT, Decimal(3)], [np.nan] * 4 + [3]),
+        ([Fraction(1, 4), float("nan"), 2], [0.25, np.nan, 2]),
+        ([np.float32(0.5), np.int8(-3), True, np.bool_(False), np.float64("nan"), 7], [0.5, -3, 1, 0, np.nan, 7]),
+        ([None] * 120 + [Decimal("0.5")], [np.nan] * 120 + [0.5]),  # the first hundred tell nothing
+    ],
+)
+def test_objects_that_are_numbers_are_numbers(where, values, expected):
+    read = column(as_objects(values, where))
+    assert isinstance(read, NumericColumn)
+    np.testing.assert_array_equal(read.values, expected)
+
+
+@pytest.mark.parametrize("where", HOLDERS)
+@pytest.mark.parametrize(
+    "day",
+    [
+        datetime(2030, 1, 1),
+        date(2030, 1, 1),
+        datetime(2030, 1, 1, 9, tzinfo=timezone(timedelta(hours=9))),
+        pd.Timestamp("2030-01-01"),
+        pd.Timestamp("2029-12-31 19:00", tz="America/New_York"),
+        np.datetime64("2030-01-01"),
+        np.datetime64("2030-01-01T00:00:00.000000001"),
+    ],
+)
+def test_objects_that_are_dates_are_decimal_years(where, day):
+    others = [None, pd.NaT, pd.NA, np.datetime64("NaT"), float("nan"), datetime(1, 1, 1, tzinfo=UTC)]
+    read = column(as_objects([day, *others], where))
+    assert read.unit == "year"
+    # From 0001-01-01 to 1970 are 719162 days.
+    expected = [1970 + 21915 / 365.2425, *[np.nan] * 5, 1970 - 719162 / 365.2425]
+    np.testing.assert_allclose(read.values, expected, rtol=1e-14)
+
+
+@given(values=st.lists(finite, min_size=1, max_size=12))
+@settings(deadline=None, max_examples=40)
+def test_exact_types_say_what_floats_say(values):
+    expected = to_columns(np.array(values)[:, None], ["A"])[0].values
+    for kind in (Decimal, Fraction):
+        np.testing.assert_array_equal(column(as_objects([kind(v) for v in values], "pandas")).values, expected)
+
+
+@pytest.mark.parametrize("dtype", [pa.decimal128(20, 2), pa.decimal256(60, 2)])
+def test_decimals_of_arrow_are_numbers(dtype):
+    values = pa.array([Decimal("1.25"), None], type=dtype)
+    for X in (pa.table({"A": values}), pd.DataFrame({"A": pd.Series(values, dtype=pd.ArrowDtype(dtype))})):
+        np.testing.assert_array_equal(column(X).values, [1.25, np.nan])
+
+
+@pytest.mark.parametrize("where", HOLDERS)
+@pytest.mark.parametrize(
+    "huge", [10**400, -(10**400), 10**5000, Fraction(10**400), Decimal("1e400")], ids=lambda v: type(v).__name__
+)
+def test_numbers_that_no_float_holds_are_named(where, huge):
+    kind = type(huge).__name__
+    with pytest.raises(InputError, match=rf"'A' holds a number too large for a float \(row 1, of type {kind}\)"):
+        column(as_objects([1, huge], where))
+
+
+def test_an_infinite_decimal_is_infinite():
+    with pytest.raises(InputError, match=r"column 'A' holds an infinite value \(row 1"):
+        column(as_objects([Decimal(1), Decimal("-Infinity")], "pandas"))
+
+
+@pytest.mark.parametrize("where", HOLDERS)
+@pytest.mark.parametrize("odd", [1.0, date(2030, 1, 1), timedelta(1)])
+def test_a_value_of_another_kind_is_found_behind_a_hundred_texts(where, odd):
+    with pytest.raises(InputError, match=r"column 'A', row 150 holds"):
+        column(as_objects(["u"] * 150 + [odd], where))
+    with pytest.raises(DDCLTabError, match=r"column 'A', row 1 holds"):
+        column(as_objects([datetime(2030, 1, 1), 5], where))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "i8", "?", object, "M8[D]", "U3"])
+def test_what_is_masked_is_missing(dtype):
+    values = np.array([["1", "1"], ["0", "0"]]).astype("i8").astype(dtype)
+    read = to_columns(np.ma.array(values, mask=[[False, True], [False, False]]), ["A", "B"])
+    assert [v is None or v != v for c in read for v in c.values] == [False, False, True, False]
+    assert read[0].values[1] == read[1].values[1]
+    whole = to_columns(np.ma.array(values), ["A", "B"])
+    np.testing.assert_array_equal(whole[0].values, to_columns(values, ["A", "B"])[0].values)
+
+
+def test_lazy_frames_are_collected():
+    X = made_up(pl.DataFrame)
+    encoder = TableEncoder(columns=NAMES).fit(X.lazy())
+    assert encoder.to_json() == TableEncoder(columns=NAMES).fit(X).to_json()
+    np.testing.assert_array_equal(encoder.transform(X.lazy()).numeric, encoder.transform(X).numeric)
+
+
+def test_names_that_stand_twice_are_named():
+    numbers = np.ones((3, 4))
+    for X in (
+        pd.DataFrame(numbers, columns=["PERIOD", "SITE", "PERIOD", "column_names"]),
+        pa.table([pa.array([1.0])] * 3, names=["PERIOD", "SITE", "PERIOD"]),
+    ):
+        for read in (lambda X: to_columns(X, ["SITE"]), TableEncoder().fit, is_frame):
+            with pytest.raises(InputError, match=r"told apart by their names, and \['PERIOD'\] stand more than once"):
+                read(X)
+
+
 def test_texts_that_look_missing_are_texts(frame):
     assert column(frame({"A": ["nan", "", "None"]})).values.tolist() == ["nan", "", "None"]
 
@@ -171,6 +291,7 @@ def test_objects_that_are_not_all_numbers_name_the_row(odd):
         with pytest.raises(TypeError, match=r"must be a string or a number.*column 'A', row 3 holds") as caught:
             column(X)
         assert type(odd).__name__ in str(caught.value)
+        assert isinstance(caught.value, InputError)
 
 
 @pytest.mark.parametrize("values", [np.array([[1 + 2j]]), np.array([[1]], dtype="m8[D]"), np.array([[b"a"]])])

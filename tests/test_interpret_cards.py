@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import ks_2samp
 
-from ddcl_tab.errors import ConfigurationError
+from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators.distributions import CategorySummary, NumberSummary, summarise
 from ddcl_tab.features import CategoricalColumn, NumericColumn
 from ddcl_tab.interpret import prototype_cards
@@ -77,6 +77,24 @@ def test_objects_without_designators_are_no_siblings(small_model, empty):
 def test_without_recorded_classes_members_stay_open(small_model):
     clf, rows = small_model
     assert prototype_cards(clf, rows.drop("OBJECT_TYPE").head(50))[0].members == {}
+
+
+def test_missing_classes_and_names_of_pandas_are_unknown(small_model, cards):
+    clf, rows = small_model
+    frame = rows.to_pandas()
+    hidden = np.arange(len(frame)) % 4 == 0
+    unknown = prototype_cards(clf, frame.assign(OBJECT_TYPE=frame["OBJECT_TYPE"].mask(hidden, "UNKNOWN")))
+    y = frame["OBJECT_TYPE"].astype("string").mask(hidden)
+    nullable = frame.convert_dtypes().assign(OBJECT_TYPE=y)
+    nullable["OBJECT_NAME"] = nullable["OBJECT_NAME"].mask(hidden)
+    nullable["OBJECT_ID"] = nullable["OBJECT_ID"].mask(hidden)
+    read = prototype_cards(clf, nullable)
+    assert [card.members for card in read] == [card.members for card in unknown]
+    assert [card.members for card in prototype_cards(clf, rows, y)] == [card.members for card in unknown]
+    assert not any("NA" in name.split() for card in read for name in card.typical)
+    assert [card.name for card in prototype_cards(clf, rows.lazy())] == [card.name for card in cards]
+    with pytest.raises(InputError, match="y has 599 values for 600 rows"):
+        prototype_cards(clf, rows, y[1:])
 
 
 def test_what_is_no_classifier_is_refused(small_model):

@@ -164,6 +164,24 @@ def test_frames_are_grouped_by_launch_and_rows_of_unknown_class_left_out(library
     assert np.array_equal(same.threshold_, sets.threshold_)
 
 
+@pytest.mark.parametrize("dtype", ["string", "string[pyarrow]", "category", object])
+def test_missing_classes_of_pandas_are_left_out_and_lazy_frames_collected(dtype):
+    p = np.linspace(0.02, 0.98, 60)
+    y = pd.Series(["b"] * 30 + ["a"] * 30, dtype=dtype).mask(np.arange(60) % 10 == 0, pd.NA)
+    frame = pd.DataFrame({"p0": p, "p1": 1 - p, "OBJECT_TYPE": y})
+    sets = ConformalSets(ABOUT, 0.8).fit(frame)
+    known = y.notna().to_numpy()
+    assert np.array_equal(sets.threshold_, ConformalSets(ABOUT, 0.8).fit(two(p[known]), y[known]).threshold_)
+    assert sets.coverage(frame)["rows"].tolist() == [27, 27]
+    lazy = pl.from_pandas(frame.astype({"OBJECT_TYPE": "string"})).lazy()
+    assert np.array_equal(ConformalSets(ABOUT, 0.8).fit(lazy).threshold_, sets.threshold_)
+    assert np.array_equal(sets.predict_set(lazy), sets.predict_set(two(p)))
+    assert isinstance(sets.coverage(lazy), pl.DataFrame)
+    for method in (sets.fit, sets.coverage):
+        with pytest.raises(InputError, match=r"missing labels \(row 0; 6 in all\)"):
+            method(two(p), y)
+
+
 def test_out_of_fold_probabilities_may_lack_rows_of_unknown_class():
     frame = pl.DataFrame({"p0": [0.5] * 41, "p1": [0.5] * 41, "OBJECT_TYPE": ["a"] * 20 + ["b"] * 20 + ["UNKNOWN"]})
     p = np.concatenate([two(np.linspace(0, 1, 40)), [[np.nan, np.nan]]])

@@ -113,10 +113,30 @@ def test_frames_of_both_libraries_give_the_same_list(table, library):
     assert type(likely_label_errors(clf, native, judged=again)) is type(native)
 
 
+@pytest.mark.parametrize("dtype", ["string", "Int64", "boolean", object])
+def test_missing_classes_of_pandas_are_judged_by_nobody(dtype):
+    rng, index = np.random.default_rng(0), np.arange(60) % 2
+    names = {"Int64": [4, 7], "boolean": [False, True]}.get(dtype, ["a", "b"])
+    y = pd.Series([names[i] for i in index], dtype=dtype).mask(np.arange(60) < 3, pd.NA)
+    frame = pd.DataFrame({"x": rng.normal(size=60) + index, "z": rng.normal(size=60)})
+    clf = DDCLClassifier(**CLF.get_params() | {"max_epochs": 1, "class_weight": {names[0]: 2}})
+    judged = out_of_fold(clf, frame.assign(OBJECT_TYPE=y), n_folds=2)
+    assert judged.classes.tolist() == names
+    assert np.flatnonzero(judged.fold < 0).tolist() == [0, 1, 2]
+    found = likely_label_errors(clf, frame.assign(OBJECT_TYPE=y), judged=judged)
+    assert set(found["recorded"]) <= set(names)
+    lazy = pl.from_pandas(frame.assign(OBJECT_TYPE=pd.Series(y.astype(object), dtype=y.dtype))).lazy()
+    assert np.array_equal(out_of_fold(clf, lazy, n_folds=2).fold, judged.fold)
+    with pytest.raises(InputError, match=r"missing labels \(row 0; 3 in all\)"):
+        out_of_fold(clf, frame, y, n_folds=2)
+    with pytest.raises(ConfigurationError, match=r"its keys \['no class'\] are not among the classes"):
+        out_of_fold(clf.set_params(class_weight={"no class": 2}), frame[3:], y[3:], n_folds=2)
+
+
 def test_a_class_that_a_training_part_lacks_gets_probability_zero():
     X = np.random.default_rng(0).normal(size=(60, 2))
     y = np.array(["a", "b"] * 29 + ["c", "c"])
-    clf = DDCLClassifier(**CLF.get_params() | {"max_epochs": 1})
+    clf = DDCLClassifier(**CLF.get_params() | {"max_epochs": 1, "class_weight": {"c": 3.0}})
     with pytest.warns(UserWarning, match="least populated class"):
         judged = out_of_fold(clf, X, y, groups=np.r_[np.arange(58), 58, 58], n_folds=3)
     assert list(judged.classes) == ["a", "b", "c"]

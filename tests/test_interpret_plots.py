@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 
 from ddcl_tab.errors import ConfigurationError, InputError
@@ -38,6 +43,21 @@ def test_gabbard_diagram_shows_classes_or_chosen_prototypes_in_both_libraries(sm
     drawn = sum(len(points.get_offsets()) for points in own.collections)
     assert drawn == 2 * len(rows)  # apogee and perigee of every row
     plt.close(own.figure)
+
+
+def test_lazy_frames_and_decimals_are_drawn_alike_and_texts_refused(small_model):
+    clf, rows = small_model
+    decimals = rows.to_pandas()
+    decimals["PERIGEE"] = pd.Series([None if v is None else Decimal(v) for v in rows["PERIGEE"]], dtype=object)
+    drawn = []
+    for X in (rows, rows.lazy(), decimals):
+        axes = plot_gabbard(clf, X)
+        drawn.append(np.concatenate([points.get_offsets().filled(np.nan) for points in axes.collections]))
+        plt.close(axes.figure)
+    assert np.array_equal(drawn[0], drawn[1], equal_nan=True)
+    assert np.array_equal(drawn[0], drawn[2], equal_nan=True)
+    with pytest.raises(InputError, match=r"draws numbers; the columns \['PERIOD'\] hold texts"):
+        plot_gabbard(clf, rows.with_columns(PERIOD=pl.lit("long")))
 
 
 def test_classes_differ_by_marker_and_not_only_by_colour(small_model, ax):

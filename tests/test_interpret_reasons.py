@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from itertools import permutations
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from scipy.special import softmax
@@ -12,10 +14,11 @@ from scipy.special import softmax
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators.explain import reasons
-from ddcl_tab.interpret import column_contributions, counterfactuals
+from ddcl_tab.interpret import NoveltyScore, column_contributions, counterfactuals
 from ddcl_tab.interpret.contributions import shapley_values
 from ddcl_tab.interpret.counterfactual import Orbits, delta_v
 from ddcl_tab.interpret.model import FittedModel, exchange, take
+from ddcl_tab.interpret.novelty import prototype_distances
 from ddcl_tab.orbit import eccentricity_from_altitudes, period_from_semi_major_axis, semi_major_axis_from_altitudes
 
 
@@ -42,6 +45,26 @@ def test_a_reason_says_the_number_of_a_prototype_once():
         "60 % prototype 2: rocket body, 900 km, such as 8 MADE UP; outvoted by 40 % on prototypes of DEBRIS, "
         "first prototype 0: debris, 700 km",
     ]
+
+
+# --- tables of every kind -------------------------------------------------------------------------------------------
+
+
+def test_lazy_frames_and_numbers_as_objects_have_the_same_reasons(small_model):
+    clf, rows = small_model
+    some = rows.head(3)
+    objects = some.to_pandas()
+    for name in ("PERIGEE", "APOGEE", "INCLINATION"):
+        objects[name] = pd.Series([Decimal(v) for v in some[name]], dtype=object)
+    score = NoveltyScore(clf).fit(rows.lazy())
+    for reasons in (
+        lambda X: column_contributions(clf, X, background=X)["contribution"],
+        lambda X: counterfactuals(clf, X)["change"],
+        score.novelty,
+        lambda X: prototype_distances(clf, X).ravel(),
+    ):
+        assert list(reasons(some.lazy())) == list(reasons(some)) == list(reasons(objects))
+    assert isinstance(column_contributions(clf, some.lazy()), pl.DataFrame)
 
 
 # --- columns --------------------------------------------------------------------------------------------------------

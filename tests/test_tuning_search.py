@@ -51,6 +51,10 @@ SOUND_OR_NOT = CategoricalDistribution((30.0, 1e5))
 ONLY_RATIO = dict.fromkeys(["n_prototypes", "lr", "temperature", "quantization_weight", "n_blocks", "d_token"])
 
 
+#: One fold, for what needs no more.
+EVEN_AND_ODD = [(np.arange(0, 150, 2), np.arange(1, 150, 2))]
+
+
 def search(estimator=TINY, **changes) -> DDCLSearchCV:
     settings = {"n_trials": 3, "cv": 2, "storage": None, "space": SPACE, "random_state": 0}
     return DDCLSearchCV(estimator, **(settings | changes))
@@ -172,6 +176,38 @@ def test_catalogs_need_no_y_and_keep_launches_together(synthetic):
     assert fitted.n_splits_ == 2
 
 
+def test_missing_classes_are_left_out_and_classes_weighed_by_name(iris):
+    X, y = iris
+    hidden = np.arange(150) % 30 == 0
+    names = pd.Series(np.array(["s", "v", "w"])[y], dtype="string").mask(hidden)
+    weighed = clone(TINY).set_params(class_weight={"s": 2.0})
+    X = X.convert_dtypes().mask(np.arange(600).reshape(150, 4) % 97 == 0)  # NA among the features too
+    fitted = search(weighed, n_trials=1).fit(X.assign(OBJECT_TYPE=names))
+    assert fitted.classes_.tolist() == ["s", "v", "w"]
+    assert fitted.best_estimator_.n_unlabelled_ == 0
+    known = search(weighed, n_trials=1, refit=False).fit(X[~hidden], names[~hidden])
+    assert known.best_score_ == fitted.best_score_
+    score = fitted.score(X[~hidden], names[~hidden].tolist())
+    assert fitted.score(pl.from_pandas(X[~hidden]).lazy(), names[~hidden]) == score
+    for method in (search().fit, fitted.score):
+        with pytest.raises(InputError, match=r"missing labels \(row 0; 5 in all\)"):
+            method(X, names)
+    with pytest.raises(ConfigurationError, match=r"its keys \[0\] are not among the classes \['s', 'v', 'w'\]"):
+        search(clone(TINY).set_params(class_weight={0: 2.0})).fit(X.assign(OBJECT_TYPE=names))
+
+
+def test_lazy_frames_and_masked_arrays_give_the_trials_of_plain_ones(iris):
+    X, y = iris
+    values = X.to_numpy().copy()
+    values[::9, 1] = np.nan
+    masked = np.ma.array(np.nan_to_num(values, nan=99.0), mask=np.isnan(values))
+    frame = pl.from_numpy(values, list(X.columns)).with_columns(OBJECT_TYPE=y.to_numpy())
+    brief = {"n_trials": 1, "refit": False, "cv": EVEN_AND_ODD}
+    expected = search(**brief).fit(values, y).best_score_
+    for table, labels in ((masked, y), (frame.lazy(), None)):
+        assert search(**brief).fit(table, labels).best_score_ == expected
+
+
 def test_a_test_fold_may_lack_a_class_but_no_training_fold(iris):
     X, y = iris
     rows = np.arange(150)
@@ -254,8 +290,7 @@ def test_the_window_of_the_ratio_is_measured_and_kept_by_the_study(iris, tmp_pat
 
 def test_a_study_goes_on_where_it_was_and_gives_the_trials_of_an_unbroken_one(iris, tmp_path):
     # More trials than the sampler draws blindly (10): it must also learn from those of the first call.
-    one_fold = [(np.arange(0, 150, 2), np.arange(1, 150, 2))]
-    quick = {"space": ONLY_RATIO | {"lr_ratio": SPACE["lr_ratio"]}, "refit": False, "cv": one_fold}
+    quick = {"space": ONLY_RATIO | {"lr_ratio": SPACE["lr_ratio"]}, "refit": False, "cv": EVEN_AND_ODD}
     unbroken = search(n_trials=13, **quick).fit(*iris)
     search(n_trials=4, storage=tmp_path / "j", **quick).fit(*iris)
     complete = search(n_trials=4, storage=tmp_path / "j", **quick).fit(*iris)

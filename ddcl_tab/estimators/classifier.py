@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state, compute_class_weight
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 from ddcl_tab.errors import InputError
@@ -19,7 +19,7 @@ from ddcl_tab.estimators.fitted import FittedPrototypes
 from ddcl_tab.estimators.parameters import check_parameters
 from ddcl_tab.estimators.prototypes import Members, describe_prototypes
 from ddcl_tab.estimators.resume import describe_training
-from ddcl_tab.features import Table, TableEncoder, is_frame
+from ddcl_tab.features import Table, TableEncoder, as_table, is_frame
 from ddcl_tab.nn.network import TableNetwork
 from ddcl_tab.training.build import build_network
 from ddcl_tab.training.checkpoint import CheckpointFile
@@ -74,6 +74,8 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
     validation_fraction : float, default=0.1
         Share of each class set aside to choose the epoch and to calibrate; whole groups where groups are known.
     class_weight : dict or "balanced", optional
+        Factor of the weights of each class's rows. A dict from class to weight, ``{"ROCKET BODY": 5}``: classes that it
+        does not name weigh 1. "balanced": all classes weigh the same.
     target : str, default="OBJECT_TYPE"
         Column that holds the classes in ``fit(df)``.
     allow_leaks : bool, default=False
@@ -182,11 +184,11 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
 
         Parameters
         ----------
-        X : pandas or polars frame, or array, shape (n, p)
+        X : pandas, polars or pyarrow frame (a lazy one is collected), or array (masked is missing), shape (n, p)
             Without ``y``, a frame that holds the column ``target``; its rows of ``"UNKNOWN"`` or missing class are left
             out (``n_unlabelled_``).
         y : array-like, shape (n,), optional
-            Classes.
+            Classes: texts, booleans or numbers, none missing.
         sample_weight : array-like, shape (n,), optional
             A row of weight 2 and the same row twice give the same model.
         groups : array-like, shape (n,), optional
@@ -200,7 +202,7 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         Raises
         ------
         ConfigurationError
-            Parameters break their rules; all of them are listed.
+            Parameters break their rules; all of them are listed. Or a key of ``class_weight`` is no class.
         InputError, ValueError, TypeError
             The table cannot be learned from as it is.
         TrainingError
@@ -220,14 +222,19 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
             warn_unstable(self.stability_)
         return self
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of rows told right; ``y`` has the class of each row, none missing (InputError)."""
+        X = as_table(X)
+        return float(super().score(X, inputs.check_labels(X, y), sample_weight))
+
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any, checkpoint: CheckpointFile | None = None) -> None:
         """All of :meth:`fit` but its last warning; with a checkpoint an interrupted training is kept."""
         check_parameters(self.get_params(deep=False))
         self.n_unlabelled_ = 0
+        X = as_table(X)
         if y is None:
             X, y, kept = inputs.take_target(X, self.target)
-            sample_weight = None if sample_weight is None else np.asarray(sample_weight)[kept]
-            groups = None if groups is None else np.asarray(groups)[kept]
+            sample_weight, groups = inputs.take(sample_weight, kept), inputs.take(groups, kept)
             self.n_unlabelled_ = int(len(kept) - kept.sum())
             _log.info("%d rows without a known %s are left out of training", self.n_unlabelled_, self.target)
         features = self._check_features(X)
@@ -266,9 +273,7 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
     ) -> None:
         random = check_random_state(self.random_state)
         seed = int(random.randint(2**31 - 1))
-        class_weight = compute_class_weight(
-            self.class_weight, classes=np.arange(len(self.classes_)), y=label, sample_weight=weight
-        )
+        class_weight = inputs.class_weights(self.class_weight, self.classes_, label, weight)
         rows = Rows(*table, label, weight * class_weight[label], np.zeros_like(label) if group is None else group)
         rows = merge_equal(rows, grouped=group is not None)
         if checkpoint is not None:

@@ -16,7 +16,7 @@ from sklearn.utils.validation import _check_n_features, check_is_fitted
 
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators.inputs import library_of
-from ddcl_tab.features import TableEncoder, is_frame
+from ddcl_tab.features import TableEncoder, as_table, is_frame
 from ddcl_tab.features.table import N_RESERVED
 from ddcl_tab.nn.quantization import assign, critical_temperature, loss_terms, squared_distances
 
@@ -176,6 +176,7 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         return tags
 
     def _check_table(self, X: Any) -> Any:
+        X = as_table(X)
         return X if is_frame(X) else check_array(X, dtype=None, ensure_all_finite="allow-nan", estimator=self)
 
     def _without_class(self, X: Any) -> Any:

@@ -16,7 +16,7 @@ from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators import explain, inputs
 from ddcl_tab.estimators.html import fitted_html
 from ddcl_tab.estimators.state import read_state, write_state
-from ddcl_tab.features import TableEncoder, is_frame
+from ddcl_tab.features import TableEncoder, as_table, is_frame
 from ddcl_tab.nn.network import TableNetwork
 from ddcl_tab.training.certificate import EpochCertificate
 from ddcl_tab.training.inference import Prediction, predict_rows
@@ -138,6 +138,7 @@ class FittedPrototypes(TransformerMixin):
 
     def _features_of(self, X: Any) -> Any:
         """Columns of fit out of ``X``, in their order."""
+        X = as_table(X)
         if not is_frame(X):
             return validate_data(self, X, reset=False, dtype=None, ensure_all_finite=False)
         if hasattr(self, "feature_names_in_"):

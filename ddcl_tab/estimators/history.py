@@ -9,11 +9,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ddcl_tab.errors import InputError
+from ddcl_tab.estimators import inputs
 from ddcl_tab.estimators.classifier import DDCLClassifier
+from ddcl_tab.features import as_table
 from ddcl_tab.features.history import check_long, find_column, history_features, training_histories
 
 _GROUP = "__group__"
@@ -62,8 +65,8 @@ class DDCLHistoryClassifier(ClassifierMixin, BaseEstimator):
         X : pandas or polars frame
             One row an object and epoch, in any order.
         y : array, shape (rows of X,), optional
-            Class of each row, the same in all rows of an object. Default: the classifier's target column; objects whose
-            class is missing or "UNKNOWN" are left out.
+            Class of each row, the same in all rows of an object, none missing. Default: the classifier's target column;
+            objects whose class is missing or "UNKNOWN" are left out.
         groups : array, shape (rows of X,), optional
             Objects of one group stay together in the validation split. Default: the launch, where there is a column
             ``OBJECT_ID``, and else the object.
@@ -118,10 +121,17 @@ class DDCLHistoryClassifier(ClassifierMixin, BaseEstimator):
         return self.classifier_.predict_proba(self._features(self.wide(X)))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Share of objects told right; ``y`` has one class an object. Default: the target column."""
+        """Share of objects told right.
+
+        ``y`` and ``sample_weight`` have one entry an object, no class missing. Default: the target column; objects
+        whose class is missing or "UNKNOWN" are left out.
+        """
         wide = self.wide(X)
-        truth = wide[self.classifier_.target].to_numpy() if y is None else y
-        return float(super().score(X, truth, sample_weight))
+        if y is None:
+            wide, y, kept = inputs.take_target(wide, self.classifier_.target)
+            sample_weight = inputs.take(sample_weight, kept)
+        truth = inputs.check_labels(wide, y)
+        return float(accuracy_score(truth, self.classifier_.predict(self._features(wide)), sample_weight=sample_weight))
 
     def explain(self, X: Any, n_top: int = 3) -> pl.DataFrame:
         """Reasons per object: those of :meth:`DDCLClassifier.explain`, with the object in the place of the row."""
@@ -157,11 +167,11 @@ class DDCLHistoryClassifier(ClassifierMixin, BaseEstimator):
 
 def _column(name: str, values: Any, n_rows: int) -> pl.Series:
     """Values of each row of the long frame as a column."""
-    array = np.asarray(values)
+    array = np.asarray(as_table(values))
     if array.shape != (n_rows,):
         what = "groups" if name == _GROUP else "y"
         raise InputError(f"{what} has {len(array)} values for {n_rows} rows: give one a row.")
-    return pl.Series(name, array)
+    return pl.Series(name, array if name == _GROUP else inputs.check_labels(array, values))
 
 
 def _check_one_each(long: pl.DataFrame, number: str, told: list[str]) -> None:

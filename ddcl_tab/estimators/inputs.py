@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
 import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, column_or_1d
 
 from ddcl_tab.catalog import launch_of
-from ddcl_tab.errors import InputError
-from ddcl_tab.features import is_frame
+from ddcl_tab.errors import ConfigurationError, InputError
+from ddcl_tab.features import as_table, is_frame, is_missing, to_polars
 
 #: Value of a target column that means "nobody knows yet".
 UNKNOWN = "UNKNOWN"
@@ -38,13 +40,14 @@ class Labelled(NamedTuple):
 def take_target(X: Any, target: str) -> Labelled:
     """Split a frame into features and the labels in its column ``target``.
 
-    Rows whose label is missing or ``"UNKNOWN"`` are left out.
+    Rows whose label is missing (see :func:`read_labels`) or ``"UNKNOWN"`` are left out.
 
     Raises
     ------
     InputError
-        ``X`` is no frame, lacks the column, or has no labelled row.
+        ``X`` is no frame, lacks the column, has no labelled row, or the labels are of no one kind.
     """
+    X = as_table(X)
     if not is_frame(X):
         raise InputError(
             "DDCLClassifier requires y to be passed, but the target y is None: call fit(X, y), or fit(df) with a "
@@ -56,25 +59,101 @@ def take_target(X: Any, target: str) -> Labelled:
             f"the target column {target!r} is not among the columns {frame.columns}: "
             "set target=... to the column that holds the classes, or call fit(X, y)."
         )
-    labels = np.array(frame[target].to_list(), dtype=object)
-    kept = np.array([label is not None and label == label and label != UNKNOWN for label in labels], dtype=bool)
+    labels, missing = read_labels(frame[target])
+    kept = np.array([not gone and label != UNKNOWN for label, gone in zip(labels, missing, strict=True)], dtype=bool)
     if not kept.any():
         raise InputError(f"column {target!r} holds no label: every row is missing or {UNKNOWN!r}.")
-    y = np.array([*labels[kept]])
-    return Labelled(frame.drop(target).filter(kept.tolist()).to_native(), y, kept)
+    return Labelled(frame.drop(target).filter(kept.tolist()).to_native(), _plain(labels, kept), kept)
 
 
-def check_labels(X: Any, y: Any) -> NDArray[Any]:
-    """Labels as a one-dimensional array that fits ``X``.
+def read_labels(y: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Labels as they are, and which of them are missing.
+
+    Missing are None, NaN, NaT, ``pandas.NA``, null, and what is masked.
+
+    Parameters
+    ----------
+    y : array-like, shape (n,)
+        Also a series or array of pandas, polars, pyarrow or narwhals.
+
+    Returns
+    -------
+    labels, missing : ndarray, shape (n,)
 
     Raises
     ------
     ValueError
-        Labels are continuous, missing, or not as many as rows.
+        ``y`` is no column.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> read_labels(pd.Series(["DEBRIS", pd.NA], dtype="string"))[1]
+    array([False,  True])
     """
-    y = column_or_1d(np.asarray(y), warn=True)
-    if any(label is None or label != label for label in y):
-        raise InputError("Input y contains NaN or missing labels: leave those rows out, or call fit(df).")
+    y = as_table(y)
+    if isinstance(y, nw.Series) or hasattr(y, "to_pylist"):
+        # numpy reads no dictionaries of pyarrow.
+        y = np.fromiter(y.to_list() if isinstance(y, nw.Series) else y.to_pylist(), dtype=object)
+    elif isinstance(y, (list, tuple)):
+        # Of objects: numpy makes the text "nan" of a NaN among texts.
+        y = np.array(y, dtype=object)
+    labels = column_or_1d(np.asarray(y), warn=True)
+    if labels.dtype.kind in "fM":
+        return labels, np.isnan(labels)
+    if labels.dtype.kind not in "OT":
+        return labels, np.zeros(len(labels), dtype=bool)
+    labels = labels.astype(object)
+    return labels, np.array([is_missing(label) for label in labels], dtype=bool)
+
+
+def _kind(label: object) -> str | None:
+    if isinstance(label, str):
+        return "texts"
+    if isinstance(label, (bool, np.bool_)):
+        return "booleans"
+    # numpy counts durations among its integers.
+    is_number = isinstance(label, (int, float, np.integer, np.floating)) and not isinstance(label, np.timedelta64)
+    return "numbers" if is_number else None
+
+
+def _plain(labels: NDArray[Any], kept: NDArray[np.bool_]) -> NDArray[Any]:
+    """Labels that are ``kept``, out of objects as texts, booleans, integers or floats."""
+    if labels.dtype != object:
+        return labels[kept]
+    rows = np.flatnonzero(kept)
+    kinds = [_kind(labels[row]) for row in rows]
+    for row, kind in zip(rows, kinds, strict=True):
+        if kind is None or kind != kinds[0]:
+            other = f", and row {rows[0]} holds {labels[rows[0]]!r}" if kind else ""
+            raise InputError(
+                f"class labels are all texts, all numbers or all booleans: row {row} holds {labels[row]!r} of type "
+                f"{type(labels[row]).__name__}{other}. Cast them to one of these."
+            )
+    values = labels[kept].tolist()
+    if kinds[:1] != ["numbers"] or not all(isinstance(value, Integral) for value in values):
+        return np.array(values)
+    lowest, highest = min(values), max(values)
+    if lowest < -(2**63) or highest >= 2 ** (64 if lowest >= 0 else 63):
+        raise InputError("class labels that are integers must fit into 64 bits: hand them over as texts.")
+    return np.array(values, dtype=np.int64 if highest < 2**63 else np.uint64)
+
+
+def check_labels(X: Any, y: Any) -> NDArray[Any]:
+    """Labels as a one-dimensional array that fits ``X``: texts, booleans, integers or floats.
+
+    Raises
+    ------
+    InputError, ValueError
+        Labels are continuous, missing, of several kinds, or not as many as rows.
+    """
+    labels, missing = read_labels(y)
+    if missing.any():
+        raise InputError(
+            f"Input y contains NaN or missing labels (row {np.flatnonzero(missing)[0]}; {missing.sum()} in all): leave "
+            "those rows out, or call fit(df)."
+        )
+    y = _plain(labels, ~missing)
     if y.dtype.kind == "f" and np.isinf(y).any():
         raise InputError("Input y contains infinity: classes are finite numbers, texts or booleans.")
     check_consistent_length(X, y)
@@ -82,12 +161,67 @@ def check_labels(X: Any, y: Any) -> NDArray[Any]:
     return y
 
 
+def check_class_weight(class_weight: Any, classes: NDArray[Any]) -> None:
+    """Check that a dict from class to weight names classes only.
+
+    Raises
+    ------
+    ConfigurationError
+        Names the keys that are no class.
+    """
+    known = set(classes.tolist())
+    strange = [key for key in class_weight if key not in known] if isinstance(class_weight, dict) else []
+    if strange:
+        raise ConfigurationError(
+            f"class_weight must be a dict from class to weight: its keys {strange} are not among the classes "
+            f"{classes.tolist()}."
+        )
+
+
+def class_weights(
+    class_weight: Any, classes: NDArray[Any], label: NDArray[np.intp], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Weight of each class, shape (C,).
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+        Checked by :func:`~ddcl_tab.estimators.parameters.check_parameters`. Of a dict from class to weight, a class
+        that is not named weighs 1.
+    classes : ndarray, shape (C,)
+    label : ndarray of int, shape (n,)
+        Index of the class of each row.
+    weight : ndarray, shape (n,)
+        Of each row.
+
+    Raises
+    ------
+    ConfigurationError
+        A key is no class, or no row has any weight left.
+    """
+    if isinstance(class_weight, dict):
+        check_class_weight(class_weight, classes)
+        result = np.array([class_weight.get(name, 1.0) for name in classes.tolist()], dtype=np.float64)
+    else:
+        with np.errstate(divide="ignore"):
+            result = compute_class_weight(class_weight, classes=np.arange(len(classes)), y=label, sample_weight=weight)
+        result = np.where(np.isfinite(result), result, 0.0)  # of a class whose rows have no weight
+    if not (weight * result[label]).any():
+        raise ConfigurationError(f"class_weight {class_weight!r} leaves no row a weight above 0.")
+    return result
+
+
+def take(values: Any, kept: NDArray[np.bool_]) -> NDArray[Any] | None:
+    """Values of the rows that are kept; None stays None."""
+    return None if values is None else np.asarray(as_table(values))[kept]
+
+
 def check_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
     """Weights as float64, shape (n_rows,): non-negative, finite, not all zero."""
     if sample_weight is None:
         return np.ones(n_rows)
     rows = np.empty((n_rows, 1))
-    return _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
+    return _check_sample_weight(as_table(sample_weight), rows, dtype=np.float64, ensure_non_negative=True)
 
 
 def check_groups(groups: Any, X: Any, n_rows: int) -> NDArray[np.int64] | None:
@@ -100,8 +234,8 @@ def check_groups(groups: Any, X: Any, n_rows: int) -> NDArray[np.int64] | None:
         named = {"OBJECT_ID", "NORAD_CAT_ID"}
         if not is_frame(X) or not named <= set(nw.from_native(X, eager_only=True).columns):
             return None
-        groups = launch_of(nw.from_native(X, eager_only=True).select(*named).to_polars()).to_numpy()
-    groups = column_or_1d(np.asarray(groups).astype(str))
+        groups = launch_of(to_polars(nw.from_native(X, eager_only=True).select(*named).to_native())).to_numpy()
+    groups = column_or_1d(np.asarray(as_table(groups)).astype(str))
     if len(groups) != n_rows:
         raise InputError(f"groups has {len(groups)} values for {n_rows} rows: give one group a row.")
     return np.unique(groups, return_inverse=True)[1].astype(np.int64)
@@ -109,7 +243,9 @@ def check_groups(groups: Any, X: Any, n_rows: int) -> NDArray[np.int64] | None:
 
 def library_of(X: Any) -> Literal["pandas", "polars"]:
     """Frame library of results for ``X``: ``"polars"`` for polars, else ``"pandas"``."""
-    return "polars" if is_frame(X) and nw.from_native(X, eager_only=True).implementation.is_polars() else "pandas"
+    frame = nw.from_native(X, pass_through=True)
+    is_polars = isinstance(frame, (nw.DataFrame, nw.LazyFrame)) and frame.implementation.is_polars()
+    return "polars" if is_polars else "pandas"
 
 
 def display_names(X: Any, n_rows: int) -> list[str]:
@@ -119,5 +255,5 @@ def display_names(X: Any, n_rows: int) -> list[str]:
         known = [name for name in ("NORAD_CAT_ID", "OBJECT_NAME") if name in frame.columns]
         if known:
             columns = [frame[name].to_list() for name in known]
-            return [" ".join(str(part) for part in row if part is not None) for row in zip(*columns, strict=True)]
+            return [" ".join(str(part) for part in row if not is_missing(part)) for row in zip(*columns, strict=True)]
     return [f"row {i}" for i in range(n_rows)]

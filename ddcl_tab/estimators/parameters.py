@@ -48,6 +48,7 @@ def _is_device(value: Any) -> bool:
 
 
 _POSITIVE = _number(lambda v: 0.0 < v < float("inf"), "above 0")
+_NOT_NEGATIVE = _number(lambda v: 0.0 <= v < float("inf"), "of at least 0")
 
 RULES: dict[str, Rule] = {
     "n_prototypes": _integer(2),
@@ -58,7 +59,7 @@ RULES: dict[str, Rule] = {
     "lr": _POSITIVE,
     "lr_ratio": _POSITIVE,
     "quantization_weight": _POSITIVE,
-    "column_weight": _number(lambda v: 0.0 <= v < float("inf"), "of at least 0"),
+    "column_weight": _NOT_NEGATIVE,
     "teacher_share": _number(lambda v: 0.0 <= v <= 1.0, "in [0, 1]"),
     "d_token": _integer(1),
     "n_blocks": _integer(1),
@@ -69,7 +70,8 @@ RULES: dict[str, Rule] = {
     "patience": _integer(1),
     "validation_fraction": _number(lambda v: 0.0 <= v < 1.0, "in [0, 1)"),
     "class_weight": Rule(
-        lambda v: v is None or v == "balanced" or isinstance(v, dict), "None, 'balanced' or a dict from class to weight"
+        lambda v: v is None or isinstance(v, dict) or (isinstance(v, str) and v == "balanced"),
+        "None, 'balanced' or a dict from class to weight",
     ),
     "target": Rule(lambda v: isinstance(v, str) and bool(v), "the name of a column"),
     "allow_leaks": Rule(lambda v: isinstance(v, bool), "True or False"),
@@ -105,6 +107,10 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         for name, rule in RULES.items()
         if name in parameters and not rule.holds(parameters[name])
     ]
+    weights = parameters.get("class_weight")
+    for key, weight in weights.items() if isinstance(weights, dict) else ():
+        if not _NOT_NEGATIVE.holds(weight):
+            broken.append(f"class_weight[{key!r}] must be {_NOT_NEGATIVE.text}, not {weight!r}")
     d_token, n_heads = parameters.get("d_token"), parameters.get("n_heads")
     if not broken and d_token is not None and n_heads is not None and d_token % n_heads:
         broken.append(f"d_token must be a multiple of n_heads ({n_heads}), not {d_token}")

@@ -44,7 +44,9 @@ def write_state(clf: Any, path: str | os.PathLike[str]) -> None:
         )
     parameters = clf.get_params(deep=False)
     if isinstance(parameters["class_weight"], dict):
-        parameters["class_weight"] = [list(pair) for pair in parameters["class_weight"].items()]
+        # Pairs, for JSON would make texts of the keys; of the classes, for a key may be of another type and equal one.
+        own = {name: name for name in clf.classes_.tolist()}
+        parameters["class_weight"] = [[own.get(key, key), float(w)] for key, w in parameters["class_weight"].items()]
     if not isinstance(parameters["random_state"], (int, np.integer)):
         parameters["random_state"] = None
     state = {

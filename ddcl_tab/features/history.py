@@ -5,12 +5,11 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import narwhals.stable.v2 as nw
 import numpy as np
 import polars as pl
 
 from ddcl_tab.errors import InputError, LeakWarning
-from ddcl_tab.features.columns import RATE, SCATTER, SPAN, is_frame, select_features
+from ddcl_tab.features.columns import RATE, SCATTER, SPAN, as_table, is_frame, select_features, to_polars
 
 DAYS_PER_YEAR = 365.25
 #: Column that counts the epochs.
@@ -121,11 +120,12 @@ def check_long(X: Any, id: str, time: str) -> tuple[pl.DataFrame, str, str]:
     InputError
         As :func:`history_features`.
     """
+    X = as_table(X)
     if not is_frame(X):
         raise InputError(
             f"X must be a pandas or polars frame with one row an object and epoch, got {type(X).__name__}."
         )
-    frame = nw.from_native(X, eager_only=True).to_polars()
+    frame = to_polars(X)
     id, time = find_column(frame, id), find_column(frame, time)
     if not frame[time].dtype.is_temporal():
         raise InputError(f"column {time!r} must hold dates, got {frame[time].dtype}: convert it first.")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from ddcl_tab.errors import InputError
-from ddcl_tab.features.columns import CategoricalColumn, NumericColumn, is_frame, select_features, to_columns
+from ddcl_tab.features.columns import CategoricalColumn, NumericColumn, as_table, is_frame, select_features, to_columns
 
 #: Codes that every categorical column reserves; a category seen in fewer rows than ``MIN_COUNT`` is as rare as unseen.
 MISSING, UNSEEN, N_RESERVED = 0, 1, 2
@@ -179,7 +179,7 @@ class TableEncoder(BaseEstimator):
 
         Parameters
         ----------
-        X : frame or ndarray, shape (n, p)
+        X : frame (also a lazy one) or ndarray, shape (n, p)
         y : ignored
         sample_weight : ndarray, shape (n,), optional
 
@@ -197,6 +197,7 @@ class TableEncoder(BaseEstimator):
         LeakWarning
             Columns that give the class away were left out.
         """
+        X = as_table(X)
         self.columns_ = self._choose(X)
         columns = to_columns(X, self.columns_)
         self.numeric_: list[NumericScale] = []
@@ -255,7 +256,7 @@ class TableEncoder(BaseEstimator):
 
         Raises
         ------
-        InputError, TypeError
+        InputError
             As :func:`ddcl_tab.features.to_columns`, or a column changed between numbers and texts.
         """
         columns = self.read(X)

@@ -10,11 +10,11 @@ import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from ddcl_tab.errors import ConfigurationError
+from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators.distributions import CategorySummary, NumberSummary, summarise
-from ddcl_tab.estimators.inputs import UNKNOWN, display_names
+from ddcl_tab.estimators.inputs import UNKNOWN, display_names, read_labels
 from ddcl_tab.estimators.naming import name_prototypes
-from ddcl_tab.features import CategoricalColumn, NumericColumn, Table, is_frame
+from ddcl_tab.features import CategoricalColumn, NumericColumn, Table, as_table, is_frame
 from ddcl_tab.interpret.model import FittedModel, exchange, take
 
 #: Columns that a card says set the prototype apart, and columns that it says the prototype captures.
@@ -115,6 +115,8 @@ def prototype_cards(
     ------
     ConfigurationError
         ``n_typical`` is below 1, or the classifier is none.
+    InputError
+        ``y`` has not one class a row.
 
     Examples
     --------
@@ -128,12 +130,12 @@ def prototype_cards(
     """
     if n_typical < 1:
         raise ConfigurationError(f"n_typical must be at least 1, not {n_typical!r}")
-    model = FittedModel(classifier)
+    model, X = FittedModel(classifier), as_table(X)
     table = model.encode(X)
     q = model.predict(table).q
     columns = _columns_of(model, X)
     summaries = summarise(columns, q, np.ones(len(q)))
-    recorded = _recorded(classifier, X, y)
+    recorded = _recorded(classifier, X, y, len(q))
     apart = [name.distinguishing for name in name_prototypes([""] * q.shape[1], columns, summaries)]
     typical = _typical(q, display_names(X, len(q)), _launches(X), n_typical)
     captured = capture(model, table, q, random_state)
@@ -187,15 +189,18 @@ def _columns_of(model: FittedModel, X: Any) -> dict[str, NumericColumn | Categor
     return {name: read[name] for name in model.columns}
 
 
-def _recorded(classifier: Any, X: Any, y: Any) -> NDArray[Any] | None:
+def _recorded(classifier: Any, X: Any, y: Any, n_rows: int) -> NDArray[Any] | None:
     """Recorded classes as objects, None where unknown."""
     if y is None and is_frame(X):
         frame = nw.from_native(X, eager_only=True)
-        y = frame[classifier.target].to_list() if classifier.target in frame.columns else None
+        y = frame[classifier.target] if classifier.target in frame.columns else None
     if y is None:
         return None
-    known = [None if label is None or label != label or label == UNKNOWN else label for label in np.asarray(y, object)]
-    return np.array(known, dtype=object)
+    labels, missing = read_labels(y)
+    if len(labels) != n_rows:
+        raise InputError(f"y has {len(labels)} values for {n_rows} rows: give one a row.")
+    known = (None if gone or label == UNKNOWN else label for label, gone in zip(labels, missing, strict=True))
+    return np.fromiter(known, dtype=object)
 
 
 def _launches(X: Any) -> NDArray[np.object_] | None:

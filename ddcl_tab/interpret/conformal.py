@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators import inputs
+from ddcl_tab.features import as_table
 
 #: Sums of shares that should be whole numbers miss them by rounding.
 ROUNDING = 1e-9
@@ -68,7 +69,7 @@ class ConformalSets(BaseEstimator):
         X : frame or array, shape (n, p)
             Without ``y``, a frame that holds the classifier's target column; rows of unknown class are left out.
         y : array-like, shape (n,), optional
-            Classes.
+            Classes, none missing.
         groups : array-like, shape (n,), optional
             Exchangeable units. Default: the launch, where the frame has the columns ``OBJECT_ID`` and
             ``NORAD_CAT_ID``; otherwise each row is one.
@@ -86,7 +87,7 @@ class ConformalSets(BaseEstimator):
         ConfigurationError
             ``level`` is not in (0, 1), or the classifier cannot be used.
         InputError
-            A class has too few groups for the level.
+            A class has too few groups for the level, or ``y`` is missing in places.
         """
         _check_classifier(self.classifier)
         if isinstance(self.level, bool) or not isinstance(self.level, float) or not 0.0 < self.level < 1.0:
@@ -117,7 +118,7 @@ class ConformalSets(BaseEstimator):
         NotFittedError
         """
         check_is_fitted(self)
-        return 1.0 - np.asarray(self.classifier.predict_proba(X)) <= self.threshold_
+        return 1.0 - np.asarray(self.classifier.predict_proba(as_table(X))) <= self.threshold_
 
     def coverage(self, X: Any, y: Any = None, groups: Any = None) -> Any:
         """Measure the coverage on rows used neither for training nor for calibration.
@@ -148,11 +149,11 @@ class ConformalSets(BaseEstimator):
         self, X: Any, y: Any, groups: Any, probability: Any
     ) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.int64]]:
         """``1 - p`` of every class, index of the class and group of rows with a known class."""
+        X = as_table(X)
         given = None if probability is None else _check_probability(probability, len(X), len(self.classes_))
         if y is None:
             X, y, kept = inputs.take_target(X, getattr(self.classifier, "target", "OBJECT_TYPE"))
-            groups = None if groups is None else np.asarray(groups)[kept]
-            given = None if given is None else given[kept]
+            groups, given = inputs.take(groups, kept), inputs.take(given, kept)
         y = inputs.check_labels(X, y)
         strange = sorted(set(y.tolist()) - set(self.classes_.tolist()), key=str)
         if strange:

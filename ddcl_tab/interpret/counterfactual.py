@@ -10,7 +10,7 @@ from scipy.stats import qmc
 
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators.inputs import library_of
-from ddcl_tab.features import Table
+from ddcl_tab.features import Table, as_table
 from ddcl_tab.interpret.model import FittedModel, take
 from ddcl_tab.orbit import eccentricity_from_altitudes, period_from_semi_major_axis, semi_major_axis_from_altitudes
 from ddcl_tab.orbit.earth import WGS72
@@ -63,7 +63,7 @@ def counterfactuals(classifier: Any, X: Any, *, random_state: int = 0) -> Any:
     ConfigurationError
         The classifier does not learn from an orbit.
     """
-    model = FittedModel(classifier)
+    model, X = FittedModel(classifier), as_table(X)
     names = [scale.name for scale in classifier.encoder_.numeric_]
     absent = [name for name in MOVED if name not in names]
     if absent:

@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators import DDCLClassifier, inputs
-from ddcl_tab.features import is_frame
+from ddcl_tab.features import as_table, is_frame
 
 N_FOLDS = 5
 #: Columns that tell which object a row is.
@@ -65,7 +65,7 @@ def out_of_fold(
     X : frame or array, shape (n, p)
         Without ``y``, a frame that holds the column ``classifier.target``; rows of unknown class are judged by nobody.
     y : array-like, shape (n,), optional
-        Recorded classes.
+        Recorded classes, none missing.
     groups : array-like, shape (n,), optional
         Rows of one group are in one fold. Default: the launch, where the frame has the columns ``OBJECT_ID`` and
         ``NORAD_CAT_ID``; otherwise each row is one.
@@ -95,8 +95,10 @@ def out_of_fold(
     _check_classifier(classifier)
     if isinstance(n_folds, bool) or not isinstance(n_folds, int | np.integer) or n_folds < 2:
         raise ConfigurationError(f"n_folds must be an integer of at least 2, not {n_folds!r}")
+    X = as_table(X)
     known = _labelled(classifier, X, y, groups)
     classes = np.unique(known.y)
+    inputs.check_class_weight(classifier.class_weight, classes)
     if len(classes) < 2:
         raise InputError(f"all rows are recorded as {classes.tolist()}: nothing can disagree. Two classes are needed.")
     n_groups = len(np.unique(known.group))
@@ -109,7 +111,7 @@ def out_of_fold(
     folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     for number, (train, test) in enumerate(folds.split(np.zeros((len(known.y), 1)), known.y, known.group)):
         given = None if known.given is None else known.given[train]
-        model = clone(classifier).fit(_take(known.X, train), known.y[train], groups=given)
+        model = _for_fold(classifier, known.y[train]).fit(_take(known.X, train), known.y[train], groups=given)
         said, _, why = model.decide(_take(known.X, test))
         probability[known.rows[test]] = 0.0  # a class that a small training part lacks
         probability[np.ix_(known.rows[test], np.searchsorted(classes, model.classes_))] = said
@@ -159,6 +161,7 @@ def likely_label_errors(
     0    7         2          0
     """
     _check_classifier(classifier)
+    X = as_table(X)
     known = _labelled(classifier, X, y, groups)
     judged = out_of_fold(classifier, X, y, groups) if judged is None else judged
     probability = _probability_of(judged, known, _length(X))
@@ -201,14 +204,23 @@ def _check_classifier(classifier: Any) -> None:
         )
 
 
+def _for_fold(classifier: DDCLClassifier, y: NDArray[Any]) -> DDCLClassifier:
+    """Unfitted, without the weights of classes that a fold lacks."""
+    model, weights = clone(classifier), classifier.class_weight
+    if isinstance(weights, dict):
+        there = set(y.tolist())
+        model.set_params(class_weight={key: weight for key, weight in weights.items() if key in there})
+    return model
+
+
 def _labelled(classifier: DDCLClassifier, X: Any, y: Any, groups: Any) -> _Labelled:
     rows = np.arange(_length(X))
     if y is None:
         X, y, kept = inputs.take_target(X, classifier.target)
-        rows, groups = rows[kept], None if groups is None else np.asarray(groups)[kept]
+        rows, groups = rows[kept], inputs.take(groups, kept)
     y = inputs.check_labels(X, y)
     group = inputs.check_groups(groups, X, len(y))
-    given = None if groups is None else np.asarray(groups)
+    given = None if groups is None else np.asarray(as_table(groups))
     return _Labelled(rows, X, y, given, np.arange(len(y)) if group is None else group)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators.distributions import LEVELS, NumberSummary
 from ddcl_tab.estimators.naming import interval
-from ddcl_tab.features import is_frame
+from ddcl_tab.features import NumericColumn, as_table, is_frame, to_columns
 from ddcl_tab.interpret.cards import PrototypeCard
 from ddcl_tab.interpret.model import FittedModel
 from ddcl_tab.training.stability import CONDITIONS
@@ -176,12 +176,16 @@ def _layers(classifier: Any, X: Any, prototypes: Sequence[int]) -> list[tuple[st
 
 
 def _read(X: Any, *names: str) -> list[NDArray[np.float64]]:
-    frame = nw.from_native(X, eager_only=True) if is_frame(X) else None
-    there = [] if frame is None else frame.columns
+    X = as_table(X)
+    there = nw.from_native(X, eager_only=True).columns if is_frame(X) else []
     absent = [name for name in names if name not in there]
-    if frame is None or absent:
+    if absent:
         raise InputError(f"this figure draws the columns {', '.join(names)} of a frame; {absent} are missing")
-    return [frame[name].cast(nw.Float64).to_numpy() for name in names]
+    columns = to_columns(X, list(names))
+    texts = [column.name for column in columns if not isinstance(column, NumericColumn)]
+    if texts:
+        raise InputError(f"this figure draws numbers; the columns {texts} hold texts")
+    return [column.values for column in columns if isinstance(column, NumericColumn)]
 
 
 def _axes(ax: Axes | None) -> Axes:

@@ -10,7 +10,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from ddcl_tab.features import is_frame
+from ddcl_tab.features import is_frame, is_missing
 
 #: Parameters that do not decide what a trial gives, or are kept apart.
 _LEFT_OUT = ("verbose", "device", "random_state")
@@ -56,8 +56,8 @@ def _columns(X: Any) -> Any:
     if not is_frame(X):
         return np.asarray(X).tolist()
     frame = nw.from_native(X, eager_only=True)
-    # pandas says NaN where polars says null.
-    return [(name, [None if v != v else v for v in frame[name].to_list()]) for name in frame.columns]
+    # pandas says NaN or NA where polars says null.
+    return [(name, [None if is_missing(v) else v for v in frame[name].to_list()]) for name in frame.columns]
 
 
 def _text(value: Any) -> str:

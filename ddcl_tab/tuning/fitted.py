@@ -10,6 +10,9 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from ddcl_tab.estimators import inputs
+from ddcl_tab.features import as_table
+
 
 def _has(name: str) -> Any:
     return available_if(lambda search: hasattr(getattr(search, "best_estimator_", search.estimator), name))
@@ -35,17 +38,17 @@ class FittedSearch:
     @_has("predict")
     def predict(self, X: Any) -> NDArray[Any]:
         """Most probable class of each row, shape (n,)."""
-        return self._best().predict(X)
+        return self._best().predict(as_table(X))
 
     @_has("predict_proba")
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Class probabilities, shape (n, C)."""
-        return self._best().predict_proba(X)
+        return self._best().predict_proba(as_table(X))
 
     @_has("transform")
     def transform(self, X: Any) -> NDArray[np.float64]:
         """Prototype memberships, shape (n, K)."""
-        return self._best().transform(X)
+        return self._best().transform(as_table(X))
 
     @_has("get_feature_names_out")
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -53,8 +56,9 @@ class FittedSearch:
         return self._best().get_feature_names_out(input_features)
 
     def score(self, X: Any, y: Any) -> float:
-        """``scoring`` of ``best_estimator_``; higher is better."""
-        return float(self.scorer_(self._best(), X, y))
+        """``scoring`` of ``best_estimator_``; higher is better. ``y`` has the class of each row, none missing."""
+        X = as_table(X)
+        return float(self.scorer_(self._best(), X, inputs.check_labels(X, y)))
 
     @property
     def classes_(self) -> NDArray[Any]:

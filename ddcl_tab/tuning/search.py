@@ -19,6 +19,7 @@ from sklearn.utils import check_random_state
 
 from ddcl_tab.errors import ConfigurationError, InputError, TrainingError
 from ddcl_tab.estimators import inputs
+from ddcl_tab.features import as_table
 from ddcl_tab.training.stability import Stability
 from ddcl_tab.tuning import results, space
 from ddcl_tab.tuning.checks import check_search
@@ -149,6 +150,7 @@ class DDCLSearchCV(FittedSearch, ClassifierMixin, MetaEstimatorMixin, BaseEstima
         X : pandas or polars frame, or array, shape (n, p)
             Without ``y``, a frame that holds the column ``target`` of the classifier.
         y : array-like, shape (n,), optional
+            Classes, none missing.
         groups : array-like, shape (n,), optional
             Rows of one group stay together, in the folds and in the classifier's own validation split. Default: the
             launch, where the frame has the columns ``OBJECT_ID`` and ``NORAD_CAT_ID``.
@@ -162,7 +164,8 @@ class DDCLSearchCV(FittedSearch, ClassifierMixin, MetaEstimatorMixin, BaseEstima
         Raises
         ------
         ConfigurationError
-            Parameters break their rules, the storage cannot be opened, or the study was made for something else.
+            Parameters break their rules, a key of ``class_weight`` is no class, the storage cannot be opened, or the
+            study was made for something else.
         InputError
             The table or the folds cannot be used as they are.
         TrainingError
@@ -194,11 +197,13 @@ class DDCLSearchCV(FittedSearch, ClassifierMixin, MetaEstimatorMixin, BaseEstima
     def _prepare(self, X: Any, y: Any, groups: Any, fit_params: dict[str, Any]) -> Task:
         """Check everything; rows, folds and scorer."""
         prefix = check_search(self.get_params(deep=False))
+        X = as_table(X)
         if y is None:
             X, y, kept = inputs.take_target(X, classifier_of(self.estimator).target)
-            groups = None if groups is None else np.asarray(groups)[kept]
-            fit_params = {k: np.asarray(v)[kept] if np.shape(v) == kept.shape else v for k, v in fit_params.items()}
+            groups = inputs.take(groups, kept)
+            fit_params = {k: inputs.take(v, kept) if np.shape(v) == kept.shape else v for k, v in fit_params.items()}
         y = inputs.check_labels(X, y)
+        inputs.check_class_weight(classifier_of(self.estimator).class_weight, np.unique(y))
         group = inputs.check_groups(groups, X, len(y))
         # A bare classifier derives launches itself; in a Pipeline the columns may be gone by then.
         if group is not None and (groups is not None or prefix):

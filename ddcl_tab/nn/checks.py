@@ -51,7 +51,7 @@ def checked_integers(values: Tensor, name: str) -> Tensor:
         or values.is_complex()
         or values.dtype == torch.bool
     ):
-        raise InputError(f"{name} must be a tensor of integers, got {_kind(values)}.")
+        raise InputError(f"{name} must be integers in a tensor, got {_kind(values)}.")
     return values.long()
 
 

@@ -46,14 +46,16 @@ def rows(values: Sequence[float], device: torch.device) -> list[list[float]]:
 
 
 def gathered(tokens: Tensor, counts: Sequence[int]) -> Tensor:
-    """Tokens ``(n, W)`` of all ranks, ``counts`` of them each; every second, third, ... of what exceeds `GATHERED`."""
+    """Tokens ``(n, W)`` of all ranks, ``counts`` of them each; a fixed sample of what exceeds `GATHERED`."""
     if not several():
         return tokens
     share = max(1, GATHERED // len(counts))
-    strides = [max(1, -(-count // share)) for count in counts]
-    sizes = [-(-count // stride) for count, stride in zip(counts, strides, strict=True)]
+    sizes = [min(count, share) for count in counts]
+    if len(tokens) > share:  # at random: every second, third, ... would miss what recurs in step with them
+        sample = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(0))[:share]
+        tokens = tokens[sample.to(tokens.device)]
     padded = tokens.new_zeros(max(sizes), tokens.shape[1])
-    padded[: sizes[dist.get_rank()]] = tokens[:: strides[dist.get_rank()]]
+    padded[: len(tokens)] = tokens
     parts = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(parts, padded)
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])

@@ -48,7 +48,7 @@ def message(call: Any) -> str:
 def learn(rank: int) -> Any:
     torch.manual_seed(rank)  # other codes and another seed for draws at the start
     codebook = DDCLCodebook(5, 16)
-    for x in batches(rank, 60):
+    for x in batches(rank, 45):
         codebook(x)
     return state(codebook)
 
@@ -58,7 +58,7 @@ def revive(rank: int) -> Any:
     codebook = DDCLCodebook(5, 8)
     for _ in range(2):
         codebook(torch.full((6, 5), 0.5))  # all codes in one place; then they must find all centres of both ranks
-    for x in batches(rank, 200, spread=0.1):
+    for x in batches(rank, 90, spread=0.1):
         codebook(x)
     return state(codebook)
 
@@ -68,9 +68,9 @@ def revive_what_one_rank_uses(rank: int) -> Any:
     torch.manual_seed(0)
     codebook = DDCLCodebook(5, 8)
     before = None
-    for step, x in enumerate(batches(rank, 100)):
+    for step, x in enumerate(batches(rank, 65)):
         codebook(x)
-        if step == 79:
+        if step == 59:
             before = codebook.codebook.clone()
     return before, codebook.codebook.clone()
 
@@ -88,7 +88,7 @@ def wrapped(rank: int) -> Any:
     torch.manual_seed(rank)
     model = DistributedDataParallel(Model())
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
-    for step, x in enumerate(batches(rank, 25)):
+    for step, x in enumerate(batches(rank, 22)):
         mask = torch.full((len(x),), not (rank and step % 3 == 0))  # at times one rank's batch is all padding
         optimizer.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=step % 2 == 0):
@@ -147,7 +147,7 @@ def place_on_a_sample(rank: int) -> Any:
     usual, ranks.GATHERED = ranks.GATHERED, 40
     torch.manual_seed(0)
     codebook = DDCLCodebook(5, 8)
-    for x in batches(rank, 100, spread=0.1):
+    for x in batches(rank, 60, spread=0.1):
         codebook(x)
     ranks.GATHERED = usual
     return state(codebook)
@@ -164,7 +164,7 @@ def compressor(rank: int) -> Any:
     result = []
     for mask in (None, torch.full((len(tokens),), not rank)):
         torch.manual_seed(rank)
-        model = HierarchicalCompressor(5, [8, 4]).learn(tokens, parents, mask, steps=30, batch_size=32)
+        model = HierarchicalCompressor(5, [8, 4]).learn(tokens, parents, mask, steps=15, batch_size=32)
         result.append(state(model))
     nothing, bad = torch.zeros(len(tokens), dtype=torch.bool), tokens * (1e20 if rank else 1.0)
     said = [message(lambda: model.learn(tokens, parents, nothing)), message(lambda: model.learn(bad, parents))]
@@ -235,9 +235,9 @@ def test_two_ranks_learn_what_one_process_learns_from_both_parts(seen):
     assert_same(one, two)
     torch.manual_seed(0)
     alone = DDCLCodebook(5, 16)
-    for x in both(60):
+    for x in both(45):
         alone(x)
-    held_out = torch.cat(both(65)[60:])
+    held_out = torch.cat(both(50)[45:])
     assert error_of(one, held_out) == pytest.approx(error_of(alone.state_dict(), held_out), rel=0.03)
     torch.testing.assert_close(one["_usage"], alone._usage, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(one["error"], alone.error, rtol=1e-3, atol=1e-3)
@@ -263,7 +263,7 @@ def test_under_distributed_data_parallel(seen):
     one, two = (part["wrapped"] for part in seen)
     assert_same(one, two)
     assert all(value.isfinite().all() for value in one.values())
-    assert one["codebook._steps"] == 25
+    assert one["codebook._steps"] == 22
 
 
 def test_a_step_without_tokens_on_any_rank_changes_nothing(seen):

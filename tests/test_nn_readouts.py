@@ -63,6 +63,15 @@ def test_every_readout_in_half_precision_and_under_autocast(name, dtype):
     assert all(p.grad.isfinite().all() for p in (x, *readout.parameters()))
 
 
+def test_a_slot_that_no_token_chooses_is_finite_in_float16():
+    readout = SlotAttentionReadout(D, n_slots=3)
+    with torch.no_grad():
+        readout.query.weight *= 400.0  # one slot takes all tokens, the others' shares are below the smallest float16
+    x = tokens(3, 1).float().expand(3, 6, D)
+    summary = readout.half()(x.half()).summary
+    torch.testing.assert_close(summary, readout.float()(x).summary.half(), rtol=0.0, atol=0.1)
+
+
 @pytest.mark.parametrize("dtype", HALVES)
 def test_prototypes_assign_in_float32_at_a_temperature_that_no_cast_rounds(dtype):
     readout, x = DDCLReadout(4, D), 3.0 + tokens().float()

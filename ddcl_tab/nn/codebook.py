@@ -248,6 +248,7 @@ class DDCLCodebook(PreciseBuffers):
     @torch.no_grad()
     def nearest(self, tokens: Tensor) -> Tensor:
         """Index of the nearest code of tokens ``(..., W)``, as wide as codes; ``(...)``. Errors as for a call."""
+        self._widen()
         keep = checked_mask(tokens, None, self.codebook_dim, "tokens")
         checked_tokens(tokens, keep, "tokens", self.codebook.dtype)
         return _nearest(tokens.to(self.codebook.dtype), self.codebook)
@@ -332,25 +333,26 @@ class DDCLCodebook(PreciseBuffers):
         self._widen()
         keep = checked_mask(x, mask, self.dim, "x")
         tokens = checked_tokens(x, keep, "tokens of x", self.codebook.dtype)
-        weight = next(self.project_in.parameters(), self.codebook)
-        tokens = self.project_in(tokens.to(weight.dtype)).to(self.codebook.dtype)
-        if weight is not self.codebook and not bool(torch.isfinite(tokens.detach().sum())):
-            n = int((~torch.isfinite(tokens)).any(-1).sum())
-            raise InputError(
-                f"{n} tokens of x overflow in project_in, whose weights are {weight.dtype}, or the weights are not "
-                "finite: scale the tokens, or use a wider type; the codebook is unchanged."
-            )
-        return keep, tokens
+        if isinstance(self.project_out, nn.Linear):
+            weights = self.project_out.weight.dtype
+            tokens = self.project_in(tokens.to(weights))
+            if not bool(torch.isfinite(tokens.detach().sum())):
+                n = int((~torch.isfinite(tokens)).any(-1).sum())
+                raise InputError(
+                    f"{n} tokens of x overflow in project_in, whose weights are {weights}, or the weights are not "
+                    "finite: scale the tokens, or use a wider type; the codebook is unchanged."
+                )
+        return keep, tokens.to(self.codebook.dtype)
 
     def _outwards(self, codes: Tensor) -> Tensor:
-        return self.project_out(codes.to(next(self.project_out.parameters(), codes).dtype))
+        if isinstance(self.project_out, nn.Linear):
+            codes = self.project_out(codes.to(self.project_out.weight.dtype))
+        return codes
 
     def _widen(self) -> None:
         """Undo what narrows buffers without `_apply`: ``load_state_dict(assign=True)``, FSDP's ``buffer_dtype``."""
         if self.codebook.dtype not in (torch.float32, torch.float64):
-            for name, buffer in list(self.named_buffers(recurse=False)):
-                if buffer.is_floating_point():
-                    setattr(self, name, buffer.to(precise(buffer.dtype)))
+            super()._apply(lambda tensor: tensor, recurse=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self._dtype = fn(torch.empty(1, dtype=self._dtype, device=self.codebook.device)).dtype

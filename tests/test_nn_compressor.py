@@ -300,6 +300,7 @@ def test_huge_tokens_are_refused_and_change_nothing(learned, dtype, size, said):
         (lambda t, p: (t.long(), p, None), "tokens must be .* got torch.int64"),
         (lambda t, p: (t.to(torch.complex64), p, None), "tokens must be .* got torch.complex64"),
         (lambda t, p: (t, p, torch.ones(600)), "mask must be a bool tensor"),
+        (lambda t, p: (t, p, torch.ones(5, dtype=torch.bool)), r"shape \(600,\), got torch.bool of \(5,\)"),
         (lambda t, p: (t, p, [True] * 600), "mask must be a bool tensor .* got list"),
         (lambda t, p: (t / 0.0, p, None), "600 tokens are NaN or infinite"),
     ],
@@ -315,3 +316,6 @@ def test_wrong_settings():
         HierarchicalCompressor(5, [])
     with pytest.raises(ConfigurationError, match="codebook_size must be at least 1, got 0"):
         HierarchicalCompressor(5, [4, 0])
+    for settings in ({"steps": -1}, {"batch_size": 0}):
+        with pytest.raises(ConfigurationError, match="steps must not be negative and batch_size at least 1, got"):
+            HierarchicalCompressor(5, [6, 4]).learn(*tree(), **settings)

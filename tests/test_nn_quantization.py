@@ -204,3 +204,4 @@ def test_autocast_changes_no_bit(dtype):
         assert all(a.equal(b) for a, b in zip(inside, outside, strict=True))
         assert loss_terms(z, prototypes, inside) == terms
         assert (z @ prototypes.mT).dtype == dtype  # still on for the caller
+    assert assign(z.to("meta"), prototypes.to("meta"), 0.5).q.shape == outside.q.shape  # no autocast on that device

@@ -93,7 +93,7 @@ class DDCLCodebook(PreciseBuffers):
     drawn among the tokens of all (262,144 of them at most), and a rank whose state differs takes over that of rank 0.
     The codebooks of all ranks have the same bits, and a batch that one rank cannot use is an error on all. So every
     rank must make every training call, if need be with all tokens masked, or the others wait for it; evaluation sends
-    nothing. The linear maps are parameters: DistributedDataParallel sees to them.
+    nothing, but DistributedDataParallel does: evaluate its ``.module``. The linear maps are parameters, and its affair.
 
     Examples
     --------
@@ -104,8 +104,9 @@ class DDCLCodebook(PreciseBuffers):
     >>> hard, indices, _ = codebook.eval()(torch.randn(3, 8))
     >>> bool((hard == codebook.get_output_from_indices(indices)).all())
     True
-    >>> DDCLCodebook(dim=64, codebook_size=256, codebook_dim=4)(torch.randn(10, 64))[0].shape
-    torch.Size([10, 64])
+    >>> narrow = DDCLCodebook(dim=64, codebook_size=256, codebook_dim=4).to(torch.bfloat16)
+    >>> narrow(torch.randn(10, 64).bfloat16())[0].dtype, narrow.codebook.dtype
+    (torch.bfloat16, torch.float32)
     """
 
     codebook: Tensor
@@ -337,10 +338,10 @@ class DDCLCodebook(PreciseBuffers):
             weights = self.project_out.weight.dtype
             tokens = self.project_in(tokens.to(weights))
             if not bool(torch.isfinite(tokens.detach().sum())):
-                n = int((~torch.isfinite(tokens)).any(-1).sum())
                 raise InputError(
-                    f"{n} tokens of x overflow in project_in, whose weights are {weights}, or the weights are not "
-                    "finite: scale the tokens, or use a wider type; the codebook is unchanged."
+                    f"{int((~torch.isfinite(tokens)).any(-1).sum())} tokens of x overflow in project_in, whose weights "
+                    f"are {weights}, or the weights are not finite: scale the tokens, or use a wider type; the codebook "
+                    "is unchanged."
                 )
         return keep, tokens.to(self.codebook.dtype)
 

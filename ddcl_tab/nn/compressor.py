@@ -206,9 +206,15 @@ class HierarchicalCompressor(nn.Module):
 
         Raises
         ------
+        ConfigurationError
+            If ``steps`` is negative or ``batch_size`` below 1.
         InputError
             As for a call, and if no token counts, on any rank; nothing has changed then.
         """
+        if steps < 0 or batch_size < 1:
+            raise ConfigurationError(
+                f"steps must not be negative and batch_size at least 1, got {steps!r} and {batch_size!r}."
+            )
         device = self._levels[0].codebook.device
         tree = ranks.together(lambda: self._check(tokens, parents, mask), device)
         if not sum(n for (n,) in ranks.rows([float(tree.keep.sum())], device)):
@@ -336,7 +342,7 @@ class HierarchicalCompressor(nn.Module):
         if mask is None:
             mask = tokens.new_ones(len(tokens), dtype=torch.bool)
         elif not isinstance(mask, Tensor) or mask.shape != tokens.shape[:1] or mask.dtype != torch.bool:
-            got = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+            got = f"{mask.dtype} of {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
             raise InputError(f"mask must be a bool tensor of shape ({len(tokens)},), got {got}.")
         precision = precise(self._levels[0].codebook.dtype)
         checked_tokens(tokens, mask, "tokens", precision)

@@ -93,8 +93,19 @@ def precise(*dtypes: torch.dtype) -> torch.dtype:
 
 def without_autocast(device: torch.device) -> AbstractContextManager[None]:
     """Autocast off, where it is on."""
-    on = torch.is_autocast_enabled(device.type)
-    return torch.autocast(device.type, enabled=False) if on else nullcontext()
+    return torch.autocast(device.type, enabled=False) if _autocasts(device.type) else nullcontext()
+
+
+def _autocasts(kind: str) -> bool:
+    return kind != "meta" and torch.is_autocast_enabled(kind)  # which does not know tensors without numbers
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b`` as precise as they are. Without a context where none is needed: every step of training asks."""
+    if not _autocasts(a.device.type):
+        return a @ b
+    with without_autocast(a.device):
+        return a @ b
 
 
 def squared_distances(z: Tensor, prototypes: Tensor) -> Tensor:
@@ -118,12 +129,12 @@ def squared_distances(z: Tensor, prototypes: Tensor) -> Tensor:
     >>> squared_distances(torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 0.0], [3.0, 0.0]]))
     tensor([[25., 16.]])
     """
-    dtype = precise(z.dtype, prototypes.dtype)
-    z, prototypes = z.to(dtype), prototypes.to(dtype)
+    if not (z.dtype is prototypes.dtype is torch.float32):
+        dtype = precise(z.dtype, prototypes.dtype)
+        z, prototypes = z.to(dtype), prototypes.to(dtype)
     centre = prototypes.mean(dim=0).detach()
     z, prototypes = z - centre, prototypes - centre
-    with without_autocast(z.device):
-        cross = z @ prototypes.mT
+    cross = _product(z, prototypes.mT)
     return (z.square().sum(-1, keepdim=True) + prototypes.square().sum(-1) - 2.0 * cross).clamp_min(0.0)
 
 
@@ -152,8 +163,9 @@ def assign(z: Tensor, prototypes: Tensor, temperature: Tensor | float) -> Assign
     """
     distances = squared_distances(z, prototypes)
     q = torch.softmax(-distances / temperature, dim=-1)
-    with without_autocast(z.device):
-        return Assignment(q, q @ prototypes.to(q.dtype), distances)
+    if prototypes.dtype is not q.dtype:
+        prototypes = prototypes.to(q.dtype)
+    return Assignment(q, _product(q, prototypes), distances)
 
 
 def twin_prototypes(prototypes: Tensor, temperature: Tensor | float) -> Tensor:
@@ -223,8 +235,7 @@ def loss_terms(z: Tensor, prototypes: Tensor, assignment: Assignment, weight: Te
     z, prototypes = z.to(q.dtype), prototypes.to(q.dtype)
     centre = prototypes.mean(dim=0)
     z, prototypes = z - centre, prototypes - centre
-    with without_autocast(z.device):
-        zhat = q @ prototypes
+    zhat = _product(q, prototypes)
     spread = (prototypes - zhat.unsqueeze(-2)).square().sum(-1)
     return LossTerms(
         quantization=quantization_loss(assignment, weight),

@@ -169,4 +169,5 @@ class DDCLReadout(PreciseBuffers):
         """Read ``(B, 1 + T, D)``; only the class token is used."""
         z = tokens[:, 0]
         assignment = assign(z, self.prototypes, self.temperature)
-        return Reading(assignment.zhat.to(z.dtype), z, assignment)
+        zhat = assignment.zhat
+        return Reading(zhat if zhat.dtype is z.dtype else zhat.to(z.dtype), z, assignment)

@@ -339,9 +339,8 @@ class DDCLCodebook(PreciseBuffers):
             tokens = self.project_in(tokens.to(weights))
             if not bool(torch.isfinite(tokens.detach().sum())):
                 raise InputError(
-                    f"{int((~torch.isfinite(tokens)).any(-1).sum())} tokens of x overflow in project_in, whose weights "
-                    f"are {weights}, or the weights are not finite: scale the tokens, or use a wider type; the codebook "
-                    "is unchanged."
+                    f"{int((~torch.isfinite(tokens)).any(-1).sum())} tokens of x overflow in project_in ({weights}) or "
+                    "its weights are not finite: scale the tokens, or use a wider type; the codebook is unchanged."
                 )
         return keep, tokens.to(self.codebook.dtype)
 

@@ -1,4 +1,4 @@
-"""The codebook: call form, masks, learning, invariances, measures, failures."""
+"""The codebook: call form, masks, learning, invariances, measures, precision, failures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.nn import DDCLCodebook
@@ -215,12 +216,269 @@ def test_identity_and_critical_temperature_hold():
     assert codebook.absolute_temperature < 0.5 * critical_temperature(torch.cov(tokens.T, correction=0))
 
 
-def test_bfloat16_tokens():
+HALVES = (torch.float16, torch.bfloat16)
+FLOATS = (*HALVES, torch.float32, torch.float64)
+
+
+def same_state(one: nn.Module, two: nn.Module) -> bool:
+    """Same bits in every entry."""
+    mine, other = one.state_dict(), two.state_dict()
+    return mine.keys() == other.keys() and all(value.equal(other[name]) for name, value in mine.items())
+
+
+@pytest.mark.parametrize("tokens_in", FLOATS)
+@pytest.mark.parametrize("cast_to", FLOATS)
+def test_a_cast_codebook_learns_as_in_float32(cast_to, tokens_in):
+    tokens = blobs(120)[0].to(tokens_in)
+    torch.manual_seed(0)
+    plain = DDCLCodebook(5, 8)
+    cast = copy.deepcopy(plain).to(cast_to)
+    x = tokens.clone().requires_grad_()
+    for _ in range(25):
+        expected, expected_indices, expected_loss = plain(tokens.float())
+        quantized, indices, loss = cast(x)
+    assert quantized.dtype == tokens_in
+    assert indices.equal(expected_indices)
+    torch.testing.assert_close(quantized.float(), expected.to(tokens_in).float(), rtol=1e-5, atol=1e-5)
+    assert loss.dtype == cast.codebook.dtype == (torch.float64 if cast_to == torch.float64 else torch.float32)
+    assert loss.item() == pytest.approx(expected_loss.item(), rel=1e-4)
+    if cast_to != torch.float64:
+        assert same_state(cast, plain)  # codes, running means and temperature: not rounded by the cast
+    torch.testing.assert_close(cast.codebook.float(), plain.codebook, rtol=1e-4, atol=1e-4)
+    (quantized.float().sum() + loss).backward()
+    assert x.grad.dtype == tokens_in
+    torch.testing.assert_close(x.grad.float(), torch.ones(120, 5), rtol=0.0, atol=0.05)  # and the small commitment
+    hard, indices, loss = cast.eval()(tokens)
+    assert hard.dtype == tokens_in
+    assert loss.dtype == cast.codebook.dtype
+    assert hard.equal(cast.codebook[indices].to(tokens_in))
+
+
+@pytest.mark.parametrize("tokens_in", FLOATS)
+@pytest.mark.parametrize("cast_to", FLOATS)
+def test_narrow_codes_in_every_precision(cast_to, tokens_in):
+    tokens, _ = blobs(200, dim=6)
+    errors = []
+    for dtype, x in ((torch.float32, tokens), (cast_to, tokens.to(tokens_in))):
+        torch.manual_seed(0)
+        codebook = DDCLCodebook(6, 8, codebook_dim=3).to(dtype)
+        for _ in range(30):
+            quantized, _, loss = codebook(x)
+        (quantized.float().square().mean() + loss).backward()
+        assert quantized.dtype == x.dtype
+        assert all(p.dtype == dtype and p.grad.isfinite().all() and p.grad.any() for p in codebook.parameters())
+        assert all(not b.is_floating_point() or b.element_size() >= 4 for b in codebook.buffers())
+        assert codebook.eval()(x)[0].dtype == x.dtype
+        assert codebook.terms(x).residual < 1e-4
+        errors.append(float(codebook.error))
+    assert errors[1] == pytest.approx(errors[0], rel=0.1)  # bfloat16 keeps 8 bits of a weight
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("width", [None, 3])
+def test_an_encoder_under_autocast(dtype, width):
+    x, _ = blobs(150)
+    torch.manual_seed(0)
+    encoder, codebook = nn.Linear(5, 5), DDCLCodebook(5, 8, codebook_dim=width)
+    outside = copy.deepcopy(codebook)
+    for _ in range(25):
+        with torch.autocast("cpu", dtype=dtype):
+            tokens = encoder(x)
+            quantized, _, loss = codebook(tokens)
+        outside(tokens)
+    assert tokens.dtype == quantized.dtype == dtype
+    if width is None:  # no map to run in half precision
+        assert same_state(codebook, outside)
+    assert codebook.codebook.dtype == loss.dtype == torch.float32
+    assert float(codebook.error) == pytest.approx(float(outside.error), rel=0.05)
+    (quantized.float().square().mean() + loss).backward()
+    assert encoder.weight.grad.isfinite().all()
+    assert encoder.weight.grad.any()
+    with torch.autocast("cpu", dtype=dtype), torch.no_grad():
+        hard, indices, _ = codebook.eval()(tokens)
+        assert hard.dtype == dtype
+        measured = codebook.terms(tokens)
+    assert measured.residual < 1e-3
+    if width is None:
+        assert indices.equal(outside.nearest(tokens))
+
+
+@pytest.mark.parametrize("width", [None, 3])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_state_round_trip_in_every_precision(dtype, width):
+    tokens = blobs(80)[0].to(dtype)
+    torch.manual_seed(0)
+    one, two = (DDCLCodebook(5, 8, codebook_dim=width).to(dtype) for _ in range(2))
+    for _ in range(15):
+        one(tokens)
+    two.load_state_dict(one.state_dict())
+    assert same_state(one, two)
+    for _ in range(10):
+        assert one(tokens)[0].equal(two(tokens)[0])
+    assert same_state(one, two)
+
+
+def test_a_cast_and_back_rounds_no_running_mean():
+    codebook = learned(blobs()[0], 8, steps=10)
+    before = copy.deepcopy(codebook)
+    assert same_state(codebook.half().bfloat16().double().half().float(), before)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_a_checkpoint_kept_in_half_precision_goes_on_in_float32(dtype):
     tokens, _ = blobs()
+    narrow = {k: v.to(dtype) if v.is_floating_point() else v for k, v in learned(tokens, 8).state_dict().items()}
     codebook = DDCLCodebook(5, 8)
-    quantized, _, loss = codebook(tokens.bfloat16())
-    assert quantized.dtype == torch.bfloat16
-    assert torch.isfinite(loss)
+    codebook.load_state_dict(narrow, assign=True)  # replaces the buffers themselves
+    for _ in range(5):
+        codebook(tokens.to(dtype))
+    assert all(b.dtype == torch.float32 for b in codebook.buffers() if b.is_floating_point())
+    assert codebook.error < 0.1
+
+
+def test_built_while_the_default_type_is_half_precision():
+    tokens = blobs()[0].bfloat16()
+    try:
+        torch.set_default_dtype(torch.bfloat16)
+        codebook = DDCLCodebook(5, 8, codebook_dim=3)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert codebook.project_in[0].weight.dtype == torch.bfloat16
+    assert codebook.codebook.dtype == torch.float32
+    assert codebook(tokens)[0].isfinite().all()
+    assert codebook.get_codes_from_indices(torch.tensor([0])).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("width", [None, 3])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_what_is_looked_up_has_the_module_s_type(dtype, width):
+    tokens = blobs()[0].to(dtype)
+    torch.manual_seed(0)
+    codebook = DDCLCodebook(5, 8, codebook_dim=width).to(dtype)
+    codebook(tokens)
+    hard, indices, _ = codebook.eval()(tokens)
+    assert codebook.get_output_from_indices(indices).equal(hard)
+    assert codebook.get_codes_from_indices(indices).dtype == dtype
+    for packed in (torch.uint8, torch.int16, torch.int32):
+        assert codebook.get_output_from_indices(indices.to(packed)).equal(hard)
+
+
+@pytest.mark.parametrize(
+    ("indices", "said"),
+    [
+        (torch.tensor([0, 8]), "indices must lie from -1 to 7, got 0 to 8"),
+        (torch.tensor([-2, 3]), "got -2 to 3"),
+        (torch.tensor([0.0]), "indices must be integers in a tensor, got torch.float32"),
+        (torch.tensor([True]), "got torch.bool"),
+        ([0, 1], "got list"),
+    ],
+)
+def test_indices_of_no_code(indices, said):
+    codebook = DDCLCodebook(5, 8)
+    for look_up in (codebook.get_codes_from_indices, codebook.get_output_from_indices):
+        with pytest.raises(InputError, match=said):
+            look_up(indices)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.complex64, torch.float8_e4m3fn])
+@pytest.mark.parametrize("width", [None, 3])
+def test_tokens_that_are_no_floating_point_numbers(dtype, width):
+    codebook = DDCLCodebook(5, 8, codebook_dim=width)
+    before = copy.deepcopy(codebook)
+    x = torch.ones(6, 5).to(dtype)
+    inner = torch.ones(6, codebook.codebook_dim).to(dtype)
+    for call in (codebook, codebook.terms, lambda _: codebook.nearest(inner), lambda _: codebook.eval()(x)):
+        with pytest.raises(InputError, match=rf"(x|tokens) must be .*float16.*float64, got {dtype}.*\.float\(\)"):
+            call(x)
+    assert same_state(codebook, before)
+
+
+def test_an_array_is_no_tensor():
+    with pytest.raises(InputError, match=r"x must be a tensor .* got ndarray"):
+        DDCLCodebook(5, 8)(torch.ones(6, 5).numpy())
+    with pytest.raises(InputError, match=r"mask must be a bool tensor of shape \(2,\), got list"):
+        DDCLCodebook(5, 8)(torch.ones(2, 5), mask=[True, False])
+
+
+HUGE = [
+    (torch.float32, torch.float32, 1e20, r"1e\+20"),
+    (torch.float32, torch.float32, -1e12, r"1e\+12"),
+    (torch.float32, torch.bfloat16, 3e38, r"3e\+38"),
+    (torch.bfloat16, torch.bfloat16, 3e18, r"3.01e\+18"),
+    (torch.float16, torch.float64, 1e300, r"1e\+300"),
+    (torch.float64, torch.float64, 1e200, r"1e\+200"),
+]
+
+
+@pytest.mark.parametrize("width", [None, 3])
+@pytest.mark.parametrize("steps", [0, 3, 20])  # 0: nothing placed yet; 20: the next step revives
+@pytest.mark.parametrize(("cast_to", "tokens_in", "size", "said"), HUGE)
+def test_huge_tokens_are_refused_and_change_nothing(cast_to, tokens_in, size, said, steps, width):
+    tokens = blobs(60)[0].to(tokens_in)
+    torch.manual_seed(0)
+    codebook = DDCLCodebook(5, 8, codebook_dim=width).to(cast_to)
+    for _ in range(steps):
+        codebook(tokens)
+    before, random = copy.deepcopy(codebook), torch.get_rng_state()
+    bad = tokens.clone()
+    bad[7, 2] = size
+    limit = r"1\.3e\+146" if cast_to == torch.float64 else r"1\.8e\+11"
+    inner = torch.full((2, codebook.codebook_dim), size, dtype=tokens_in)
+    for training in (True, False):
+        codebook.train(training)
+        for call in (codebook, codebook.terms, lambda _: codebook.nearest(inner)):
+            with pytest.raises(InputError, match=rf"larger than {limit}.*reaches ({said})"):
+                call(bad)
+    with pytest.raises(InputError, match=r"1 tokens of x .* first at \[3, 1\]"):
+        codebook(bad.reshape(30, 2, 5).roll(0, 0))
+    assert same_state(codebook, before)
+    assert torch.get_rng_state().equal(random)
+    mask = torch.arange(60) != 7
+    assert codebook.train()(bad, mask=mask)[0].equal(before.train()(tokens, mask=mask)[0])
+
+
+@pytest.mark.parametrize("size", [1e6, 1e11])
+def test_tokens_below_the_limit_leave_no_nan_even_where_the_error_was_zero(size):
+    torch.manual_seed(0)
+    codebook = DDCLCodebook(64, 8)
+    tokens = torch.randn(500, 64).clamp(-1, 1)
+    for _ in range(3):
+        codebook(torch.ones(20, 64))  # one place: no error, the smallest temperature
+    for x in (size * tokens, tokens, -size * tokens):
+        for _ in range(30):
+            codebook(x)
+            assert all(value.isfinite().all() for value in codebook.state_dict().values())
+    codebook.error.zero_()
+    assert codebook(size * tokens)[2].isfinite()
+    assert all(value.isfinite().all() for value in codebook.state_dict().values())
+
+
+def test_a_map_in_half_precision_that_overflows_is_refused():
+    torch.manual_seed(0)
+    codebook = DDCLCodebook(5, 8, codebook_dim=3).half()
+    before = copy.deepcopy(codebook)
+    with pytest.raises(InputError, match=r"1 tokens of x overflow in project_in .torch.float16.*unchanged"):
+        codebook(torch.tensor([[1.0] * 5, [1e6] * 5]))
+    assert same_state(codebook, before)
+    with torch.autocast("cpu", dtype=torch.float16), pytest.raises(InputError, match="overflow in project_in"):
+        copy.deepcopy(codebook).float()(torch.full((2, 5), 1e6))
+    nn.init.zeros_(codebook.project_in[0].bias)
+    quantized, _, _ = codebook(torch.zeros(2, 5, dtype=torch.float16))  # no direction: not 0 / 0
+    assert quantized.isfinite().all()
+    assert codebook.codebook.isfinite().all()
+
+
+def test_nothing_to_measure():
+    with pytest.raises(InputError, match=r"x of shape \(0, 5\) holds no token"):
+        DDCLCodebook(5, 8).terms(torch.zeros(0, 5))
+
+
+def test_everything_masked_still_has_gradients():
+    """DistributedDataParallel waits for every parameter's gradient, also on a rank whose batch is all padding."""
+    codebook = DDCLCodebook(5, 8, codebook_dim=3)
+    quantized, _, loss = codebook(torch.randn(4, 5), mask=torch.zeros(4, dtype=torch.bool))
+    (quantized.sum() + loss).backward()
+    assert all((p.grad == 0).all() for p in codebook.parameters())
 
 
 def test_says_all_that_is_wrong_with_its_settings():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -157,6 +159,129 @@ def test_one_flat_level():
     assert summary.shares.shape == (int(parents[0].max()) + 1, 3)
 
 
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@pytest.mark.parametrize("tokens_in", FLOATS)
+@pytest.mark.parametrize("cast_to", FLOATS)
+def test_every_precision_reads_as_float32_does(learned, cast_to, tokens_in):
+    tokens, parents = tree()
+    x = tokens.to(tokens_in)
+    model = copy.deepcopy(learned).to(cast_to)
+    tracked = x.clone().requires_grad_()
+    summaries = model(tracked, parents)
+    exact = cast_to == torch.float64
+    for one, two in zip(summaries, learned(x.float(), parents), strict=True):
+        assert one.tokens.dtype == one.shares.dtype == tokens_in
+        assert one.loss.dtype == (torch.float64 if exact else torch.float32)
+        step = torch.finfo(tokens_in).eps if tokens_in in FLOATS[:2] else 1e-5
+        for mine, other in ((one.tokens, two.tokens), (one.shares, two.shares), (one.loss, two.loss)):
+            torch.testing.assert_close(mine.float(), other, rtol=step, atol=max(1e-5, step * 1e-2))
+    sum(level.loss for level in summaries).backward()
+    assert tracked.grad.dtype == tokens_in
+    assert tracked.grad.isfinite().all()
+    assert tracked.grad.any()
+    for mine, other in zip(model.compress(x, parents).codes, learned.compress(x.float(), parents).codes, strict=True):
+        assert mine.equal(other)
+    for mine, other in zip(model.residuals(x, parents), learned.residuals(x.float(), parents), strict=True):
+        assert mine.dtype == tokens_in
+        torch.testing.assert_close(mine.float(), other, rtol=1e-2, atol=1e-3)
+    for mine, other in zip(model.certify(x, parents), learned.certify(x.float(), parents), strict=True):
+        assert mine.sound
+        assert mine.terms.residual < 1e-9
+        assert mine.critical_temperature == pytest.approx(other.critical_temperature, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_learning_in_every_precision(dtype):
+    tokens, parents = tree()
+    models = []
+    for cast_to, x in ((dtype, tokens.to(dtype)), (torch.float32, tokens.to(dtype).float())):
+        torch.manual_seed(0)
+        models.append(HierarchicalCompressor(5, [6, 4]).to(cast_to).learn(x, parents, steps=60, batch_size=256))
+    for one, two in zip(*(model.codebooks for model in models), strict=True):
+        assert one.codebook.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+        torch.testing.assert_close(one.codebook.float(), two.codebook, rtol=1e-3, atol=1e-3)
+    again = HierarchicalCompressor(5, [6, 4]).to(dtype)
+    again.load_state_dict(models[0].state_dict())
+    x = tokens.to(dtype)
+    assert all(
+        a.equal(b) for a, b in zip(again.compress(x, parents).codes, models[0].compress(x, parents).codes, strict=True)
+    )
+
+
+@pytest.mark.parametrize("dtype", FLOATS[:2])
+def test_autocast_changes_no_bit(learned, dtype):
+    tokens, parents = tree()
+    model = copy.deepcopy(learned)
+    with torch.autocast("cpu", dtype=dtype):
+        summaries, left = model(tokens, parents), model.residuals(tokens, parents)
+        codes, certificates = model.compress(tokens, parents).codes, model.certify(tokens, parents)
+        torch.manual_seed(0)
+        taught = HierarchicalCompressor(5, [6, 4]).learn(tokens, parents, steps=20)
+    for one, two in zip(summaries, model(tokens, parents), strict=True):
+        assert all(a.equal(b) for a, b in zip(one, two, strict=True))
+    assert all(a.equal(b) for a, b in zip(left, model.residuals(tokens, parents), strict=True))
+    assert all(a.equal(b) for a, b in zip(codes, model.compress(tokens, parents).codes, strict=True))
+    assert certificates == model.certify(tokens, parents)
+    torch.manual_seed(0)
+    outside = HierarchicalCompressor(5, [6, 4]).learn(tokens, parents, steps=20)
+    assert all(a.equal(b) for a, b in zip(taught.state_dict().values(), outside.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32"])
+def test_parents_of_any_integer_type(learned, dtype):
+    tokens, parents = tree()
+    narrow = [parent.to(getattr(torch, dtype)) for parent in parents]
+    for one, two in zip(learned(tokens, narrow), learned(tokens, parents), strict=True):
+        assert one.tokens.equal(two.tokens)
+    assert learned.certify(tokens, narrow) == learned.certify(tokens, parents)
+    assert learned.residuals(tokens, narrow)[1].equal(learned.residuals(tokens, parents)[1])
+    assert learned.compress(tokens, narrow).codes[0].equal(learned.compress(tokens, parents).codes[0])
+    copy.deepcopy(learned).learn(tokens, narrow, steps=1)
+    too_few = [narrow[0], narrow[1][:59]]
+    with pytest.raises(InputError, match=r"parents\[0\] must lie from 0 to 58.* got 0 to 59"):
+        learned.certify(tokens, too_few)
+
+
+def test_nothing_that_counts_is_nothing_to_certify_or_learn(learned):
+    tokens, parents = tree()
+    nothing = torch.zeros(600, dtype=torch.bool)
+    before = {name: value.clone() for name, value in learned.state_dict().items()}
+    with pytest.raises(InputError, match="none of 600 tokens counts: there is nothing to certify"):
+        learned.certify(tokens, parents, nothing)
+    with pytest.raises(InputError, match="none of 600 tokens counts: there is nothing to learn from"):
+        learned.learn(tokens, parents, nothing)
+    with pytest.raises(InputError, match="none of 0 tokens counts"):
+        learned.certify(tokens[:0], [parents[0][:0], parents[1]])
+    assert all(value.equal(before[name]) for name, value in learned.state_dict().items())
+    assert not learned(tokens, parents, nothing)[0].keep.any()  # reading nothing out is no error
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size", "said"), [(torch.float32, -1e20, r"1e\+20"), (torch.bfloat16, 3e38, r"3e\+38")]
+)
+def test_huge_tokens_are_refused_and_change_nothing(learned, dtype, size, said):
+    tokens, parents = tree()
+    tokens = tokens.to(dtype)
+    bad = tokens.clone()
+    bad[5, 1] = size
+    before = {name: value.clone() for name, value in learned.state_dict().items()}
+    for call in (learned, learned.learn, learned.compress, learned.certify, learned.residuals):
+        with pytest.raises(InputError, match=rf"1 tokens are larger than 1.8e\+11.*first at \[5\].*reaches {said}"):
+            call(bad, parents)
+    torch.manual_seed(0)
+    fresh = HierarchicalCompressor(5, [6, 4])
+    untouched = copy.deepcopy(fresh.state_dict())
+    with pytest.raises(InputError, match="larger than"):
+        fresh.learn(bad, parents)
+    assert fresh.training
+    assert all(value.equal(untouched[name]) for name, value in fresh.state_dict().items())
+    assert all(value.equal(before[name]) for name, value in learned.state_dict().items())
+    mask = torch.arange(600) != 5
+    assert learned(bad, parents, mask)[0].tokens.equal(learned(tokens, parents, mask)[0].tokens)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -165,7 +290,18 @@ def test_one_flat_level():
         (lambda t, p: (t, [p[0][:5], p[1]], None), r"parents\[0\] must have shape \(600,\), got \(5,\)"),
         (lambda t, p: (t, [p[0] + 1, p[1]], None), r"parents\[0\] must lie from 0 to 59.*got 1 to 60"),
         (lambda t, p: (t, [p[0].float(), p[1]], None), "must be integers"),
+        (lambda t, p: (t, [p[0], p[1].to(torch.complex64)], None), r"parents\[1\] must be integers .* torch.complex64"),
+        (lambda t, p: (t, [p[0] > 3, p[1]], None), r"parents\[0\] must be integers .* torch.bool"),
+        (lambda t, p: (t, [p[0].tolist(), p[1]], None), r"parents\[0\] must be integers in a tensor, got list"),
+        (lambda t, p: (t, [p[0].view(60, 10), p[1]], None), r"parents\[0\] must have shape \(n,\), got \(60, 10\)"),
+        (lambda t, p: (t, [p[0], p[1] - 1], None), r"parents\[1\] must lie from 0 to 8.*got -1 to 8"),
+        (lambda t, p: (t, [p[0].to(torch.int8) - 1, p[1]], None), "got -1 to 58"),
+        (lambda t, p: (t, [p[0], p[1] + 10**12], None), r"parents\[1\] must number its parents from 0.*torch.unique"),
+        (lambda t, p: (t.long(), p, None), "tokens must be .* got torch.int64"),
+        (lambda t, p: (t.to(torch.complex64), p, None), "tokens must be .* got torch.complex64"),
         (lambda t, p: (t, p, torch.ones(600)), "mask must be a bool tensor"),
+        (lambda t, p: (t, p, torch.ones(5, dtype=torch.bool)), r"shape \(600,\), got torch.bool of \(5,\)"),
+        (lambda t, p: (t, p, [True] * 600), "mask must be a bool tensor .* got list"),
         (lambda t, p: (t / 0.0, p, None), "600 tokens are NaN or infinite"),
     ],
 )
@@ -180,3 +316,6 @@ def test_wrong_settings():
         HierarchicalCompressor(5, [])
     with pytest.raises(ConfigurationError, match="codebook_size must be at least 1, got 0"):
         HierarchicalCompressor(5, [4, 0])
+    for settings in ({"steps": -1}, {"batch_size": 0}):
+        with pytest.raises(ConfigurationError, match="steps must not be negative and batch_size at least 1, got"):
+            HierarchicalCompressor(5, [6, 4]).learn(*tree(), **settings)

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ddcl_tab.nn.quantization import assign, critical_temperature, loss_terms, quantization_loss, squared_distances
+from ddcl_tab.nn.quantization import (
+    assign,
+    critical_temperature,
+    loss_terms,
+    quantization_loss,
+    squared_distances,
+    twin_prototypes,
+)
 
 shapes = st.tuples(st.integers(1, 40), st.integers(1, 9), st.integers(1, 12))
 temperatures = st.floats(-4, 4).map(lambda exponent: 10.0**exponent)
@@ -169,3 +176,32 @@ def test_prototypes_separate_below_the_critical_temperature_and_stay_collapsed_a
     assert below[-1] > 1e4 * below[0]
     assert above[-1] < 1e-12 * above[0]
     assert math.sqrt(above[200] / above[199]) == pytest.approx(1 / 1.05, rel=5e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_rounded_once_and_not_on_the_way(dtype):
+    z, prototypes = draw((40, 6, 3), seed=4, offset=20.0, dtype=dtype)  # the offset's square would leave no digit
+    wide = assign(z.double(), prototypes.double(), 0.5)
+    for mine in (assign(z, prototypes, 0.5), assign(z, prototypes.float(), 0.5), assign(z.float(), prototypes, 0.5)):
+        assert {part.dtype for part in mine} == {torch.float32}
+        torch.testing.assert_close(mine.distances.double(), wide.distances, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(mine.q.double(), wide.q, rtol=1e-3, atol=1e-4)
+        terms = loss_terms(z, prototypes, mine)
+        assert terms.residual < 1e-5
+    assert assign(z, prototypes.double(), 0.5).zhat.dtype == torch.float64
+    covariance = torch.eye(3, dtype=dtype)
+    assert critical_temperature(covariance).equal(torch.tensor(4.0))
+    assert twin_prototypes(torch.cat([prototypes, prototypes[:1]]), 0.01).tolist() == [6]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_autocast_changes_no_bit(dtype):
+    z, prototypes = draw((40, 6, 3), seed=4, offset=20.0, dtype=torch.float32)
+    outside = assign(z, prototypes, 0.5)
+    terms = loss_terms(z, prototypes, outside)
+    with torch.autocast("cpu", dtype=dtype):
+        inside = assign(z, prototypes, 0.5)
+        assert all(a.equal(b) for a, b in zip(inside, outside, strict=True))
+        assert loss_terms(z, prototypes, inside) == terms
+        assert (z @ prototypes.mT).dtype == dtype  # still on for the caller
+    assert assign(z.to("meta"), prototypes.to("meta"), 0.5).q.shape == outside.q.shape  # no autocast on that device

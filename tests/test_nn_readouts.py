@@ -45,6 +45,50 @@ def tokens(b: int = 3, t: int = 5) -> torch.Tensor:
 
 # Readouts
 
+HALVES = (torch.float16, torch.bfloat16)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("name", READOUTS)
+def test_every_readout_in_half_precision_and_under_autocast(name, dtype):
+    readout, x = READOUTS[name](), tokens().float()
+    summary = readout(x).summary
+    with torch.autocast("cpu", dtype=dtype):
+        torch.testing.assert_close(readout(x).summary.float(), summary, rtol=0.0, atol=0.05)
+    x = x.to(dtype).requires_grad_()
+    halved = readout.to(dtype)(x).summary
+    assert halved.dtype == dtype
+    torch.testing.assert_close(halved.float(), summary, rtol=0.0, atol=0.1)
+    halved.float().sum().backward()
+    assert all(p.grad.isfinite().all() for p in (x, *readout.parameters()))
+
+
+def test_a_slot_that_no_token_chooses_is_finite_in_float16():
+    readout = SlotAttentionReadout(D, n_slots=3)
+    with torch.no_grad():
+        readout.query.weight *= 400.0  # one slot takes all tokens, the others' shares are below the smallest float16
+    x = tokens(3, 1).float().expand(3, 6, D)
+    summary = readout.half()(x.half()).summary
+    torch.testing.assert_close(summary, readout.float()(x).summary.half(), rtol=0.0, atol=0.1)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_prototypes_assign_in_float32_at_a_temperature_that_no_cast_rounds(dtype):
+    readout, x = DDCLReadout(4, D), 3.0 + tokens().float()
+    readout.temperature.fill_(1e-9)  # 0 in float16
+    outside = readout(x)
+    with torch.autocast("cpu", dtype=dtype):
+        inside = readout(x)
+    assert inside.summary.equal(outside.summary)
+    assert inside.assignment.q.equal(outside.assignment.q)
+    cast = readout.to(dtype)
+    assert cast.temperature.equal(torch.tensor(1e-9))
+    assert cast.prototypes.dtype == dtype
+    reading = cast(x.to(dtype))
+    assert reading.assignment.q.dtype == torch.float32
+    assert reading.assignment.q.isfinite().all()
+    torch.testing.assert_close(reading.assignment.q.sum(-1), torch.ones(3))
+
 
 @pytest.mark.parametrize("name", READOUTS)
 @pytest.mark.parametrize(("b", "t"), [(1, 1), (3, 1), (2, 6)])

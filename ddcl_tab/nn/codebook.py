@@ -17,12 +17,26 @@ bottleneck: it starves all directions but the widest.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ddcl_tab.errors import ConfigurationError, InputError
-from ddcl_tab.nn.quantization import LossTerms, assign, loss_terms, squared_distances, twin_prototypes
+from ddcl_tab.nn import ranks
+from ddcl_tab.nn.checks import checked_integers, checked_mask, checked_tokens
+from ddcl_tab.nn.quantization import (
+    LossTerms,
+    PreciseBuffers,
+    assign,
+    loss_terms,
+    precise,
+    squared_distances,
+    twin_prototypes,
+    without_autocast,
+)
 
 #: Share of the newest batch in the running means of error, gap, usage and prototypes.
 _NEW = 0.05
@@ -34,7 +48,7 @@ _MANY_DIMENSIONS = 16
 _SMALLEST = 1e-12
 
 
-class DDCLCodebook(nn.Module):
+class DDCLCodebook(PreciseBuffers):
     """Soft-trained codebook with hard codes, callable as a hard vector quantiser is.
 
     ``quantized, indices, loss = codebook(x)``: one line exchanges it for ``vector_quantize_pytorch.VectorQuantize``.
@@ -69,6 +83,18 @@ class DDCLCodebook(nn.Module):
     -----
     Source: arXiv:2604.03850, codebook use; straight-through gradient: arXiv:1711.00937, section 3.2.
 
+    *Precision.* Tokens may be float16, bfloat16, float32 or float64, the module may be cast (``.to(torch.bfloat16)``,
+    ``.half()``, ``.double()``) and autocast may be on, in any combination. Codes, running means and temperature are
+    kept, and distances and ``loss`` computed, in float32, or in float64 after ``.double()``; a cast to a half precision
+    reaches the linear maps alone. ``quantized`` has the tokens' dtype; what is looked up by index, the module's.
+
+    *Several processes.* Where ``torch.distributed`` has a process group, as under DistributedDataParallel, a training
+    step learns from the tokens of all ranks: sums and counts are reduced over the default group, new and revived codes
+    drawn among the tokens of all (262,144 of them at most), and a rank whose state differs takes over that of rank 0.
+    The codebooks of all ranks have the same bits, and a batch that one rank cannot use is an error on all. So every
+    rank must make every training call, if need be with all tokens masked, or the others wait for it; evaluation sends
+    nothing, but DistributedDataParallel does: evaluate its ``.module``. The linear maps are parameters, and its affair.
+
     Examples
     --------
     >>> codebook = DDCLCodebook(dim=8, codebook_size=16)
@@ -78,8 +104,9 @@ class DDCLCodebook(nn.Module):
     >>> hard, indices, _ = codebook.eval()(torch.randn(3, 8))
     >>> bool((hard == codebook.get_output_from_indices(indices)).all())
     True
-    >>> DDCLCodebook(dim=64, codebook_size=256, codebook_dim=4)(torch.randn(10, 64))[0].shape
-    torch.Size([10, 64])
+    >>> narrow = DDCLCodebook(dim=64, codebook_size=256, codebook_dim=4).to(torch.bfloat16)
+    >>> narrow(torch.randn(10, 64).bfloat16())[0].dtype, narrow.codebook.dtype
+    (torch.bfloat16, torch.float32)
     """
 
     codebook: Tensor
@@ -90,6 +117,8 @@ class DDCLCodebook(nn.Module):
     _gap: Tensor
     _seed: Tensor
     _steps: Tensor
+    #: What the module was last cast to.
+    _dtype: torch.dtype = torch.float32
 
     def __init__(
         self,
@@ -108,14 +137,15 @@ class DDCLCodebook(nn.Module):
         self.commitment_weight = (0.25 if mapped else 1.0) if commitment_weight is None else commitment_weight
         self.project_in = nn.Sequential(nn.Linear(dim, self.codebook_dim), _OnSphere()) if mapped else nn.Identity()
         self.project_out = nn.Linear(self.codebook_dim, dim) if mapped else nn.Identity()
-        codes = torch.randn(codebook_size, self.codebook_dim) * self.codebook_dim**-0.5
+        self._dtype = torch.get_default_dtype()
+        codes = (torch.randn(codebook_size, self.codebook_dim) * self.codebook_dim**-0.5).to(precise(self._dtype))
         buffers = {
             "codebook": codes,
-            "error": torch.ones(()),  # mean squared distance to the nearest code, running
+            "error": codes.new_ones(()),  # mean squared distance to the nearest code, running
             "_sum": codes.clone(),
-            "_mass": torch.ones(codebook_size),
-            "_usage": torch.ones(codebook_size),  # 1 is the mean code
-            "_gap": torch.zeros(()),
+            "_mass": codes.new_ones(codebook_size),
+            "_usage": codes.new_ones(codebook_size),  # 1 is the mean code
+            "_gap": codes.new_zeros(()),
             "_seed": torch.randint(2**31, ()),
             "_steps": torch.zeros((), dtype=torch.long),
         }
@@ -128,48 +158,66 @@ class DDCLCodebook(nn.Module):
         Parameters
         ----------
         x : Tensor, shape (..., D)
+            Floating-point numbers of magnitude below 1.8e11 (1.3e146 after ``.double()``): beyond, sums of squared
+            distances overflow.
         mask : bool Tensor, shape (...), optional
             False for tokens that are padding: they get zeros and index -1, and change nothing else.
 
         Returns
         -------
         quantized : Tensor, shape (..., D)
+            In the dtype of ``x``.
         indices : int64 Tensor, shape (...)
         loss : Tensor, scalar
-            Weighted commitment loss; 0 outside training.
+            Weighted commitment loss, in float32 or better; 0 outside training.
 
         Raises
         ------
         InputError
-            If shapes do not fit or a token that counts is not finite.
+            If shapes or types do not fit, or a token that counts is not finite or too large, here or, in training, on
+            another rank; nothing has changed then.
         """
-        keep = self._check_input(x, mask)
-        tokens = self.project_in(x[keep].to(self.codebook.dtype)).float()
-        quantized, indices = torch.zeros_like(x), x.new_full(x.shape[:-1], -1, dtype=torch.long)
-        if not len(tokens):
-            return quantized, indices, x.new_zeros(())
+        if self.training:
+            keep, tokens = ranks.together(lambda: self._tokens(x, mask), self.codebook.device)
+        else:
+            keep, tokens = self._tokens(x, mask)
+        indices, loss = x.new_full(x.shape[:-1], -1, dtype=torch.long), tokens.new_zeros(())
         with torch.autocast(x.device.type, enabled=False):
-            nearest = self._learn(tokens.detach()) if self.training else self.nearest(tokens)
-            codes, loss = self.codebook[nearest], x.new_zeros(())
+            nearest = self._learn(tokens.detach()) if self.training else _nearest(tokens, self.codebook)
+            codes = self.codebook[nearest]
             if self.training:
-                loss = self.commitment_weight * functional.mse_loss(tokens, codes)
+                # Without tokens still 0, but of all parameters: DistributedDataParallel waits for each gradient.
+                distance = functional.mse_loss(tokens, codes) if len(tokens) else tokens.sum()
+                loss = self.commitment_weight * distance
                 codes = tokens + (codes - tokens).detach()
         indices[keep] = nearest
-        out = self.project_out(codes.to(self.codebook.dtype)).to(x.dtype)
-        return quantized.masked_scatter(keep.unsqueeze(-1), out), indices, loss
+        out = self._outwards(codes).to(x.dtype)
+        return torch.zeros_like(x).masked_scatter(keep.unsqueeze(-1), out), indices, loss
 
     def get_codes_from_indices(self, indices: Tensor) -> Tensor:
-        """Codes ``(..., W)`` of indices ``(...)``; zeros for -1."""
-        return torch.where(indices.unsqueeze(-1) < 0, 0.0, self.codebook[indices.clamp_min(0)])
+        """Codes ``(..., W)`` of integers ``(...)`` of any type, in the module's dtype; zeros for -1."""
+        rows = self._rows(indices)
+        return torch.where(rows.unsqueeze(-1) < 0, 0.0, self.codebook[rows.clamp_min(0)]).to(self._dtype)
 
     def get_output_from_indices(self, indices: Tensor) -> Tensor:
-        """What is handed on for indices ``(...)``, ``(..., D)``; zeros for -1."""
-        return torch.where(indices.unsqueeze(-1) < 0, 0.0, self.project_out(self.codebook[indices.clamp_min(0)]))
+        """What is handed on for integers ``(...)`` of any type, ``(..., D)``, in the module's dtype; zeros for -1."""
+        rows = self._rows(indices)
+        out = self._outwards(self.codebook[rows.clamp_min(0)])
+        return torch.where(rows.unsqueeze(-1) < 0, 0.0, out).to(self._dtype)
 
     def terms(self, x: Tensor) -> LossTerms:
-        """Measure ``L_q = L_rec + V`` on tokens ``(..., D)``, as wide as codes once mapped, at the present ``T``."""
-        z = self.project_in(x)
-        return loss_terms(z, self.codebook, assign(z, self.codebook, self.absolute_temperature))
+        """Measure ``L_q = L_rec + V`` on tokens ``(..., D)``, as wide as codes once mapped, at the present ``T``.
+
+        Raises
+        ------
+        InputError
+            As for a call, and if there is no token.
+        """
+        with without_autocast(self.codebook.device):
+            _, z = self._tokens(x, None)
+            if not len(z):
+                raise InputError(f"x of shape {tuple(x.shape)} holds no token: there is nothing to measure.")
+            return loss_terms(z, self.codebook, assign(z, self.codebook, self.absolute_temperature))
 
     @property
     def absolute_temperature(self) -> Tensor:
@@ -200,28 +248,47 @@ class DDCLCodebook(nn.Module):
 
     @torch.no_grad()
     def nearest(self, tokens: Tensor) -> Tensor:
-        """Index of the nearest code of tokens ``(..., W)``, as wide as codes; ``(...)``."""
-        return squared_distances(tokens, self.codebook).argmin(-1)
+        """Index of the nearest code of tokens ``(..., W)``, as wide as codes; ``(...)``. Errors as for a call."""
+        self._widen()
+        keep = checked_mask(tokens, None, self.codebook_dim, "tokens")
+        checked_tokens(tokens, keep, "tokens", self.codebook.dtype)
+        return _nearest(tokens.to(self.codebook.dtype), self.codebook)
 
     @torch.no_grad()
     def _learn(self, tokens: Tensor) -> Tensor:
-        """Move the codes to the soft means of their tokens; the nearest codes of before."""
+        """Move the codes to the soft means of the tokens of all ranks; the nearest codes of before of one's own."""
+        counts = self._counts(len(tokens))
+        total = sum(counts)
+        if not total:
+            return tokens.new_zeros(0, dtype=torch.long)
         if self._steps == 0:
-            self._place(tokens)
+            self._place(ranks.gathered(tokens, counts))
         elif self._steps % _REVIVE_EVERY == 0:
-            self._revive(tokens)
+            self._revive(tokens, counts)
         q, zhat, distances = assign(tokens, self.codebook, self.absolute_temperature)
         smallest, nearest = distances.min(-1)
-        used = torch.bincount(nearest, minlength=self.codebook_size) * (self.codebook_size / len(tokens))
-        gap = (zhat - self.codebook[nearest]).square().sum(-1).mean() / smallest.mean().clamp_min(_SMALLEST)
-        self._gap.lerp_(gap, _NEW)
-        self._usage.lerp_(used.to(self._usage), _NEW)
-        self.error.lerp_(smallest.mean(), _NEW)
-        self._mass.lerp_(q.sum(0), _NEW)
-        self._sum.lerp_(q.mT @ tokens, _NEW)
+        used = torch.bincount(nearest, minlength=self.codebook_size).to(q.dtype)
+        gap = (zhat - self.codebook[nearest]).square().sum(-1).sum()
+        gap, error, used, mass, sums = ranks.summed(gap, smallest.sum(), used, q.sum(0), q.mT @ tokens)
+        error /= total
+        self._gap.lerp_(gap / total / error.clamp_min(_SMALLEST), _NEW)
+        self._usage.lerp_(used * (self.codebook_size / total), _NEW)
+        self.error.lerp_(error, _NEW)
+        self._mass.lerp_(mass, _NEW)
+        self._sum.lerp_(sums, _NEW)
         self.codebook.copy_(self._sum / self._mass.clamp_min(1e-6).unsqueeze(1))
         self._steps += 1
         return nearest
+
+    def _counts(self, n: int) -> list[int]:
+        """Tokens of each rank; where the state of any differs, all take over that of rank 0 first."""
+        if not ranks.several():
+            return [n]
+        state = list(self.buffers(recurse=False))
+        rows = ranks.rows([n, *torch.stack([buffer.double().sum() for buffer in state]).tolist()], state[0].device)
+        if any(row[1:] != rows[0][1:] for row in rows):
+            ranks.copy_from_first(*state)
+        return [int(row[0]) for row in rows]
 
     def _place(self, tokens: Tensor) -> None:
         """k-means++: each next code at a token drawn by its squared distance to the codes so far."""
@@ -237,18 +304,24 @@ class DDCLCodebook(nn.Module):
         places = tokens[chosen.to(tokens.device)] + tokens.std(0, correction=0) * noise
         self._put(torch.arange(self.codebook_size, device=tokens.device), places)
         self.error.copy_(squared_distances(tokens, self.codebook).min(-1).values.mean())
+        ranks.copy_from_first(self.error)
 
-    def _revive(self, tokens: Tensor) -> None:
+    def _revive(self, tokens: Tensor, counts: list[int]) -> None:
         """Move codes that nobody uses, and one of two that have met, to tokens with large errors."""
         twins = twin_prototypes(self.codebook, self.absolute_temperature)
-        dead = torch.cat([(self._usage < _DEAD).nonzero().flatten(), twins]).unique()
+        moves = self._usage < _DEAD
+        moves[twins] = True
+        ranks.copy_from_first(moves)  # rounding may differ between machines, and all must go on in the same way
+        dead = moves.nonzero().flatten()
         if not len(dead):
             return
+        tokens = ranks.gathered(tokens, counts)
         error = squared_distances(tokens, self.codebook).min(-1).values.cpu() + _SMALLEST
         chosen = torch.multinomial(error, len(dead), replacement=len(dead) > len(error), generator=self._generator())
         self._put(dead, tokens[chosen.to(tokens.device)])
 
     def _put(self, codes: Tensor, places: Tensor) -> None:
+        ranks.copy_from_first(places)
         self.codebook[codes], self._sum[codes] = places, places
         self._mass[codes], self._usage[codes] = 1.0, 1.0
 
@@ -256,19 +329,42 @@ class DDCLCodebook(nn.Module):
         """Of its own, on the CPU: the same draws on every device, and the global state stays as it is."""
         return torch.Generator().manual_seed(int(self._seed + self._steps))
 
-    def _check_input(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        if x.ndim < 1 or x.shape[-1] != self.dim:
-            raise InputError(f"x must have shape (..., {self.dim}), got {tuple(x.shape)}: dim is the last axis.")
-        if mask is None:
-            mask = x.new_ones(x.shape[:-1], dtype=torch.bool)
-        elif mask.shape != x.shape[:-1] or mask.dtype != torch.bool:
+    def _tokens(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Which tokens count, and those, as wide and as precise as the codes; checked, and nothing else changes."""
+        self._widen()
+        keep = checked_mask(x, mask, self.dim, "x")
+        tokens = checked_tokens(x, keep, "tokens of x", self.codebook.dtype)
+        if isinstance(self.project_out, nn.Linear):
+            weights = self.project_out.weight.dtype
+            tokens = self.project_in(tokens.to(weights))
+            if not bool(torch.isfinite(tokens.detach().sum())):
+                raise InputError(
+                    f"{int((~torch.isfinite(tokens)).any(-1).sum())} tokens of x overflow in project_in ({weights}) or "
+                    "its weights are not finite: scale the tokens, or use a wider type; the codebook is unchanged."
+                )
+        return keep, tokens.to(self.codebook.dtype)
+
+    def _outwards(self, codes: Tensor) -> Tensor:
+        if isinstance(self.project_out, nn.Linear):
+            codes = self.project_out(codes.to(self.project_out.weight.dtype))
+        return codes
+
+    def _widen(self) -> None:
+        """Undo what narrows buffers without `_apply`: ``load_state_dict(assign=True)``, FSDP's ``buffer_dtype``."""
+        if self.codebook.dtype not in (torch.float32, torch.float64):
+            super()._apply(lambda tensor: tensor, recurse=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._dtype = fn(torch.empty(1, dtype=self._dtype, device=self.codebook.device)).dtype
+        return super()._apply(fn, recurse)
+
+    def _rows(self, indices: Tensor) -> Tensor:
+        rows = checked_integers(indices, "indices")
+        if rows.numel() and not -1 <= int(rows.min()) <= int(rows.max()) < self.codebook_size:
             raise InputError(
-                f"mask must be a bool tensor of shape {tuple(x.shape[:-1])}, got {mask.dtype} of {tuple(mask.shape)}."
+                f"indices must lie from -1 to {self.codebook_size - 1}, got {int(rows.min())} to {int(rows.max())}."
             )
-        broken = int((~torch.isfinite(x[mask])).any(-1).sum())
-        if broken:
-            raise InputError(f"{broken} tokens of x are NaN or infinite: mask or mend them; the codebook is unchanged.")
-        return mask
+        return rows
 
     def extra_repr(self) -> str:
         """Settings, as torch prints them."""
@@ -280,7 +376,13 @@ class _OnSphere(nn.Module):
     """Tokens at distance ``sqrt(W)`` from the origin: an encoder cannot flee its codes, nor shrink upon them."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.normalize(x, dim=-1) * x.shape[-1] ** 0.5
+        # Wide: in float16 the norm overflows above 65,504, and that of zeros is not kept off 0.
+        return functional.normalize(x.to(precise(x.dtype)), dim=-1) * x.shape[-1] ** 0.5
+
+
+def _nearest(tokens: Tensor, codes: Tensor) -> Tensor:
+    with torch.no_grad():
+        return squared_distances(tokens, codes).argmin(-1)
 
 
 def _check(

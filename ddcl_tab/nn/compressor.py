@@ -15,7 +15,7 @@ Source: Cirrincione and Kumar, arXiv:2604.03850, hierarchical use.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import NamedTuple
 
@@ -23,17 +23,28 @@ import torch
 from torch import Tensor, nn
 
 from ddcl_tab.errors import ConfigurationError, InputError
+from ddcl_tab.nn import ranks
+from ddcl_tab.nn.checks import checked_floats, checked_integers, checked_tokens
 from ddcl_tab.nn.codebook import DDCLCodebook
-from ddcl_tab.nn.quantization import LossTerms, assign, critical_temperature, quantization_loss
+from ddcl_tab.nn.quantization import (
+    LossTerms,
+    assign,
+    critical_temperature,
+    precise,
+    quantization_loss,
+    without_autocast,
+)
 
 #: Nodes that are assigned at once where no gradient is kept; bounds the memory for assignments.
 CHUNK = 16_384
 #: Nodes that a level is measured on, and the largest relative error of its identity.
 N_PROBE, LARGEST_RESIDUAL = 4096, 1e-3
+#: Parents that the top level may number beyond a few for each node: more is a number that is no count (an id, a time).
+MANY_PARENTS = 2**24
 
 
 class Summary(NamedTuple):
-    """One level read out.
+    """One level read out, in the dtype of the tokens; its loss in float32 or better.
 
     Attributes
     ----------
@@ -108,6 +119,13 @@ class HierarchicalCompressor(nn.Module):
     ConfigurationError
         If there is no level, or a number is below 1.
 
+    Notes
+    -----
+    Tokens may be float16, bfloat16, float32 or float64, the module may be cast and autocast may be on, in any
+    combination. All levels are computed in float32, or in float64 after ``.double()``, and what is handed on is rounded
+    to the tokens' dtype at the end. Several processes learn together as those of `DDCLCodebook` do: `learn` is called
+    on every rank with the same ``steps``, each with trees of its own.
+
     Examples
     --------
     Six tokens in three sentences of two texts:
@@ -136,9 +154,10 @@ class HierarchicalCompressor(nn.Module):
         Parameters
         ----------
         tokens : Tensor, shape (N, D)
-        parents : sequence of int64 Tensor
-            One a level: parent of each of its nodes, numbered from 0. ``parents[0]`` has shape (N,), ``parents[l]`` one
-            entry for each parent that ``parents[l - 1]`` can name.
+            Floating-point numbers of magnitude below 1.8e11, as for `DDCLCodebook`.
+        parents : sequence of integer Tensor
+            Of any width, signed or not. One a level: parent of each of its nodes, numbered from 0. ``parents[0]`` has
+            shape (N,), ``parents[l]`` one entry for each parent that ``parents[l - 1]`` can name.
         mask : bool Tensor, shape (N,), optional
             False for tokens that do not count. A parent none of whose children counts does not count either.
 
@@ -150,15 +169,11 @@ class HierarchicalCompressor(nn.Module):
         Raises
         ------
         InputError
-            If shapes or numbers do not fit together, or a token that counts is not finite.
+            If shapes, types or numbers do not fit together, or a token that counts is not finite or too large.
         """
-        keep = self._check(tokens, parents, mask)
-        tokens, summaries = tokens.masked_fill(~keep.unsqueeze(-1), 0.0), []
-        for level, codebook in enumerate(self._levels):
-            n_parents = self._count(parents, level)
-            summaries.append(_read_out(tokens, codebook, parents[level], n_parents, keep))
-            tokens, keep = summaries[-1].tokens, summaries[-1].keep
-        return summaries
+        tree = self._check(tokens, parents, mask)
+        dtype = tokens.dtype
+        return [s._replace(tokens=s.tokens.to(dtype), shares=s.shares.to(dtype)) for s in self._read(tree)]
 
     @torch.no_grad()
     def learn(
@@ -188,19 +203,35 @@ class HierarchicalCompressor(nn.Module):
         -------
         HierarchicalCompressor
             Itself, in evaluation mode.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``steps`` is negative or ``batch_size`` below 1.
+        InputError
+            As for a call, and if no token counts, on any rank; nothing has changed then.
         """
-        keep = self._check(tokens, parents, mask)
-        tokens = tokens.masked_fill(~keep.unsqueeze(-1), 0.0)
+        if steps < 0 or batch_size < 1:
+            raise ConfigurationError(
+                f"steps must not be negative and batch_size at least 1, got {steps!r} and {batch_size!r}."
+            )
+        device = self._levels[0].codebook.device
+        tree = ranks.together(lambda: self._check(tokens, parents, mask), device)
+        if not sum(n for (n,) in ranks.rows([float(tree.keep.sum())], device)):
+            raise InputError(f"none of {len(tokens)} tokens counts: there is nothing to learn from.")
         generator = torch.Generator().manual_seed(seed)
-        for level, codebook in enumerate(self._levels):
-            rows = keep.nonzero().flatten()
-            codebook.train()
-            for _ in range(steps if len(rows) else 0):
-                drawn = torch.randint(len(rows), (min(batch_size, len(rows)),), generator=generator)
-                codebook(tokens[rows[drawn.to(rows.device)]])
-            codebook.eval()
-            summary = _read_out(tokens, codebook, parents[level], self._count(parents, level), keep)
-            tokens, keep = summary.tokens, summary.keep
+        with without_autocast(device):
+            z, keep = tree.tokens, tree.keep
+            for codebook, parent, n_parents in zip(self._levels, tree.parents, tree.counts, strict=True):
+                rows = keep.nonzero().flatten()
+                codebook.train()
+                for _ in range(steps):
+                    # A rank none of whose tokens counts learns along from those of the others.
+                    drawn = torch.randint(max(1, len(rows)), (min(batch_size, len(rows)),), generator=generator)
+                    codebook(z[rows[drawn.to(rows.device)]])
+                codebook.eval()
+                summary = _read_out(z, codebook, parent, n_parents, keep)
+                z, keep = summary.tokens, summary.keep
         return self.eval()
 
     @torch.no_grad()
@@ -215,20 +246,20 @@ class HierarchicalCompressor(nn.Module):
         list of Tensor, shape (S, K, D)
             One a level. Zeros for a parent without children that count.
         """
-        keep = self._check(tokens, parents, mask)
+        tree = self._check(tokens, parents, mask)
         result = []
-        for level, (nodes, counts) in enumerate(self._nodes(tokens, parents, keep)):
-            n_parents = self._count(parents, level)
-            result.append(_left_over(nodes, self._levels[level], parents[level], n_parents, counts))
+        for level, (nodes, counts) in enumerate(self._nodes(tree)):
+            left = _left_over(nodes, self._levels[level], tree.parents[level], tree.counts[level], counts)
+            result.append(left.to(tokens.dtype))
         return result
 
     @torch.no_grad()
     def compress(self, tokens: Tensor, parents: Sequence[Tensor], mask: Tensor | None = None) -> Compressed:
         """Hard codes of all levels and what they save; arguments as for a call."""
-        keep = self._check(tokens, parents, mask)
-        bits = 32.0 * self.dim * int(keep.sum())
+        tree = self._check(tokens, parents, mask)
+        bits = 32.0 * self.dim * int(tree.keep.sum())
         codes, ratios = [], []
-        for (nodes, counts), codebook in zip(self._nodes(tokens, parents, keep), self._levels, strict=True):
+        for (nodes, counts), codebook in zip(self._nodes(tree), self._levels, strict=True):
             hard = torch.cat([codebook.nearest(z) for z in nodes.split(CHUNK)])
             codes.append(hard.masked_fill(~counts, -1))
             spent = int(counts.sum()) * math.log2(codebook.codebook_size)
@@ -237,10 +268,18 @@ class HierarchicalCompressor(nn.Module):
 
     @torch.no_grad()
     def certify(self, tokens: Tensor, parents: Sequence[Tensor], mask: Tensor | None = None) -> list[LevelCertificate]:
-        """Measure each level in float64, on at most 4,096 of its nodes; arguments as for a call."""
-        keep = self._check(tokens, parents, mask)
+        """Measure each level in float64, on at most 4,096 of its nodes; arguments as for a call.
+
+        Raises
+        ------
+        InputError
+            As for a call, and if no token counts.
+        """
+        tree = self._check(tokens, parents, mask)
+        if not bool(tree.keep.any()):
+            raise InputError(f"none of {len(tokens)} tokens counts: there is nothing to certify. Unmask some.")
         result = []
-        for (nodes, counts), codebook in zip(self._nodes(tokens, parents, keep), self._levels, strict=True):
+        for (nodes, counts), codebook in zip(self._nodes(tree), self._levels, strict=True):
             z = nodes[counts].double()
             centred = z - z.mean(0)
             probe = z[:: max(1, -(-len(z) // N_PROBE))]
@@ -260,44 +299,63 @@ class HierarchicalCompressor(nn.Module):
     def _levels(self) -> list[DDCLCodebook]:
         return [codebook for codebook in self.codebooks if isinstance(codebook, DDCLCodebook)]
 
-    def _nodes(self, tokens: Tensor, parents: Sequence[Tensor], keep: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def _read(self, tree: _Tree) -> list[Summary]:
+        """All levels, as precise as the codes."""
+        tokens, keep, summaries = tree.tokens, tree.keep, []
+        with without_autocast(tokens.device):
+            for codebook, parent, n_parents in zip(self._levels, tree.parents, tree.counts, strict=True):
+                summaries.append(_read_out(tokens, codebook, parent, n_parents, keep))
+                tokens, keep = summaries[-1].tokens, summaries[-1].keep
+        return summaries
+
+    def _nodes(self, tree: _Tree) -> list[tuple[Tensor, Tensor]]:
         """Nodes of each level and which of them count."""
-        summaries = self(tokens, parents, keep)
-        yield tokens.masked_fill(~keep.unsqueeze(-1), 0.0), keep
-        for summary in summaries[:-1]:
-            yield summary.tokens, summary.keep
+        return [(tree.tokens, tree.keep), *((s.tokens, s.keep) for s in self._read(tree))][:-1]
 
-    def _count(self, parents: Sequence[Tensor], level: int) -> int:
-        """Parents of a level: as many as the next level has entries, or up to the largest number on top."""
-        if level + 1 < len(parents):
-            return len(parents[level + 1])
-        return int(parents[level].max()) + 1 if len(parents[level]) else 0
-
-    def _check(self, tokens: Tensor, parents: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+    def _check(self, tokens: Tensor, parents: Sequence[Tensor], mask: Tensor | None) -> _Tree:
+        checked_floats(tokens, "tokens")
         if tokens.ndim != 2 or tokens.shape[1] != self.dim:
             raise InputError(f"tokens must have shape (N, {self.dim}), got {tuple(tokens.shape)}.")
         if len(parents) != len(self.codebooks):
             raise InputError(
                 f"parents must have one tensor for each of {len(self.codebooks)} levels, got {len(parents)}."
             )
+        parents = [checked_integers(parent, f"parents[{level}]") for level, parent in enumerate(parents)]
+        for level, parent in enumerate(parents):
+            if parent.ndim != 1:
+                raise InputError(f"parents[{level}] must have shape (n,), got {tuple(parent.shape)}.")
         if parents[0].shape != tokens.shape[:1]:
             raise InputError(f"parents[0] must have shape ({len(tokens)},), got {tuple(parents[0].shape)}.")
-        for level, parent in enumerate(parents):
-            if parent.ndim != 1 or parent.is_floating_point() or parent.dtype == torch.bool:
-                raise InputError(f"parents[{level}] must be integers of shape (n,), got {parent.dtype}.")
-            if len(parent) and (int(parent.min()) < 0 or int(parent.max()) >= self._count(parents, level)):
+        top = parents[-1]
+        counts = [*(len(parent) for parent in parents[1:]), int(top.max()) + 1 if len(top) else 0]
+        for level, (parent, count) in enumerate(zip(parents, counts, strict=True)):
+            if len(parent) and not 0 <= int(parent.min()) <= int(parent.max()) < count:
                 raise InputError(
-                    f"parents[{level}] must lie from 0 to {self._count(parents, level) - 1}, one of the entries of the "
+                    f"parents[{level}] must lie from 0 to {count - 1}, one of the entries of the "
                     f"next level, got {int(parent.min())} to {int(parent.max())}."
                 )
+        if counts[-1] > max(MANY_PARENTS, 16 * len(top)):
+            raise InputError(
+                f"parents[{len(parents) - 1}] must number its parents from 0, got {counts[-1] - 1} among {len(top)} "
+                "nodes: number them by torch.unique(..., return_inverse=True)."
+            )
         if mask is None:
             mask = tokens.new_ones(len(tokens), dtype=torch.bool)
-        elif mask.shape != tokens.shape[:1] or mask.dtype != torch.bool:
-            raise InputError(f"mask must be a bool tensor of shape ({len(tokens)},), got {mask.dtype}.")
-        broken = int((~torch.isfinite(tokens[mask])).any(-1).sum())
-        if broken:
-            raise InputError(f"{broken} tokens are NaN or infinite: mask or mend them.")
-        return mask
+        elif not isinstance(mask, Tensor) or mask.shape != tokens.shape[:1] or mask.dtype != torch.bool:
+            got = f"{mask.dtype} of {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+            raise InputError(f"mask must be a bool tensor of shape ({len(tokens)},), got {got}.")
+        precision = precise(self._levels[0].codebook.dtype)
+        checked_tokens(tokens, mask, "tokens", precision)
+        return _Tree(tokens.masked_fill(~mask.unsqueeze(-1), 0.0).to(precision), mask, parents, counts)
+
+
+class _Tree(NamedTuple):
+    """A checked tree: tokens as precise as the codes, zeros where masked; parents as int64, and how many there are."""
+
+    tokens: Tensor
+    keep: Tensor
+    parents: list[Tensor]
+    counts: list[int]
 
 
 def _read_out(tokens: Tensor, codebook: DDCLCodebook, parent: Tensor, n_parents: int, keep: Tensor) -> Summary:
@@ -313,7 +371,7 @@ def _read_out(tokens: Tensor, codebook: DDCLCodebook, parent: Tensor, n_parents:
             loss = loss + quantization_loss(assignment, w) * w.sum()
     count = tokens.new_zeros(n_parents).index_add(0, parent, weight)
     shares = shares / count.clamp_min(1.0).unsqueeze(1)
-    return Summary(shares @ prototypes, shares, count > 0, loss / weight.sum().clamp_min(1.0))
+    return Summary(shares @ prototypes.to(shares.dtype), shares, count > 0, loss / weight.sum().clamp_min(1.0))
 
 
 def _left_over(tokens: Tensor, codebook: DDCLCodebook, parent: Tensor, n_parents: int, keep: Tensor) -> Tensor:

@@ -15,14 +15,19 @@ The identity follows from ``z - p_k = (z - zhat) + (zhat - p_k)``: the cross ter
 ``2 (z - zhat) . sum_k q_k (zhat - p_k) = 0`` because ``zhat`` is the ``q``-mean of the prototypes.
 
 Cost and memory are ``O(N K D)`` for ``N`` tokens. Source: Cirrincione and Kumar, arXiv:2604.03850.
+
+All is computed in float32, or in the wider type of tokens and prototypes, also under autocast: in half precision the
+difference of squares that a distance is would be mostly rounding error.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 #: Factor of the critical temperature, ``T_c = 4 lambda_max(C)``; see :func:`critical_temperature`.
 CRITICAL_FACTOR = 4.0
@@ -62,6 +67,47 @@ class LossTerms(NamedTuple):
         return gap / self.quantization.clamp_min(torch.finfo(gap.dtype).tiny)
 
 
+class PreciseBuffers(nn.Module):
+    """A module whose floating-point buffers stay in float32 or better when it is cast: `half` leaves them as they are.
+
+    For running means and temperatures: in bfloat16 a running mean stops at steps below 1/256 of it.
+    """
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        before = dict(self.named_buffers(recurse=False))
+        super()._apply(fn, recurse)
+        for name, after in self.named_buffers(recurse=False):
+            if after.dtype != precise(after.dtype) and after.is_floating_point():
+                # From before the cast: nothing is rounded on the way.
+                setattr(self, name, before[name].to(after.device, precise(before[name].dtype)))
+        return self
+
+
+def precise(*dtypes: torch.dtype) -> torch.dtype:
+    """Widest of the types, at least float32."""
+    widest = torch.float32
+    for dtype in dtypes:
+        widest = torch.promote_types(widest, dtype)
+    return widest
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[None]:
+    """Autocast off, where it is on."""
+    return torch.autocast(device.type, enabled=False) if _autocasts(device.type) else nullcontext()
+
+
+def _autocasts(kind: str) -> bool:
+    return kind != "meta" and torch.is_autocast_enabled(kind)  # which does not know tensors without numbers
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b`` as precise as they are. Without a context where none is needed: every step of training asks."""
+    if not _autocasts(a.device.type):
+        return a @ b
+    with without_autocast(a.device):
+        return a @ b
+
+
 def squared_distances(z: Tensor, prototypes: Tensor) -> Tensor:
     """Squared Euclidean distances of tokens to prototypes by one matrix product.
 
@@ -76,16 +122,19 @@ def squared_distances(z: Tensor, prototypes: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape (..., K)
-        Non-negative.
+        Non-negative, in float32 or better.
 
     Examples
     --------
     >>> squared_distances(torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 0.0], [3.0, 0.0]]))
     tensor([[25., 16.]])
     """
+    if not (z.dtype is prototypes.dtype is torch.float32):
+        dtype = precise(z.dtype, prototypes.dtype)
+        z, prototypes = z.to(dtype), prototypes.to(dtype)
     centre = prototypes.mean(dim=0).detach()
     z, prototypes = z - centre, prototypes - centre
-    cross = z @ prototypes.mT
+    cross = _product(z, prototypes.mT)
     return (z.square().sum(-1, keepdim=True) + prototypes.square().sum(-1) - 2.0 * cross).clamp_min(0.0)
 
 
@@ -103,6 +152,7 @@ def assign(z: Tensor, prototypes: Tensor, temperature: Tensor | float) -> Assign
     Returns
     -------
     Assignment
+        In float32 or better, whatever tokens and prototypes are in.
 
     Examples
     --------
@@ -113,7 +163,9 @@ def assign(z: Tensor, prototypes: Tensor, temperature: Tensor | float) -> Assign
     """
     distances = squared_distances(z, prototypes)
     q = torch.softmax(-distances / temperature, dim=-1)
-    return Assignment(q, q @ prototypes, distances)
+    if prototypes.dtype is not q.dtype:
+        prototypes = prototypes.to(q.dtype)
+    return Assignment(q, _product(q, prototypes), distances)
 
 
 def twin_prototypes(prototypes: Tensor, temperature: Tensor | float) -> Tensor:
@@ -179,9 +231,11 @@ def loss_terms(z: Tensor, prototypes: Tensor, assignment: Assignment, weight: Te
     True
     """
     # Centred as the distances are: a zhat rounded at the tokens' offset from the origin would break the identity.
+    q = assignment.q
+    z, prototypes = z.to(q.dtype), prototypes.to(q.dtype)
     centre = prototypes.mean(dim=0)
-    z, prototypes, q = z - centre, prototypes - centre, assignment.q
-    zhat = q @ prototypes
+    z, prototypes = z - centre, prototypes - centre
+    zhat = _product(q, prototypes)
     spread = (prototypes - zhat.unsqueeze(-2)).square().sum(-1)
     return LossTerms(
         quantization=quantization_loss(assignment, weight),
@@ -218,5 +272,6 @@ def critical_temperature(covariance: Tensor, pull: Tensor | None = None) -> Tens
     >>> critical_temperature(covariance, pull=torch.diag(torch.tensor([-5.0, 0.0])))  # the task wants the first axis
     tensor(14.)
     """
+    covariance = covariance.to(precise(covariance.dtype))
     matrix = CRITICAL_FACTOR * covariance - (0.0 if pull is None else 2.0 * pull)
     return torch.linalg.eigvalsh(matrix)[-1].clamp_min(0.0)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ddcl_tab.nn.quantization import Assignment, assign
+from ddcl_tab.nn.quantization import Assignment, PreciseBuffers, assign, precise
 
 
 class Reading(NamedTuple):
@@ -97,8 +97,8 @@ class SlotAttentionReadout(nn.Module):
         slots = self.slots.expand(len(tokens), -1, -1)
         for _ in range(self.n_iterations):
             logits = self.query(self.slot_norm(slots)) @ key.mT * key.shape[-1] ** -0.5
-            share = logits.softmax(dim=1) + 1e-8
-            seen = share / share.sum(-1, keepdim=True) @ value
+            share = logits.softmax(dim=1, dtype=precise(logits.dtype)) + 1e-8  # in float16 this is 0
+            seen = (share / share.sum(-1, keepdim=True)).to(value.dtype) @ value
             slots = self.update(seen.flatten(0, 1), slots.flatten(0, 1)).view_as(slots)
         summary = self.norm(slots.mean(dim=1))
         return Reading(summary, summary)
@@ -126,12 +126,15 @@ class PerceiverReadout(nn.Module):
         return Reading(summary, summary)
 
 
-class DDCLReadout(nn.Module):
+class DDCLReadout(PreciseBuffers):
     """DDCL-Attention readout: the row's token as a mixture of prototypes shared by all rows (arXiv:2604.03850).
 
     The class token ``z`` has attended to all columns; the readout assigns it softly to ``K`` prototypes and hands on
     ``zhat = sum_k q_k p_k``. A linear head on ``zhat`` decides by the prototypes alone: its logits are the ``q``-mean
     of the logits of the prototypes, so the assignment is the whole explanation.
+
+    Assignments and temperature are in float32 or better, also where the module is cast to a half precision or runs
+    under autocast; the summary has the tokens' dtype.
 
     Parameters
     ----------
@@ -160,10 +163,11 @@ class DDCLReadout(nn.Module):
         super().__init__()
         self.prototypes = nn.Parameter(torch.randn(n_prototypes, d_token) * d_token**-0.5)
         self.temperature: Tensor
-        self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("temperature", torch.ones((), dtype=precise(self.prototypes.dtype)))
 
     def forward(self, tokens: Tensor) -> Reading:
         """Read ``(B, 1 + T, D)``; only the class token is used."""
         z = tokens[:, 0]
         assignment = assign(z, self.prototypes, self.temperature)
-        return Reading(assignment.zhat, z, assignment)
+        zhat = assignment.zhat
+        return Reading(zhat if zhat.dtype is z.dtype else zhat.to(z.dtype), z, assignment)

@@ -57,13 +57,13 @@ def test_lazy_frames_and_numbers_as_objects_have_the_same_reasons(small_model):
     for name in ("PERIGEE", "APOGEE", "INCLINATION"):
         objects[name] = pd.Series([Decimal(v) for v in some[name]], dtype=object)
     score = NoveltyScore(clf).fit(rows.lazy())
-    for reasons in (
+    for reason in (
         lambda X: column_contributions(clf, X, background=X)["contribution"],
         lambda X: counterfactuals(clf, X)["change"],
         score.novelty,
         lambda X: prototype_distances(clf, X).ravel(),
     ):
-        assert list(reasons(some.lazy())) == list(reasons(some)) == list(reasons(objects))
+        assert list(reason(some.lazy())) == list(reason(some)) == list(reason(objects))
     assert isinstance(column_contributions(clf, some.lazy()), pl.DataFrame)
 
 

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv
 
-from ddcl_tab.catalog.files import gp_content_of
+from ddcl_tab.catalog.files import gp_content_of, names_in_header
 from ddcl_tab.catalog.omm import REQUIRED, WANTED, parse_omm
 from ddcl_tab.catalog.rules import first_error
 from ddcl_tab.catalog.tables import LINE, read_csv, require
@@ -44,7 +44,10 @@ def is_omm_csv(path: str | os.PathLike[str]) -> bool:
     """
     try:
         head = _head(path)
-        return bool(head.strip()) and gp_content_of(head, path) == "csv"
+        # Element sets may stand below a header that is longer than the head, with commas in it.
+        return (
+            bool(head.strip()) and gp_content_of(head, path) == "csv" and not names_in_header(head).isdisjoint(WANTED)
+        )
     except (CatalogError, OSError, EOFError, ValueError, zlib.error):
         return False
 

@@ -89,6 +89,12 @@ def test_pandas_and_polars_write_the_same(tmp_path_factory, rows, pandas):
     assert (folder / "a.csv").read_bytes() == (folder / "b.csv").read_bytes()
 
 
+def test_what_rounds_to_a_whole_turn_is_written_as_zero(tmp_path):
+    path = tmp_path / "a.tle"
+    write_gp(frame_of({**ROW, "RA_OF_ASC_NODE": 359.99996, "MEAN_ANOMALY": 359.9999, "ARG_OF_PERICENTER": -1e-9}), path)
+    assert path.read_text().split("\n")[2][17:51] == "  0.0000 0010000   0.0000 359.9999"
+
+
 TLE_SETS = st.fixed_dictionaries(
     {
         "NORAD_CAT_ID": st.integers(1, 339_999),

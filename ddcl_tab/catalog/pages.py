@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import html
 import json
 import re
@@ -12,6 +13,9 @@ from ddcl_tab.errors import CatalogError
 # A page says what is wrong near its top; a text made to be slow to read is cut.
 _LOOKED_AT = 20_000
 _QUOTED = 160
+_ALIKE = 0.75
+# A file of a million names must not take minutes to be refused.
+_NAMES_COMPARED = 200
 _TELLING = re.compile(
     r"\b(error|must|denied|forbidden|unauthori[sz]ed|log(ged)? ?in|not found|no .{1,60} (found|match)|invalid|"
     r"unavailable|limit|exceeded|expired|failed|has not updated|too many|maintenance)\b",
@@ -75,7 +79,7 @@ def refuse_page(text: str, names: Iterable[str], wanted: Collection[str], what: 
     Raises
     ------
     CatalogError
-        None of `names` is wanted, and the text says something.
+        None of `names` is wanted or like a wanted one, and the text says something.
 
     Examples
     --------
@@ -85,6 +89,9 @@ def refuse_page(text: str, names: Iterable[str], wanted: Collection[str], what: 
 has none of its columns or keywords. The file has: error. If a server wrote this, do what it says and ask again.
     """
     there = list(names)
+    # A misspelt name is one of a catalog: another message says which name it resembles.
+    if any(difflib.get_close_matches(name.upper(), wanted, 1, _ALIKE) for name in there[:_NAMES_COMPARED]):
+        return
     quote = "" if {name.upper() for name in there} & set(wanted) else quote_of(text)
     if not quote:
         return

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ddcl_tab.estimators import DDCLClassifier, DDCLClusterer, DDCLHistoryClassifier
 
+    __version__: str
+
 __all__ = ["DDCLClassifier", "DDCLClusterer", "DDCLHistoryClassifier", "__version__"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("ddcl-tab")
     # Imported on first use: importing torch takes seconds, and readers of catalogs do not need it.
     if name in __all__:
         from ddcl_tab import estimators

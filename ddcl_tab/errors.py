@@ -95,6 +95,10 @@ class StabilityWarning(UserWarning):
     """A condition of sound training failed; the message says which, when, by how much, and what to change."""
 
 
+class CatalogWarning(UserWarning):
+    """A catalog lacks something that later steps need; the message says what does not work without it."""
+
+
 class LeakWarning(UserWarning):
     """Columns that give the class away were left out of the features."""
 

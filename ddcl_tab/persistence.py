@@ -1,4 +1,13 @@
-"""Model files and checkpoints: a zip of JSON and safetensors, without pickle, with its format and checksums."""
+"""Model files and checkpoints: a zip of JSON and safetensors, without pickle, with its format and checksums.
+
+The format of model files has a number of its own, apart from the package's version:
+
+1. Written up to ddcl-tab 0.1.0, with entries that came and went while the number stayed.
+2. ``written_by`` in the manifest; exactly the entries that `ddcl_tab.estimators.state` lists.
+
+Whoever adds, drops or changes an entry raises the number, teaches `ddcl_tab.estimators.state` to fill what the earlier
+format lacks, and commits a golden model (tests/golden/README.md).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +16,7 @@ import io
 import json
 import os
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,26 +29,29 @@ from ddcl_tab.atomic import write_whole
 from ddcl_tab.errors import CheckpointError, ModelFileError
 
 FORMAT = "ddcl-tab model"
-VERSION = 1
+VERSION = 2
 _MANIFEST, _STATE, _WEIGHTS = "manifest.json", "state.json", "weights.safetensors"
 #: No part of a model of this package comes near this size in bytes; a larger claim is an attack or damage.
 MAX_PART_BYTES = 1 << 30
 #: Parts above this size must not be packed smaller than this to one: small files must not fill the memory.
 RATIO_FREE_BYTES, MAX_RATIO = 1 << 22, 100
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_OURS = f"ddcl-tab {version('ddcl-tab')}"
 
 
 class Kind(NamedTuple):
-    """What a file holds.
+    """What a file is.
 
     Attributes
     ----------
-    format, version : str, int
+    format : str
         What its manifest says.
+    version, oldest : int
+        Number of the format that is written, and of the oldest one that is read.
     noun : str
         What messages call it.
-    advice : str
-        What to do about a file that is none.
+    advice, otherwise : str
+        What to do about a file that is none, and about one of a format that is not read.
     error : type
         Raised where the file is none.
     compression : int
@@ -47,8 +60,10 @@ class Kind(NamedTuple):
 
     format: str
     version: int
+    oldest: int
     noun: str
     advice: str
+    otherwise: str
     error: type[ModelFileError | CheckpointError]
     compression: int
 
@@ -56,19 +71,40 @@ class Kind(NamedTuple):
 MODEL = Kind(
     FORMAT,
     VERSION,
+    1,
     "model file",
     "Give one that `ddcl-tab train` or `save` wrote.",
+    "Otherwise train again.",
     ModelFileError,
     zipfile.ZIP_DEFLATED,
 )
 CHECKPOINT = Kind(
     "ddcl-tab checkpoint",
     1,
+    1,
     "checkpoint",
     "Train without --resume, which replaces it.",
+    "Otherwise train without --resume, which replaces it.",
     CheckpointError,
     zipfile.ZIP_STORED,
 )
+
+
+class Content(NamedTuple):
+    """What a file holds.
+
+    Attributes
+    ----------
+    state : dict
+        Plain JSON values.
+    weights : dict of ndarray
+    version : int
+        Number of the format in which it was written.
+    """
+
+    state: dict[str, Any]
+    weights: dict[str, NDArray[Any]]
+    version: int
 
 
 def write_model(
@@ -95,7 +131,8 @@ def write_model(
     tensors = save_tensors({name: np.array(array, order="C") for name, array in weights.items()})
     parts = {_STATE: json.dumps(state, allow_nan=True).encode(), _WEIGHTS: tensors}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}
-    parts[_MANIFEST] = json.dumps({"format": kind.format, "version": kind.version, "sha256": digests}).encode()
+    manifest = {"format": kind.format, "version": kind.version, "written_by": _OURS, "sha256": digests}
+    parts[_MANIFEST] = json.dumps(manifest).encode()
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, part in sorted(parts.items()):
@@ -103,17 +140,17 @@ def write_model(
     write_whole(path, content.getvalue())
 
 
-def read_model(path: str | os.PathLike[str], kind: Kind = MODEL) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read what :func:`write_model` wrote.
+def read_model(path: str | os.PathLike[str], kind: Kind = MODEL) -> Content:
+    """Read what :func:`write_model` wrote, now or in an earlier format.
 
     Returns
     -------
-    state, weights : dict, dict of ndarray
+    Content
 
     Raises
     ------
     ModelFileError, CheckpointError
-        The file is missing, foreign, damaged, altered, or of another version.
+        The file is missing, foreign, damaged, altered, or of a format that is not read.
     """
     path = Path(path)
     if not path.is_file():
@@ -122,10 +159,11 @@ def read_model(path: str | os.PathLike[str], kind: Kind = MODEL) -> tuple[dict[s
         with zipfile.ZipFile(path) as archive:
             _check_names(archive, path, kind)
             parts = {name: _read_part(archive, path, name, kind) for name in (_MANIFEST, _STATE, _WEIGHTS)}
-        _check_manifest(path, _json(parts[_MANIFEST]), parts, kind)
+        manifest = _json(parts[_MANIFEST])
+        _check_manifest(path, manifest, parts, kind)
         state = _json(parts[_STATE])
         json.dumps(state, ensure_ascii=False).encode()  # half of a surrogate pair fails here and not where it is shown
-        return state, load_tensors(parts[_WEIGHTS])
+        return Content(state, load_tensors(parts[_WEIGHTS]), manifest["version"])
     except kind.error:
         raise
     except Exception as error:
@@ -173,15 +211,25 @@ def _read_part(archive: zipfile.ZipFile, path: Path, name: str, kind: Kind) -> b
 def _check_manifest(path: Path, manifest: Any, parts: dict[str, bytes], kind: Kind) -> None:
     if not isinstance(manifest, dict) or manifest.get("format") != kind.format:
         raise kind.error(f"{path}: its manifest does not say {kind.format!r}: not a {kind.noun} of ddcl-tab.")
-    if manifest.get("version") != kind.version:
+    number = manifest.get("version")
+    if type(number) is not int or not kind.oldest <= number <= kind.version:
+        formats = (
+            f"format {kind.version}" if kind.oldest == kind.version else f"formats {kind.oldest} to {kind.version}"
+        )
         raise kind.error(
-            f"{path}: written in version {manifest.get('version')!r} of the format; this package reads {kind.version}. "
-            "Train again, or use the package version that wrote it."
+            f"{path}: written by {_writer(manifest)} (format {number!r}), which this version cannot read: {_OURS} "
+            f"reads {formats}. Update ddcl-tab if it is older than that. {kind.otherwise}"
         )
     digests = manifest.get("sha256")
     for name in (_STATE, _WEIGHTS):
         if not isinstance(digests, dict) or digests.get(name) != hashlib.sha256(parts[name]).hexdigest():
             raise kind.error(f"{path}: {name} does not match its checksum: the file was altered. Do not trust it.")
+
+
+def _writer(manifest: dict[str, Any]) -> str:
+    """What wrote a file, by its own word: shown, so short and printable."""
+    writer = manifest.get("written_by")
+    return writer if isinstance(writer, str) and writer.isprintable() and len(writer) <= 40 else "another ddcl-tab"
 
 
 def plain(value: Any) -> Any:

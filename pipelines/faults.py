@@ -147,7 +147,7 @@ def epochs_saved(job: Job) -> int:
 def differences(left: Path, right: Path) -> list[str]:
     """Outputs of two trainings that are not the same bits, clocks aside."""
     models = [read_model(folder / MODEL_FILE) for folder in (left, right)]
-    (state, weights), (other_state, other_weights) = models
+    (state, weights, _), (other_state, other_weights, _) = models
     found = [name for name in sorted(weights | other_weights) if not _same_bits(name, weights, other_weights)]
     if _without_clock(state) != _without_clock(other_state):
         found.append("state of the model")

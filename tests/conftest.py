@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 
 # scikit-learn's array API check runs only if this is set before SciPy is imported.
@@ -14,6 +15,25 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SYNTHETIC = ROOT / "data" / "synthetic_satcat.csv.gz"
+
+
+def other_bytes(text: str) -> dict[str, bytes]:
+    """The bytes in which editors, spreadsheets and shells save a text of lines that end with a line feed."""
+    lines = text.split("\n")
+    mixed = "".join(line + ("\n", "\r\n", "\r")[i % 3] for i, line in enumerate(lines[:-1])) + lines[-1]
+    return {
+        "UTF-8 with a mark": text.encode("utf-8-sig"),
+        "UTF-16": b"\xff\xfe" + text.encode("utf-16-le"),
+        "UTF-16 big-endian, CR LF": b"\xfe\xff" + text.replace("\n", "\r\n").encode("utf-16-be"),
+        "UTF-16 without a mark": text.encode("utf-16-le"),
+        "UTF-16 big-endian without a mark, CR": text.replace("\n", "\r").encode("utf-16-be"),
+        "UTF-32": text.encode("utf-32"),
+        "gzip of UTF-16": gzip.compress(text.encode("utf-16")),
+        "CR": text.replace("\n", "\r").encode(),
+        "CR LF": text.replace("\n", "\r\n").encode(),
+        "all line ends": mixed.encode(),
+        "blank lines first": b"\r\n \n\r" + text.encode(),
+    }
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from sgp4.io import compute_checksum
 from ddcl_tab.catalog import ELSET_COLUMNS, read_elsets, read_gp, scan_gp
 from ddcl_tab.catalog.schema import polars_schema
 from ddcl_tab.errors import CatalogError, ConfigurationError
+from tests.conftest import other_bytes
 
 REV_PER_DAY_PER_RAD_PER_MIN = 1440 / (2 * math.pi)
 
@@ -62,9 +63,23 @@ def test_all_forms_of_one_file_give_the_same_sets(tmp_path):
     }
     for form, content in forms.items():
         assert_frame_equal(read_elsets(save(tmp_path, content, form)), expected)
+    for content in other_bytes(three).values():
+        assert_frame_equal(read_elsets(save(tmp_path, content)), expected)
     two = read_elsets(save(tmp_path, TWO + OTHER))
     assert two["OBJECT_NAME"].to_list() == [None, None]
     assert_frame_equal(two.drop("OBJECT_NAME"), expected.drop("OBJECT_NAME"))
+
+
+def test_only_line_feeds_and_returns_end_a_line(tmp_path):
+    names = [f"MADE{mark}UP" for mark in "\v\f\x1c\x1d\x1e\x85\u2028\u2029"]
+    frame = read_elsets(save(tmp_path, "".join(f"0 {name}\r{TWO}" for name in names)))
+    assert frame["OBJECT_NAME"].to_list() == names
+
+
+def test_a_broken_line_of_a_utf_16_file_is_shown_with_its_place(tmp_path):
+    text = f"0 MADE UP\r{TWO}0 MADE UP TOO\r{OTHER}".replace("\n", "\r").replace("98.6000", "198.6000")
+    with pytest.raises(CatalogError, match=r"(?s)line 3, .*\n    2 90001  198\.6000"):
+        read_elsets(save(tmp_path, text.encode("utf-16")))
 
 
 def test_values_are_those_printed(tmp_path):

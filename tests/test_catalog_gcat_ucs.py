@@ -18,6 +18,7 @@ from ddcl_tab.catalog import DISCOS_TYPES, SATCAT_COLUMNS, launch_of, object_typ
 from ddcl_tab.catalog.gcat import cospar_of
 from ddcl_tab.catalog.schema import polars_schema
 from ddcl_tab.errors import CatalogError, ConfigurationError
+from tests.conftest import other_bytes
 
 GCAT = re.findall(
     r"\S+",
@@ -263,6 +264,67 @@ def test_ucs_rules(tmp_path):
     good, bad = read_ucs(path, on_error="collect")
     assert good.height == 1
     assert bad.select("line", "column", "value").rows() == [(3, "NORAD_CAT_ID", None), (4, "LAUNCH", "2031")]
+
+
+@pytest.mark.parametrize(("read", "form"), [(read_gcat, "gcat"), (read_ucs, "ucs"), (read_ucs, "ucs with commas")])
+def test_every_encoding_and_line_end_gives_the_same_rows_and_places(tmp_path, read, form):
+    if form == "gcat":
+        text = as_gcat({**OBJECT, "Name": "NÉ\u2028Ω"}, {**OBJECT, "Satcat": "90002", "Inc": "181"})
+    else:
+        rows = [{**SATELLITE, UCS[1]: "NÉ\u2028Ω"}, {**SATELLITE, "NORAD Number": "7", "Date of Launch": "2031"}]
+        text = as_ucs(*rows).replace("\r\n", "\n")
+    if form == "ucs with commas":
+        text = text.replace(UCS[0], f'"{UCS[0]}"').replace("\t", ",")
+    expected = read(save(tmp_path, text), on_error="collect")
+    assert (expected[0]["OBJECT_NAME"].to_list(), expected[1].height) == (["NÉ\u2028Ω"], 1)
+    for name, content in other_bytes(text).items():
+        good, bad = read(save(tmp_path, content), on_error="collect")
+        assert good.equals(expected[0]), name
+        assert bad["line"].to_list() == [expected[1]["line"][0] + 3 * (name == "blank lines first")], name
+
+
+@pytest.mark.parametrize(
+    ("read", "names", "wanted"), [(read_gcat, GCAT, "tabs"), (read_ucs, UCS[3:], "tabs or commas")]
+)
+def test_another_separator_is_named(tmp_path, read, names, wanted):
+    path = save(tmp_path, "\n" + ";".join(names) + "\n")
+    with pytest.raises(CatalogError, match=f"line 2: .* wants {wanted} between .* the header has semicolons"):
+        read(path)
+    if wanted == "tabs":
+        with pytest.raises(CatalogError, match="wants tabs between the fields, but the header has commas"):
+            read(save(tmp_path, ",".join(names) + "\n"))
+
+
+def test_of_ucs_rows_with_one_number_the_first_sound_one_stays(tmp_path):
+    rows = [
+        SATELLITE,
+        {**SATELLITE, "NORAD Number": "90002", "Date of Launch": "2031"},
+        {**SATELLITE, "NORAD Number": "90001 ", UCS[1]: "Second"},
+        {**SATELLITE, "NORAD Number": '"90,002"', UCS[1]: "Sound"},
+        {**SATELLITE, UCS[1]: "Third"},
+    ]
+    path = save(tmp_path, as_ucs(*rows))
+    good, bad = read_ucs(path, on_error="collect")
+    assert good.select("NORAD_CAT_ID", "OBJECT_NAME").rows() == [(90001, SATELLITE[UCS[1]]), (90002, "Sound")]
+    assert bad.select("line", "NORAD_CAT_ID", "column").rows() == [
+        (3, "90002", "LAUNCH"),
+        (4, "90001", "NORAD_CAT_ID"),
+        (6, "90001", "NORAD_CAT_ID"),
+    ]
+    assert bad["rule"].to_list()[1:] == 2 * [
+        "each NORAD_CAT_ID stands once, but line 2 has it too: the first row is kept"
+    ]
+    path = save(tmp_path, as_ucs(rows[0], rows[2]))
+    with pytest.raises(CatalogError, match=r"line 3, column NORAD.* '90001'.*line 2 has it.*on_error='collect'"):
+        read_ucs(path)
+
+
+def test_gcat_rows_with_one_number_are_all_out(tmp_path):
+    path = save(tmp_path, as_gcat(OBJECT, {**OBJECT, "#JCAT": "S90002"}, {**OBJECT, "Satcat": "90003"}))
+    with pytest.raises(CatalogError, match=r"line 3, .* line 4 has it too: neither row is kept.*on_error='collect'"):
+        read_gcat(path)
+    good, bad = read_gcat(path, on_error="collect")
+    assert (good["NORAD_CAT_ID"].to_list(), bad["line"].to_list()) == ([90003], [3, 4])
 
 
 WRONG_FILES = {

@@ -20,6 +20,7 @@ from sgp4.api import Satrec
 from ddcl_tab.catalog import ELSET_COLUMNS, read_elsets, read_gp, read_satcat, scan_gp, scan_satcat
 from ddcl_tab.catalog.schema import polars_schema
 from ddcl_tab.errors import CatalogError, ConfigurationError
+from tests.conftest import other_bytes
 
 HEAD = {"CCSDS_OMM_VERS": "3.0", "CREATION_DATE": "2031-04-11T00:00:00", "ORIGINATOR": "MADE UP"}
 META = {"CENTER_NAME": "EARTH", "REF_FRAME": "TEME", "TIME_SYSTEM": "UTC", "MEAN_ELEMENT_THEORY": "SGP4"}
@@ -81,9 +82,11 @@ def save(tmp_path, content, name="made-up.dat"):
     return path
 
 
-def as_csv(records, *, quoting=csv.QUOTE_MINIMAL, names=None):
+def as_csv(records, *, quoting=csv.QUOTE_MINIMAL, names=None, delimiter=","):
     file = io.StringIO()
-    writer = csv.DictWriter(file, names or list(records[0]), quoting=quoting, lineterminator="\r\n")
+    writer = csv.DictWriter(
+        file, names or list(records[0]), quoting=quoting, lineterminator="\r\n", delimiter=delimiter
+    )
     writer.writeheader()
     writer.writerows(records)
     return file.getvalue()
@@ -178,6 +181,26 @@ def test_all_forms_give_the_same_sets(tmp_path, form, wrap):
     assert frame.row(0, named=True) == EXPECTED
     other = {"NORAD_CAT_ID": 100000, "OBJECT_NAME": None, "OBJECT_ID": None, "BSTAR": -1.5e-4}
     assert frame.row(1, named=True) == EXPECTED | other
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_encoding_and_line_end_gives_the_same_sets(tmp_path, form):
+    text = FORMS[form].replace("\r\n", "\n").replace("DEB [TANK]", "DÉB [Ω\u2028]")
+    expected = read_gp(save(tmp_path, text))
+    assert expected["OBJECT_NAME"][0] == "MADE UP DÉB [Ω\u2028]"
+    for content in other_bytes(text).values():
+        path = save(tmp_path, content.removeprefix(b"\r\n \n\r") if "XML" in form else content)
+        assert_frame_equal(read_gp(path), expected)
+        assert_frame_equal(scan_gp(path).collect(), expected)
+
+
+@pytest.mark.parametrize(("separator", "name"), [("\t", "tabs"), (";", "semicolons"), ("|", "vertical bars")])
+@pytest.mark.parametrize("read", [read_gp, scan_gp, read_elsets])
+def test_another_separator_is_named(tmp_path, separator, name, read):
+    path = save(tmp_path, as_csv(BOTH, delimiter=separator))
+    with pytest.raises(CatalogError, match=f"wants commas between the fields, but the header has {name}") as caught:
+        read(path)
+    assert (caught.value.file, caught.value.line) == (path, 1)
 
 
 def test_one_message_alone(tmp_path):

@@ -110,6 +110,15 @@ def test_launch_groups_siblings_and_gives_strangers_their_own():
     assert groups == ["2031-007", "2031-007", "NORAD 90003", "NORAD 90004", "2031-008"]
 
 
+@pytest.mark.parametrize(
+    "designators",
+    [[None, None], ["", " "], ["UNKNOWN", "unknown"], pl.Series([float("nan"), None], dtype=pl.Float64)],
+)
+def test_objects_without_designators_are_groups_of_their_own(designators):
+    frame = pl.DataFrame({"NORAD_CAT_ID": [90001, 90002], "OBJECT_ID": designators})
+    assert launch_of(frame).to_list() == ["NORAD 90001", "NORAD 90002"]
+
+
 def test_real_catalog_and_its_element_sets(shared_data):
     catalog = read_satcat(shared_data / "satcat" / "spacetrack_satcat_current_2025-03-16.json.gz")
     sets = read_elsets(shared_data / "elsets" / "spacetrack_3le_2025-03-15.txt.gz")

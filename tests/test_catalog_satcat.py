@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from ddcl_tab.catalog import SATCAT_COLUMNS, read_satcat
+from ddcl_tab.catalog import SATCAT_COLUMNS, launch_of, read_satcat, scan_satcat
 from ddcl_tab.catalog.schema import polars_schema
-from ddcl_tab.errors import CatalogError, ConfigurationError
+from ddcl_tab.errors import CatalogError, CatalogWarning, ConfigurationError
+from tests.conftest import other_bytes
 
 CELESTRAK = (
     "OBJECT_NAME,OBJECT_ID,NORAD_CAT_ID,OBJECT_TYPE,OPS_STATUS_CODE,OWNER,LAUNCH_DATE,LAUNCH_SITE,DECAY_DATE,PERIOD,"
@@ -89,6 +90,55 @@ def test_all_forms_of_one_catalog_give_the_same_frame(tmp_path):
     for form, content in forms.items():
         assert_frame_equal(read_satcat(save(tmp_path, content, form)), expected)
     assert expected.schema == polars_schema(SATCAT_COLUMNS)
+
+
+@pytest.mark.parametrize("form", ["CSV", "JSON"])
+def test_every_encoding_and_line_end_gives_the_same_rows_and_places(tmp_path, form):
+    rows = numbered([record(), record(OBJECT_NAME="NÉ “Ω” 🛰"), record(PERIOD="-1")])
+    text = as_csv(rows, lineterminator="\n") if form == "CSV" else json.dumps(rows, indent=1, ensure_ascii=False)
+    expected = read_satcat(save(tmp_path, text), on_error="collect")
+    assert (expected[0].height, expected[0]["OBJECT_NAME"][1]) == (2, "NÉ “Ω” 🛰")
+    for name, content in other_bytes(text).items():
+        path = save(tmp_path, content)
+        good, bad = read_satcat(path, on_error="collect")
+        assert_frame_equal(good, expected[0])
+        shift = 3 if form == "CSV" and name == "blank lines first" else 0
+        assert_frame_equal(bad, expected[1].with_columns(pl.col("line") + shift)), name
+
+
+def test_only_line_feeds_and_returns_end_a_line(tmp_path):
+    # What str.splitlines takes for line ends, in names.
+    rows = numbered([record(OBJECT_NAME=f"MADE{mark}UP") for mark in "\v\f\x1c\x1d\x1e\x85\u2028\u2029"])
+    for text in (as_csv(rows), json.dumps(rows)):
+        frame = read_satcat(save(tmp_path, text))
+        assert frame["OBJECT_NAME"].to_list() == [row["OBJECT_NAME"] for row in rows]
+
+
+def test_a_satcat_without_the_column_of_designators(tmp_path):
+    rows = numbered([record(), record(LAUNCH=None)])
+    bare = [{k: v for k, v in row.items() if k not in ("OBJECT_ID", "INTLDES")} for row in rows]
+    for text in (json.dumps(bare), as_csv(bare)):
+        path = save(tmp_path, text)
+        with pytest.warns(CatalogWarning, match="no column OBJECT_ID, .* no split by launch keeps siblings") as caught:
+            frame = read_satcat(path)
+        assert len(caught) == 1
+        assert str(path) in str(caught[0].message)
+        assert frame.schema == polars_schema(SATCAT_COLUMNS)
+        assert frame["OBJECT_ID"].to_list() == [None, None]
+        assert frame["LAUNCH_YEAR"].to_list() == [2031, None]
+        assert launch_of(frame).to_list() == ["NORAD 90001", "NORAD 90002"]
+        with pytest.warns(CatalogWarning, match="no split by launch"):
+            assert_frame_equal(scan_satcat(path).collect(), frame)
+    misspelt = as_csv([{"OBJECTID": "2031-007C", **row} for row in bare])
+    with pytest.warns(CatalogWarning, match=r"Did you mean OBJECTID\?"):
+        read_satcat(save(tmp_path, misspelt))
+
+
+def test_designators_may_be_empty_in_some_rows(tmp_path):
+    rows = numbered([record(), record(OBJECT_ID=""), record(OBJECT_ID=None), record(OBJECT_ID="2031-007D")])
+    frame = read_satcat(save(tmp_path, json.dumps(rows)))
+    assert frame["OBJECT_ID"].to_list() == ["2031-007C", None, None, "2031-007D"]
+    assert launch_of(frame).to_list() == ["2031-007", "NORAD 90002", "NORAD 90003", "2031-007"]
 
 
 def test_values_of_a_space_track_record(tmp_path):
@@ -177,7 +227,9 @@ def test_duplicates_are_both_out_and_name_each_other(tmp_path):
     rows = [record(), record(NORAD_CAT_ID="90002"), record(NORAD_CAT_ID="090001")]
     path = save(tmp_path, as_csv(rows))
     with pytest.raises(
-        CatalogError, match=r"line 2, column NORAD_CAT_ID: value '90001'.* line 4 has it too.* 1 more line"
+        CatalogError,
+        match=r"line 2, column NORAD_CAT_ID: value '90001'.* line 4 has it too: neither row is kept.* read it with "
+        r"on_error='collect' .* 1 more line",
     ):
         read_satcat(path)
     good, bad = read_satcat(path, on_error="collect")
@@ -209,11 +261,27 @@ WRONG_FILES = {
     "nested value": (json.dumps([record(PERIOD=[1])]).encode(), "a value is a text, a number or null"),
     "half a surrogate pair": (json.dumps([record(OBJECT_NAME="\ud800")]).encode(), "surrogate pair"),
     "half a surrogate pair in a name": (b'[{"\\ud800": null}]', r"The file has: \\ud800"),
-    "endless number": (b'[{"NORAD_CAT_ID": ' + b"9" * 5000 + b"}]", "the SATCAT lacks OBJECT_ID"),
+    "endless number": (b'[{"NORAD_CAT_ID": ' + b"9" * 5000 + b"}]", "the SATCAT lacks OBJECT_NAME"),
     "HTML": (b"<!DOCTYPE html>\n<html><body>Log in, please</body></html>", "HTML or XML page"),
     "binary": (bytes(range(256)), "UTF-8 text, but byte"),
     "zero bytes": (b"a\0b\0,c", "zero bytes"),
-    "UTF-16": (JSON.encode("utf-16"), "UTF-8 text, but byte 1"),
+    "cut UTF-16": (JSON.encode("utf-16")[:-1], f"UTF-16 text, but byte {2 * len(JSON) + 1} is 0x5d"),
+    "half a pair in UTF-16": (JSON.encode("utf-16") + b"\x00\xd8", "UTF-16 text, but byte"),
+    "zero bytes in UTF-16": ("a,b\0\n".encode("utf-16"), "zero bytes"),
+    "HTML in UTF-16": ("<html>Log in</html>".encode("utf-16"), "HTML or XML page"),
+    "late byte": (
+        as_csv([record()] * 9_000).encode() + b"\xff",
+        f"UTF-8 text, but byte {len(as_csv([record()] * 9_000)) + 1} is 0xff",
+    ),
+    "tabs": (as_csv([record()], delimiter="\t").encode(), r"line 1: value .* but the header has tabs \('\\t'\)"),
+    "tabs, a comma in a name": (
+        as_csv([{"Name, other names": "x", **record()}], delimiter="\t").encode(),
+        "wants commas between the fields, but the header has tabs",
+    ),
+    "semicolons below a blank line": (
+        b"\n" + as_csv([record()], delimiter=";", quoting=csv.QUOTE_ALL).encode(),
+        r"line 2: value .* but the header has semicolons \(';'\)\. Save the file with commas, and with points in",
+    ),
     "prose": (b"no catalog at all", "JSON array, a CSV with a header line"),
     "element sets": (TLE.encode(), "Read it with read_gp"),
     "short row": (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import subprocess
 import sys
@@ -12,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from ddcl_tab.catalog import (
@@ -25,6 +29,8 @@ from ddcl_tab.catalog import (
     write_gp,
 )
 from ddcl_tab.catalog import scan as scan_module
+from ddcl_tab.catalog import text as text_module
+from ddcl_tab.catalog.scan_csv import csv_batches
 from ddcl_tab.catalog.schema import polars_schema
 from ddcl_tab.errors import CatalogError
 from ddcl_tab.orbit.elements import perigee_altitude, period_from_mean_motion, semi_major_axis_from_period
@@ -168,6 +174,113 @@ def test_a_cut_csv(tmp_path):
     write_gp(sets(), tmp_path / "gp.csv.gz")
     path.write_bytes((tmp_path / "gp.csv.gz").read_bytes()[:-12])
     with pytest.raises(CatalogError):
+        scan_gp(path).collect()
+
+
+VALUES = {
+    "NORAD_CAT_ID": st.integers(1, 10**9).map(str),
+    "EPOCH": st.datetimes(datetime(1957, 1, 1), datetime(2999, 1, 1)).map(datetime.isoformat),
+    "MEAN_MOTION": st.floats(0.1, 17).map(repr),
+    "ECCENTRICITY": st.floats(0, 0.99).map(repr),
+    "INCLINATION": st.floats(0, 180).map(repr),
+    "RA_OF_ASC_NODE": st.floats(0, 360).map(repr),
+    "ARG_OF_PERICENTER": st.just(" 20 "),
+    "MEAN_ANOMALY": st.just("30"),
+    "OBJECT_NAME": st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=6)
+    | st.sampled_from(["MADE\nUP", "MADE\r\nUP", 'MADE "UP"', "MADE, UP", "\u2028\x85", ""]),
+    "BSTAR": st.sampled_from(["", "1e-4", "-.5E-3"]),
+    "PERIOD": st.sampled_from(["", "90", "a,b", "\n"]),
+}
+SATCAT_VALUES = {
+    "NORAD_CAT_ID": st.integers(1, 9).map(str),
+    "OBJECT_ID": st.sampled_from(["2031-007C", ""]),
+    "OBJECT_NAME": VALUES["OBJECT_NAME"],
+    "OBJECT_TYPE": st.sampled_from(["DEB", "PAYLOAD", ""]),
+    **dict.fromkeys(("COUNTRY", "LAUNCH", "SITE", "DECAY", "PERIOD", "INCLINATION"), st.just("")),
+    "APOGEE": st.just("830"),
+    "PERIGEE": st.just("760"),
+}
+BLANK = st.sampled_from(["", "", "", "\n", "\r\n", "\r", " \t\n", "\n\n"])
+
+
+@st.composite
+def files(draw, values):
+    """Bytes of a CSV as people have them: any order, blank lines, line ends and encodings; some rows are wrong."""
+    names = draw(st.permutations(list(values)))
+    end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+    rows = [names, *([draw(values[name]) for name in names] for _ in range(draw(st.integers(0, 6))))]
+    if len(rows) > 1 and draw(st.booleans()):
+        row = rows[draw(st.integers(1, len(rows) - 1))]
+        place = draw(st.integers(0, len(row) - 1))
+        row[place : place + 1] = draw(st.sampled_from([["-1"], ["x"], [""], ["\0"], [], ["1", "2"]]))
+    parts = [draw(BLANK)]
+    for row in rows:
+        file = io.StringIO(newline="")
+        csv.writer(file, quoting=quoting, lineterminator=end).writerow(row)
+        parts += [file.getvalue(), draw(BLANK)]
+    text = "".join(parts) + draw(st.sampled_from(["", "", "", '"open', "1,2"]))
+    content = text.encode(draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])))
+    content += draw(st.sampled_from([b"", b"", b"", b"\xff"]))
+    return gzip.compress(content) if draw(st.booleans()) else content
+
+
+def outcome(read, path):
+    """The frame, or all that an error says."""
+    try:
+        return read(path)
+    except CatalogError as error:
+        return str(error), error.line, error.column, error.value
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@given(content=files(VALUES), batch=st.integers(1, 4), chunk=st.integers(1, 200))
+def test_a_scan_gives_the_rows_and_the_errors_of_reading(tmp_path_factory, content, batch, chunk):
+    path = tmp_path_factory.getbasetemp() / "both.csv"
+    path.write_bytes(content)
+    # Small pieces put line ends, quotes and characters on their borders.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan_module, "BATCH_ROWS", batch)
+        patch.setattr(text_module, "_CHUNK_BYTES", chunk)
+        patch.setattr(text_module, "_HEAD_BYTES", 8)
+        read = outcome(read_gp, path)
+        scanned = [outcome(lambda p: scan_gp(p).collect(), path)]
+        scanned.append(outcome(lambda p: pl.concat(csv_batches(p, batch)), path))
+    for other in scanned:
+        assert type(other) is type(read)
+        if isinstance(read, pl.DataFrame):
+            assert_frame_equal(other, read)
+        else:
+            assert other == read
+
+
+@settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
+@given(content=files(SATCAT_VALUES))
+def test_a_scan_of_a_satcat_gives_the_rows_and_the_errors_of_reading(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "satcat.csv"
+    path.write_bytes(content)
+    read, scanned = outcome(read_satcat, path), outcome(lambda p: scan_satcat(p).collect(), path)
+    assert scanned.equals(read) if isinstance(read, pl.DataFrame) else scanned == read
+
+
+def test_blank_lines_do_not_shift_a_scan(tmp_path):
+    path = tmp_path / "gp.csv"
+    write_gp(sets(), path)
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n" + header + "\n\n" + "\n \n".join(rows))
+    assert_frame_equal(scan_gp(path).collect(), sets())
+    path.write_text(path.read_text().replace("90003", "-3"))
+    with pytest.raises(CatalogError, match="NORAD_CAT_ID") as caught:
+        scan_gp(path).collect()
+    assert (caught.value.line, caught.value.value) == (8, "-3")
+
+
+def test_a_scan_counts_the_wrong_lines_of_all_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(scan_module, "BATCH_ROWS", 2)
+    path = tmp_path / "gp.csv"
+    write_gp(sets(), path)
+    path.write_text(path.read_text().replace("9000", "x"))
+    with pytest.raises(CatalogError, match=r"line 2, .*read_gp\(\.\.\., on_error='collect'\).* 6 more lines have"):
         scan_gp(path).collect()
 
 

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
 from ddcl_tab.cli import main
+from ddcl_tab.errors import CatalogWarning
 from tests.conftest import SYNTHETIC
 
 QUICK = "n_prototypes = 6\nd_token = 16\nn_heads = 2\nn_blocks = 1\nmax_epochs = 4\nlr = 0.005\n"
@@ -136,6 +138,22 @@ def test_wrong_catalogs_and_targets_are_one_line(tmp_path):
     assert "page.html" in fails(run("train", tmp_path / "page.html", "--out", tmp_path / "run"))
     assert "no column 'KIND'" in fails(run("train", SYNTHETIC, "--target", "KIND", "--out", tmp_path / "run"))
     assert "does not exist" in fails(run("train", tmp_path / "absent.csv", "--out", tmp_path / "run"))
+
+
+def test_a_catalog_without_designators_goes_all_the_way(tmp_path):
+    catalog, config, out = tmp_path / "debris.csv", tmp_path / "quick.toml", tmp_path / "run"
+    table = pl.read_csv(SYNTHETIC, infer_schema=False).drop("OBJECT_ID", "INTLDES").head(300)
+    catalog.write_bytes(table.write_csv(line_terminator="\r\n").encode("utf-16"))
+    config.write_bytes(QUICK.replace("= 4", "= 2").replace("\n", "\r").encode("utf-16"))
+    with pytest.warns(CatalogWarning, match="no split by launch"):
+        result = run("train", catalog, "--config", config, "--out", out)
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["epochs"] == 2
+    assert "no object has an OBJECT_ID" in metrics["split"]
+    with pytest.warns(CatalogWarning):
+        result = run("classify", out / "model.ddcl", catalog, "--out", tmp_path / "classes.csv")
+    assert result.exit_code == 0, result.output
 
 
 def test_time_split_trains_on_the_past(tmp_path):

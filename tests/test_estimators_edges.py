@@ -17,6 +17,7 @@ from sklearn.datasets import load_iris
 
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.errors import DDCLTabError, InputError
+from ddcl_tab.estimators.inputs import check_groups
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -84,6 +85,14 @@ def test_dates_work_or_are_refused_by_name(library):
         decides(tiny().fit(frame, Y), frame)
     except InputError as error:
         assert "when" in str(error)  # noqa: PT017 - either outcome is right
+
+
+@pytest.mark.parametrize("empty", [None, float("nan"), ""])
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_objects_without_any_designator_are_groups_of_their_own(library, empty):
+    columns = {"NORAD_CAT_ID": [90001, 90002, 90003], "OBJECT_ID": [empty] * 3}
+    frame = pd.DataFrame(columns) if library == "pandas" else pl.DataFrame(columns)
+    assert check_groups(None, frame, 3).tolist() == [0, 1, 2]
 
 
 def test_duplicate_values_and_200_columns_work():

@@ -16,7 +16,7 @@ from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators.distributions import CategorySummary, NumberSummary, summarise
 from ddcl_tab.features import CategoricalColumn, NumericColumn
 from ddcl_tab.interpret import prototype_cards
-from ddcl_tab.interpret.cards import capture
+from ddcl_tab.interpret.cards import _launches, capture
 from ddcl_tab.interpret.model import FittedModel
 
 
@@ -65,6 +65,13 @@ def test_neighbours_share_rows_and_columns_that_set_apart_have_the_largest_effec
 def test_pandas_gives_the_same_cards(small_model, cards):
     clf, rows = small_model
     assert [card.name for card in prototype_cards(clf, rows.to_pandas())] == [card.name for card in cards]
+
+
+@pytest.mark.parametrize("empty", [np.nan, None, ""])
+def test_objects_without_designators_are_no_siblings(small_model, empty):
+    _, rows = small_model
+    launches = _launches(rows.to_pandas().assign(OBJECT_ID=empty))
+    assert len(set(launches)) == len(rows)
 
 
 def test_without_recorded_classes_members_stay_open(small_model):

@@ -25,7 +25,7 @@ def weights() -> dict[str, np.ndarray]:
     return {"p": rng.normal(size=(3, 4)).astype(np.float32), "t": np.array(0.25), "n": np.arange(5)}
 
 
-def same(left: tuple[dict, dict], right: tuple[dict, dict]) -> bool:
+def same(left: tuple[dict, dict, int], right: tuple[dict, dict, int]) -> bool:
     return (
         left[0] == right[0]
         and left[1].keys() == right[1].keys()
@@ -54,8 +54,8 @@ def rewrite(file, **changed: bytes | None) -> None:
 
 
 def test_what_is_written_comes_back(file):
-    assert same(read_model(file), (STATE, weights()))
-    assert same(read_model(str(file)), (STATE, weights()))
+    assert same(read_model(file), (STATE, weights(), VERSION))
+    assert same(read_model(str(file)), (STATE, weights(), VERSION))
 
 
 def test_the_same_state_gives_the_same_bytes(file, tmp_path):
@@ -75,7 +75,7 @@ def test_arrays_come_back_whatever_their_layout(tmp_path):
         "reversed": x[::-1],
     }
     write_model(tmp_path / "a", {}, odd)
-    _, back = read_model(tmp_path / "a")
+    _, back, _ = read_model(tmp_path / "a")
     for name, value in odd.items():
         np.testing.assert_array_equal(back[name], value)
 
@@ -83,7 +83,7 @@ def test_arrays_come_back_whatever_their_layout(tmp_path):
 def test_numbers_come_back_to_the_last_bit_and_nan_too(tmp_path):
     state = {"x": [0.1, 1e-310, 1.7e308, -0.0, 1 / 3], "loss": math.nan, "best": math.inf}
     write_model(tmp_path / "a", state, {})
-    back, none = read_model(tmp_path / "a")
+    back, none, _ = read_model(tmp_path / "a")
     assert back["x"] == state["x"]
     assert math.copysign(1, back["x"][3]) == -1
     assert math.isnan(back["loss"])
@@ -164,10 +164,12 @@ def test_a_foreign_manifest(file, manifest):
         read_model(file)
 
 
-@pytest.mark.parametrize("version", [VERSION + 1, None, "1"])
+@pytest.mark.parametrize("version", [VERSION + 1, 0, True, 1.0, None, "1"])
 def test_another_version(file, version):
     rewrite(file, manifest=json.dumps({"format": FORMAT, "version": version}).encode())
-    with pytest.raises(ModelFileError, match=f"written in version {version!r} of the format; this package reads 1"):
+    with pytest.raises(
+        ModelFileError, match=rf"written by another ddcl-tab \(format {version!r}\), which this version cannot read"
+    ):
         read_model(file)
 
 
@@ -252,12 +254,12 @@ def test_a_write_that_fails_at_the_end_leaves_no_temporary_file(tmp_path):
 
 def test_a_write_replaces_the_earlier_model(file):
     write_model(file, {"other": 1}, {})
-    assert read_model(file) == ({"other": 1}, {})
+    assert read_model(file) == ({"other": 1}, {}, VERSION)
     assert [entry.name for entry in file.parent.iterdir()] == [file.name]
 
 
 def test_the_writer_takes_relative_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_model("model.ddcl", STATE, weights())
-    assert same(read_model("model.ddcl"), (STATE, weights()))
+    assert same(read_model("model.ddcl"), (STATE, weights(), VERSION))
     assert zipfile.is_zipfile(io.BytesIO((tmp_path / "model.ddcl").read_bytes()))

@@ -50,7 +50,7 @@ def test_mutated_files_give_our_error_or_a_whole_model(tmp_path):
 def test_a_state_that_lies_is_named(small_model, tmp_path, change, message):
     clf, rows = small_model
     clf.save(tmp_path / "model.ddcl")
-    state, weights = read_model(tmp_path / "model.ddcl")
+    state, weights, _ = read_model(tmp_path / "model.ddcl")
     change(state)
     write_model(tmp_path / "model.ddcl", state, weights)
     if message is None:
@@ -63,7 +63,7 @@ def test_a_state_that_lies_is_named(small_model, tmp_path, change, message):
 def test_sizes_are_compared_before_memory_is_taken(small_model, tmp_path):
     clf, _ = small_model
     clf.save(tmp_path / "model.ddcl")
-    state, weights = read_model(tmp_path / "model.ddcl")
+    state, weights, _ = read_model(tmp_path / "model.ddcl")
     state["parameters"]["d_token"] = 100_000  # blocks of this width would take 40 GB
     weights["readout.prototypes"] = np.zeros((6, 100_000), dtype=np.float32)
     weights["head.weight"] = np.zeros((3, 100_000), dtype=np.float32)
@@ -85,7 +85,7 @@ def test_sizes_are_compared_before_memory_is_taken(small_model, tmp_path):
 def test_weights_that_no_training_gives_are_refused(small_model, tmp_path, name, value, message):
     clf, _ = small_model
     clf.save(tmp_path / "model.ddcl")
-    state, weights = read_model(tmp_path / "model.ddcl")
+    state, weights, _ = read_model(tmp_path / "model.ddcl")
     weights[name].flat[0] = value
     write_model(tmp_path / "model.ddcl", state, weights)
     with pytest.raises(ModelFileError, match=message):

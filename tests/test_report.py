@@ -25,7 +25,7 @@ from ddcl_tab.interpret.report.palette import DARK, LIGHT, class_inks, contrast,
 from ddcl_tab.interpret.report.svg import MARKERS, Scale, line_path, points_path
 from ddcl_tab.training.certificate import EpochCertificate
 from ddcl_tab.training.stability import CONDITIONS, Stability
-from ddcl_tab.workflow.report import NO_HELD_OUT, write_report
+from ddcl_tab.workflow.report import NO_HELD_OUT, read_held_out, read_metrics, write_report
 from ddcl_tab.workflow.scores import score
 from ddcl_tab.workflow.train import HELD_OUT_FILE, METRICS_FILE, MODEL_FILE, train_catalog, write_run
 
@@ -268,6 +268,20 @@ def test_files_of_another_training_are_refused_in_one_line(made, tmp_path, name,
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not out.exists()
+
+
+def test_files_that_a_spreadsheet_saved_again_are_read(made, tmp_path):
+    _, _, run = made
+    write_run(run, tmp_path)
+    paths = tmp_path / HELD_OUT_FILE, tmp_path / METRICS_FILE
+    held_out = read_held_out(paths[0], run.classifier)
+    for path in paths:
+        path.write_bytes(path.read_text().replace("\n", "\r\n").encode("utf-16"))
+    assert read_held_out(paths[0], run.classifier).equals(held_out)
+    assert read_metrics(paths[1], run.classifier, held_out)["macro_f1"] == run.metrics["macro_f1"]
+    paths[0].write_bytes(paths[0].read_bytes().decode("utf-16").replace(",", ";").encode())
+    with pytest.raises(InputError, match=r"not a table as ddcl-tab train writes it .*the header has semicolons"):
+        read_held_out(paths[0], run.classifier)
 
 
 def test_scores_that_are_not_of_these_rows_are_refused(made, tmp_path):

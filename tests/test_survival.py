@@ -218,7 +218,7 @@ def test_other_rows_and_versions_are_refused_by_name(rows, tmp_path):
         fit_with_checkpoint(
             DDCLClassifier(**SMALL, max_epochs=2), rows[1:], CheckpointFile(tmp_path / "c.ddcl", resume=True)
         )
-    state, weights = read_model(tmp_path / "c.ddcl", CHECKPOINT)
+    state, weights, _ = read_model(tmp_path / "c.ddcl", CHECKPOINT)
     state["fingerprint"]["version of torch"] = "1.0"
     write_model(tmp_path / "c.ddcl", state, weights, CHECKPOINT)
     with pytest.raises(CheckpointError, match=r"version of torch was 1\.0, is"):
@@ -267,7 +267,7 @@ def test_an_interrupt_during_annealing_keeps_the_last_whole_epoch(rows, tmp_path
     clf = DDCLClassifier(**SMALL, max_epochs=12)
     fit_with_checkpoint(clf, rows, file)
     assert clf.best_epoch_ == clf.n_iter_ == 2
-    _, saved = read_model(tmp_path / "c.ddcl", CHECKPOINT)
+    _, saved, _ = read_model(tmp_path / "c.ddcl", CHECKPOINT)
     np.testing.assert_array_equal(clf.network_.head.weight.detach().numpy(), saved["network/head.weight"])
 
 

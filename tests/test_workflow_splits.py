@@ -100,6 +100,13 @@ def test_one_class_or_too_few_rows_are_refused():
         split_catalog(frame[:0], "OBJECT_TYPE", "launch", 0)
 
 
+def test_a_split_by_launch_says_where_no_launch_is_known():
+    frame = catalog().with_columns(OBJECT_ID=pl.lit(None, pl.String))
+    train, test, description = parts_of(frame, "launch")
+    assert len(train) + len(test) == 300
+    assert description.endswith("seed 0 (no object has an OBJECT_ID, so siblings are on both sides: flatters)")
+
+
 def test_too_few_launches_are_refused():
     with pytest.raises(InputError, match="the catalog holds 4 launches: a split by launch needs 5"):
         split_catalog(catalog(n_launches=4).drop_nulls(), "OBJECT_TYPE", "launch", 0)

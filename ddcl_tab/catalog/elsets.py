@@ -7,10 +7,11 @@ from typing import Literal, overload
 
 import polars as pl
 
-from ddcl_tab.catalog.files import content_of, read_text
+from ddcl_tab.catalog.files import content_of
 from ddcl_tab.catalog.pages import quote_of
 from ddcl_tab.catalog.rules import BAD_SCHEMA, OnError, Rule, broken_rules, check_on_error, first_error
 from ddcl_tab.catalog.schema import ANGLES, ELSET_COLUMNS, polars_schema
+from ddcl_tab.catalog.text import read_text
 from ddcl_tab.catalog.tle import FIELDS, LINE_LENGTH, Field, checksum, layout_pattern, pair_lines, template
 from ddcl_tab.errors import CatalogError
 

@@ -1,13 +1,8 @@
-"""Open catalog files: plain or gzip, recognised by content, with errors that say what the file is instead."""
+"""Recognise what a catalog file holds by its content, with errors that say what it is instead."""
 
 from __future__ import annotations
 
-import gzip
-import io
-import os
 import re
-import zlib
-from pathlib import Path
 from typing import Literal
 
 from ddcl_tab.catalog.pages import quote_of
@@ -17,11 +12,7 @@ from ddcl_tab.errors import CatalogError
 Content = Literal["json", "csv", "elsets"]
 GPContent = Literal["json", "csv", "elsets", "xml", "kvn"]
 
-_GZIP_MAGIC = b"\x1f\x8b"
-# Catalogs shrink 3- to 30-fold; what grows further than this is made to fill the memory.
-_LARGEST_EXPANSION = 100
-_ALWAYS_ALLOWED_BYTES = 1 << 26
-_CHUNK_BYTES = 1 << 20
+_SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 _LINE, _COMMENT = re.compile(r"[^\r\n]+"), re.compile(r"COMMENT\b", re.IGNORECASE)
 _KEYWORD = re.compile(r"(USER_DEFINED[^=,]*|[A-Z][A-Z0-9_]*)\s*=", re.IGNORECASE)
 _HTML = re.compile(r"\s*(<\?xml[^>]*>\s*)?<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)
@@ -29,55 +20,6 @@ _MESSAGES = re.compile(r"<([A-Za-z_][\w.-]*:)?(omm|ndm|item|xml)[\s/>]")
 # Longer than the header of any provider; JSON may be one line of megabytes.
 _HEADER_CHARACTERS = 1 << 16
 _NAMES = {"NORAD_CAT_ID", "OBJECT_NUMBER", "OBJECT_ID", "OBJECT_NAME", "INTLDES", "SATNAME", "EPOCH"}
-
-
-def read_text(path: str | os.PathLike[str], *, other_encoding: str | None = None) -> str:
-    r"""Text of a file, decompressed where it is gzip, without a byte-order mark.
-
-    Parameters
-    ----------
-    path : str or path-like
-        A UTF-8 text file, plain or gzip (by its first two bytes, not its name).
-    other_encoding : str, optional
-        Encoding of files that are no UTF-8; default: they are errors.
-
-    Returns
-    -------
-    str
-        The whole text; line ends as they stand.
-
-    Raises
-    ------
-    CatalogError
-        Missing or empty file, directory, gzip that is damaged or grows beyond any catalog, or bytes that are no UTF-8
-        text.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "a.csv")
-    ...     _ = path.write_bytes(gzip.compress(b"\xef\xbb\xbfNORAD_CAT_ID\n5\n"))
-    ...     read_text(path)
-    'NORAD_CAT_ID\n5\n'
-    """
-    data = _read_bytes(Path(path))
-    try:
-        text = _decoded(data, other_encoding)
-    except UnicodeDecodeError as error:
-        raise CatalogError(
-            f"the file is UTF-8 text, but byte {error.start + 1} is 0x{data[error.start]:02x}",
-            file=path,
-            remedy="Download it again, or save it as UTF-8 text; zip archives must be unpacked first.",
-        ) from error
-    if "\0" in text:
-        raise CatalogError(
-            "the file is text, but it holds zero bytes", file=path, remedy="Download it again; this is binary data."
-        )
-    if not text.strip():
-        raise CatalogError("the file is empty", file=path, remedy="Download it again.")
-    return text
 
 
 def content_of(text: str, file: object) -> Content:
@@ -98,7 +40,8 @@ def content_of(text: str, file: object) -> Content:
     Raises
     ------
     CatalogError
-        An HTML or XML page, or a text of no known form; the message quotes what it says.
+        An HTML or XML page, a table with another separator than commas, or a text of no known form; the message quotes
+        what it says.
 
     Examples
     --------
@@ -121,6 +64,7 @@ def content_of(text: str, file: object) -> Content:
             if data
             else "It is probably a login or error page. Do what it says, and download the data as JSON, CSV or TLE.",
         )
+    separator_of(text, file, ",")
     if "," in re.split("[\r\n]", body, maxsplit=1)[0]:
         return "csv"
     raise CatalogError(
@@ -199,50 +143,55 @@ def _is_elsets(body: str) -> bool:
     return not table and not _is_messages(body) and has_element_line(body)
 
 
+def separator_of(text: str, file: object, *allowed: str) -> str:
+    r"""What stands between the names of a table's header, the first line that is not blank.
+
+    Parameters
+    ----------
+    text : str
+        The file.
+    file : object
+        Its name, for the error.
+    *allowed : str
+        Separators that the reader takes; the first one is returned where there is none.
+
+    Returns
+    -------
+    str
+        The separator that stands most often outside of quotes.
+
+    Raises
+    ------
+    CatalogError
+        It is a comma, tab, semicolon or vertical bar (at least two of them), and not allowed.
+
+    Examples
+    --------
+    >>> separator_of('\nPERIOD\t"A, B"\tAPOGEE\n', "a.txt", ",", "\t")
+    '\t'
+    >>> separator_of("PERIOD", "a.csv", ",")
+    ','
+    """
+    lead = text[: len(text) - len(text.lstrip())]
+    header = text[lead.rfind("\n") + 1 :].split("\n", 1)[0]
+    bare = re.sub(r'"[^"]*"', "", header)
+    counts = {mark: bare.count(mark) for mark in (*allowed, *(m for m in (",", *_SEPARATORS) if m not in allowed))}
+    found = max(counts, key=lambda mark: counts[mark])
+    if found in allowed:
+        return found
+    if counts[found] < 2:
+        return allowed[0]
+    names = {",": "commas"} | _SEPARATORS
+    wanted = " or ".join(names[mark] for mark in allowed)
+    tables = " GCAT is read with read_gcat, the UCS database with read_ucs." if found == "\t" else ""
+    raise CatalogError(
+        f"this reader wants {wanted} between the fields, but the header has {names[found]} ({found!r})",
+        file=file,
+        line=lead.count("\n") + 1,
+        value=header[:80],
+        remedy=f"Save the file with {wanted}, and with points in numbers.{tables}",
+    )
+
+
 def _first_line(text: str) -> str:
     return re.split("[\r\n]", text[:10_000], maxsplit=1)[0].rstrip()[:80]
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise CatalogError("the file does not exist", file=path, remedy="Check the path.") from error
-    except IsADirectoryError as error:
-        raise CatalogError("this is a folder, not a file", file=path, remedy="Name one file in it.") from error
-    except (OSError, ValueError) as error:
-        raise CatalogError(f"the file cannot be opened: {error}", file=path) from error
-    if not data.startswith(_GZIP_MAGIC):
-        return data
-    try:
-        return _decompressed(data, path)
-    except (EOFError, OSError, zlib.error) as error:
-        raise CatalogError(
-            f"the gzip file is damaged or cut off: {error}", file=path, remedy="Download it again."
-        ) from error
-
-
-def _decoded(data: bytes, other_encoding: str | None) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        if other_encoding is None:
-            raise
-        return data.decode(other_encoding)
-
-
-def _decompressed(data: bytes, path: Path) -> bytes:
-    """Content of a gzip file (several members are joined), refused as soon as it grows beyond all catalogs."""
-    limit = max(_ALWAYS_ALLOWED_BYTES, _LARGEST_EXPANSION * len(data))
-    out = bytearray()
-    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            out += chunk
-            if len(out) > limit:
-                raise CatalogError(
-                    f"a gzip file grows at most {_LARGEST_EXPANSION}-fold, or to {_ALWAYS_ALLOWED_BYTES >> 20} MiB",
-                    file=path,
-                    value=f"{len(data)} bytes grow to more than {limit}",
-                    remedy="No catalog does so. If you trust the file, unpack it first.",
-                )
-    return bytes(out)

@@ -8,11 +8,12 @@ from typing import Literal, overload
 
 import polars as pl
 
-from ddcl_tab.catalog.files import read_text
+from ddcl_tab.catalog.files import separator_of
 from ddcl_tab.catalog.object_types import GCAT_TYPES
 from ddcl_tab.catalog.rules import OnError, check_on_error
 from ddcl_tab.catalog.satcat import good_or_error, parse_satcat
 from ddcl_tab.catalog.tables import LINE, Table, read_csv, require
+from ddcl_tab.catalog.text import read_text
 from ddcl_tab.errors import CatalogError
 from ddcl_tab.orbit.elements import period_from_semi_major_axis
 
@@ -60,6 +61,7 @@ def read_gcat(
       where the status is R, D or L (re-entered, deorbited, landed); DDate also dates dockings and renamings.
     - PERIOD follows from the altitudes by Kepler's third law. Orbits about other bodies and escape orbits (an apogee
       that is no number or below the perigee) are null.
+    - Rows with one catalog number break a rule, all of them, as in `read_satcat`.
     - COUNTRY is GCAT's State, whose codes are not Space-Track's. SITE, RCS and RCS_SIZE are null.
 
     Parameters
@@ -143,17 +145,21 @@ def _piece_letters(number: int) -> str:
 
 
 def _read_table(path: str | os.PathLike[str]) -> Table:
+    text = read_text(path)
+    separator_of(text, path, "\t")
     # Comments become blank lines, so that line numbers stay; the header begins with # too.
-    lines = read_text(path).replace("\r\n", "\n").split("\n")
-    text = "\n".join([lines[0], *("" if line.startswith("#") else line for line in lines[1:])])
-    if "\t" not in lines[0]:
+    lines = text.split("\n")
+    first = next(place for place, line in enumerate(lines) if line.strip())
+    if "\t" not in lines[first]:
         raise CatalogError(
             "the first line of a GCAT catalog names its columns, with tabs between them",
             file=path,
-            line=1,
-            value=lines[0][:80],
+            line=first + 1,
+            value=lines[first][:80],
             remedy="Download satcat.tsv (not satcat.html).",
         )
+    comment = [place > first and line.startswith("#") for place, line in enumerate(lines)]
+    text = "\n".join("" if skipped else line for line, skipped in zip(lines, comment, strict=True))
     table = read_csv(text, _COLUMNS, path, delimiter="\t", quoted=False)
     require(table, [name for name in _COLUMNS if name not in table.values.columns], "the GCAT catalog", path)
     own = pl.col("#JCAT").str.starts_with("S") & pl.col("Satcat").str.contains("^[0-9]+$")

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Literal, overload
 
 import polars as pl
 
 from ddcl_tab.catalog.elsets import elset_error, parse_elsets
-from ddcl_tab.catalog.files import gp_content_of, names_in_header, read_text
+from ddcl_tab.catalog.files import gp_content_of, names_in_header
 from ddcl_tab.catalog.messages import read_kvn, read_xml
 from ddcl_tab.catalog.omm import REQUIRED, WANTED, parse_omm
 from ddcl_tab.catalog.pages import refuse_page
 from ddcl_tab.catalog.rules import OnError, check_on_error, first_error
-from ddcl_tab.catalog.tables import read_csv, read_json, require
+from ddcl_tab.catalog.tables import Table, read_csv, read_json, require
+from ddcl_tab.catalog.text import read_text
 from ddcl_tab.errors import CatalogError
 
-_READERS = {"json": read_json, "csv": read_csv, "xml": read_xml, "kvn": read_kvn}
-_REMEDY = "Correct the file, or read it with on_error='collect' to get the good sets and a list of the bad ones."
+_READERS: dict[str, Callable[[str, Collection[str], object], Table]] = {
+    "json": read_json,
+    "csv": partial(read_csv, required=REQUIRED, what="the GP file"),
+    "xml": read_xml,
+    "kvn": read_kvn,
+}
+REMEDY = "Correct the file, or read it with read_gp(..., on_error='collect'): the good sets and a list of the bad ones."
+"""What to do about a set that breaks a rule."""
 
 
 @overload
@@ -99,7 +108,7 @@ def read_gp(
     if on_error == "collect":
         return good, bad
     if not bad.is_empty():
-        raise elset_error(bad, text) if content == "elsets" else first_error(bad, _REMEDY)
+        raise elset_error(bad, text) if content == "elsets" else first_error(bad, REMEDY)
     return good
 
 
@@ -109,13 +118,32 @@ def _parse_messages(text: str, content: str, file: object) -> tuple[pl.DataFrame
     table = _READERS[content](text, WANTED, file)
     refuse_page(text, table.names, WANTED, "a GP file", file)
     if table.values.is_empty():
-        raise CatalogError(
-            "the file holds no element set",
-            file=file,
-            remedy="Widen the query that made it, or download it again.",
-        )
+        raise no_element_set(file)
     missing = [name for name in REQUIRED if name not in table.names]
     # A message is a unit of its own: one without a number is a broken rule of that message, whatever the others have.
     if content in ("csv", "json") or missing != ["NORAD_CAT_ID"]:
         require(table, missing, "the GP file", file)
     return parse_omm(table.values, file)
+
+
+def no_element_set(file: object) -> CatalogError:
+    """Error of a file without rows or messages.
+
+    Parameters
+    ----------
+    file : object
+        Its name.
+
+    Returns
+    -------
+    CatalogError
+        To be raised.
+
+    Examples
+    --------
+    >>> str(no_element_set("a.csv"))
+    'a.csv: the file holds no element set. Widen the query that made it, or download it again.'
+    """
+    return CatalogError(
+        "the file holds no element set", file=file, remedy="Widen the query that made it, or download it again."
+    )

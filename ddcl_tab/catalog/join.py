@@ -98,8 +98,9 @@ def launch_of(frame: pl.DataFrame) -> pl.Series:
     Returns
     -------
     polars.Series of str
-        The first eight characters of OBJECT_ID, ``"YYYY-NNN"``; where it is null ``"NORAD 270288"``, a group of the
-        object's own. No nulls; one per row.
+        The first eight characters of OBJECT_ID, ``"YYYY-NNN"``; where it is null, blank or UNKNOWN ``"NORAD 270288"``,
+        a group of the object's own. No nulls; one per row. Where no object has an OBJECT_ID these are objects, not
+        launches: siblings are in different groups.
 
     Raises
     ------
@@ -114,7 +115,12 @@ def launch_of(frame: pl.DataFrame) -> pl.Series:
     """
     _require(frame, "frame", ("OBJECT_ID", "NORAD_CAT_ID"))
     own = pl.format("NORAD {}", pl.col("NORAD_CAT_ID"))
-    return frame.select(pl.col("OBJECT_ID").str.slice(0, 8).fill_null(own).alias("LAUNCH_GROUP")).to_series()
+    # A column without any value has no type of text: null in polars, NaN from pandas.
+    floating = frame.schema["OBJECT_ID"].is_float()
+    designator = pl.col("OBJECT_ID").fill_nan(None) if floating else pl.col("OBJECT_ID")
+    text = designator.cast(pl.String).str.strip_chars()
+    known = text.is_not_null() & ~text.str.to_uppercase().is_in(["", "UNKNOWN"])
+    return frame.select(pl.when(known).then(text.str.slice(0, 8)).otherwise(own).alias("LAUNCH_GROUP")).to_series()
 
 
 def _with_shape(elsets: pl.DataFrame) -> pl.DataFrame:

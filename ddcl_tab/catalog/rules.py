@@ -121,7 +121,7 @@ def broken_rules(frame: pl.DataFrame, rules: Sequence[Rule], *, file: object, nu
     return pl.concat(found).sort("row", maintain_order=True)
 
 
-def first_error(bad: pl.DataFrame, remedy: str) -> CatalogError:
+def first_error(bad: pl.DataFrame, remedy: str, *, n_lines: int | None = None) -> CatalogError:
     """Error that shows the first broken rule and counts the others.
 
     Parameters
@@ -130,6 +130,8 @@ def first_error(bad: pl.DataFrame, remedy: str) -> CatalogError:
         Result of `broken_rules`, not empty.
     remedy : str
         What to do about the first one.
+    n_lines : int, optional
+        How many lines of the file have errors; default: those of `bad`.
 
     Returns
     -------
@@ -143,7 +145,7 @@ def first_error(bad: pl.DataFrame, remedy: str) -> CatalogError:
     "a.csv, line 3, column PERIOD: value '-1' breaks the rule: above 0. Correct it."
     """
     first = bad.row(0, named=True)
-    others = bad["line"].n_unique() - 1
+    others = (bad["line"].n_unique() if n_lines is None else n_lines) - 1
     more = f" {others} more {'line has' if others == 1 else 'lines have'} errors." if others else ""
     return CatalogError(
         first["rule"],

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import warnings
 from typing import Literal, overload
 
 import polars as pl
 
-from ddcl_tab.catalog.files import content_of, names_in_header, read_text
+from ddcl_tab.catalog.files import content_of, names_in_header
 from ddcl_tab.catalog.pages import refuse_page
 from ddcl_tab.catalog.rules import BAD_SCHEMA, OnError, Rule, broken_rules, check_on_error, first_error
 from ddcl_tab.catalog.schema import EARTH_RADIUS_KM, SATCAT_COLUMNS, polars_schema
 from ddcl_tab.catalog.tables import LINE, Table, read_csv, read_json, require
-from ddcl_tab.errors import CatalogError
+from ddcl_tab.catalog.text import read_text
+from ddcl_tab.errors import CatalogError, CatalogWarning
 from ddcl_tab.orbit.elements import eccentricity_from_altitudes, semi_major_axis_from_altitudes
 
 # Canonical name -> names it has in the files, best first (Space-Track, then CelesTrak).
 _REQUIRED = {
     "NORAD_CAT_ID": ("NORAD_CAT_ID", "OBJECT_NUMBER"),
-    "OBJECT_ID": ("OBJECT_ID", "INTLDES"),
     "OBJECT_NAME": ("OBJECT_NAME", "SATNAME"),
     "OBJECT_TYPE": ("OBJECT_TYPE",),
     "COUNTRY": ("COUNTRY", "OWNER"),
@@ -30,10 +32,16 @@ _REQUIRED = {
     "APOGEE": ("APOGEE",),
     "PERIGEE": ("PERIGEE",),
 }
-_OPTIONAL = ("OPS_STATUS_CODE", "RCS", "RCS_SIZE", "COMMENT", "ORBIT_CENTER")
-WRITTEN = (*_REQUIRED, *_OPTIONAL)
+_OPTIONAL = {
+    "OBJECT_ID": ("OBJECT_ID", "INTLDES"),
+    **{name: (name,) for name in ("OPS_STATUS_CODE", "RCS", "RCS_SIZE", "COMMENT", "ORBIT_CENTER")},
+}
+_NAMES = _REQUIRED | _OPTIONAL
+_ALIASES = frozenset(alias for aliases in _NAMES.values() for alias in aliases)
+WRITTEN = tuple(_NAMES)
 """Columns that are read; ORBIT_CENTER is only looked at."""
 
+_NAMES_COMPARED = 200
 _ORBIT = ("PERIOD", "INCLINATION", "APOGEE", "PERIGEE")
 _NUMBERS = (*_ORBIT, "RCS")
 _DATES = ("LAUNCH", "DECAY")
@@ -58,14 +66,19 @@ def read_satcat(
 ) -> pl.DataFrame | tuple[pl.DataFrame, pl.DataFrame]:
     r"""Read a SATCAT file: Space-Track JSON or CSV, or CelesTrak CSV or JSON, plain or gzip.
 
-    The form is recognised by content, not by the file's name. Columns may come in any order; unknown ones are ignored.
-    Values that mean "not known" become null:
+    The form is recognised by content, not by the file's name; the text is UTF-8 or UTF-16, with any line
+    ends. Columns may come in any order; unknown ones are ignored. Values that mean "not known" become null:
 
     - PERIOD, INCLINATION, APOGEE and PERIGEE where all four are 0, Space-Track's filler for objects without elements;
     - the same four where CelesTrak's ORBIT_CENTER is not the Earth, since the columns are geocentric;
     - an RCS of 0 m^2.
 
     OBJECT_TYPE is UNKNOWN where it is empty. RCS_SIZE is computed from RCS where the file gives only a number.
+
+    OBJECT_ID is null where it is empty, and in all rows where the file has no such column, as some exports of debris.
+    An object without it has a launch of its own (`launch_of`): no split by launch keeps it with its siblings.
+
+    Rows with one catalog number break a rule, all of them: which one holds the object is not known.
 
     Parameters
     ----------
@@ -90,6 +103,11 @@ def read_satcat(
     ConfigurationError
         Another `on_error`.
 
+    Warns
+    -----
+    CatalogWarning
+        The file has no column OBJECT_ID, so there is no split by launch.
+
     Examples
     --------
     >>> import tempfile
@@ -105,11 +123,23 @@ def read_satcat(
     ('DEBRIS', 760.0, 'SMALL', 7173.135)
     """
     check_on_error(on_error)
-    good, bad = parse_satcat(_canonical_names(_read_table(path), path), path)
-    return good_or_error(good, bad, on_error)
+    table = _read_table(path)
+    written = _canonical_names(table, path)
+    result = good_or_error(*parse_satcat(written, path), on_error)
+    if {"OBJECT_ID", "INTLDES"}.isdisjoint(table.names):
+        unread = [name for name in table.names if name not in _ALIASES][:_NAMES_COMPARED]
+        near = difflib.get_close_matches("OBJECT_ID", unread, n=1, cutoff=0.8)
+        warnings.warn(
+            f"{path}: the SATCAT has no column OBJECT_ID, so which objects share a launch is not known: each counts as "
+            "a launch of its own, and no split by launch keeps siblings together, which flatters every model. Add the "
+            "column, or split by time." + (f" Did you mean {near[0]}?" if near else ""),
+            CatalogWarning,
+            stacklevel=2,
+        )
+    return result
 
 
-def parse_satcat(written: pl.DataFrame, file: object) -> tuple[pl.DataFrame, pl.DataFrame]:
+def parse_satcat(written: pl.DataFrame, file: object, *, keep_first: bool = False) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Good rows of a table, and the broken rules of the others.
 
     Parameters
@@ -118,6 +148,8 @@ def parse_satcat(written: pl.DataFrame, file: object) -> tuple[pl.DataFrame, pl.
         `ddcl_tab.catalog.tables.LINE` and, for each of `WRITTEN`, a text column ``NAME written``; absent ones are null.
     file : object
         Name of the file, for the list of broken rules.
+    keep_first : bool
+        Of the rows with one catalog number that break no other rule, keep the first; otherwise all of them are bad.
 
     Returns
     -------
@@ -134,8 +166,13 @@ def parse_satcat(written: pl.DataFrame, file: object) -> tuple[pl.DataFrame, pl.
     """
     absent = [f"{name} written" for name in WRITTEN if f"{name} written" not in written.columns]
     parsed = _parse(written.with_columns(pl.lit(None, pl.String()).alias(name) for name in absent))
-    bad = broken_rules(parsed, _rules(), file=file, number=_written("NORAD_CAT_ID"))
-    good = parsed.with_row_index("row").filter(~pl.col("row").is_in(bad["row"].unique().implode()))
+    number = _written("NORAD_CAT_ID")
+    bad = broken_rules(parsed, _rules(alone=not keep_first), file=file, number=number)
+    good = _without(parsed, bad)
+    if keep_first:
+        good = good.with_columns(pl.col(LINE).min().over("NORAD_CAT_ID").alias("first line"))
+        again = broken_rules(good, [_first()], file=file, number=number)
+        good, bad = _without(good, again), pl.concat([bad, again]).sort("line", maintain_order=True)
     return good.select(polars_schema(SATCAT_COLUMNS).names()), bad.select(BAD_SCHEMA.names())
 
 
@@ -178,11 +215,10 @@ def _read_table(path: str | os.PathLike[str]) -> Table:
         raise CatalogError(
             "this is a file of element sets, not a SATCAT", file=path, line=1, remedy="Read it with read_gp."
         )
-    wanted = {alias for aliases in _REQUIRED.values() for alias in aliases}.union(_OPTIONAL)
     if content == "csv":
-        refuse_page(text, names_in_header(text), wanted, "a SATCAT", path)
-    table = (read_json if content == "json" else read_csv)(text, wanted, path)
-    refuse_page(text, table.names, wanted, "a SATCAT", path)
+        refuse_page(text, names_in_header(text), _ALIASES, "a SATCAT", path)
+    table = (read_json if content == "json" else read_csv)(text, _ALIASES, path)
+    refuse_page(text, table.names, _ALIASES, "a SATCAT", path)
     if table.values.is_empty():
         raise CatalogError("the SATCAT holds no row", file=path, remedy="Download it again.")
     return table
@@ -191,14 +227,19 @@ def _read_table(path: str | os.PathLike[str]) -> Table:
 def _canonical_names(table: Table, file: object) -> pl.DataFrame:
     """For each column that is read ``NAME written``, under its canonical name."""
     there = table.values.columns
-    found = {name: next((a for a in aliases if a in there), None) for name, aliases in _REQUIRED.items()}
-    require(table, [name for name, alias in found.items() if alias is None], "the SATCAT", file)
-    optional = [
-        (pl.col(name) if name in there else pl.lit(None, pl.String())).alias(f"{name} written") for name in _OPTIONAL
-    ]
+    found = {name: next((a for a in aliases if a in there), None) for name, aliases in _NAMES.items()}
+    require(table, [name for name in _REQUIRED if found[name] is None], "the SATCAT", file)
     return table.values.select(
-        LINE, *(pl.col(str(alias)).alias(f"{name} written") for name, alias in found.items()), *optional
+        LINE,
+        *(
+            (pl.lit(None, pl.String()) if alias is None else pl.col(alias)).alias(f"{name} written")
+            for name, alias in found.items()
+        ),
     )
+
+
+def _without(rows: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_row_index("row").filter(~pl.col("row").is_in(bad["row"].unique().implode())).drop("row")
 
 
 def _written(name: str) -> pl.Expr:
@@ -267,7 +308,21 @@ def _derive(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _rules() -> list[Rule]:
+def _alone() -> Rule:
+    line, number = pl.col(LINE), pl.col("NORAD_CAT_ID")
+    first, last = line.min().over(number), line.max().over(number)
+    other = pl.when(line == first).then(last).otherwise(first)
+    text = pl.format("each NORAD_CAT_ID stands once, but line {} has it too: neither row is kept", other)
+    return Rule("NORAD_CAT_ID", text, number.is_not_null() & number.is_duplicated(), _written("NORAD_CAT_ID"), line)
+
+
+def _first() -> Rule:
+    line, first = pl.col(LINE), pl.col("first line")
+    text = pl.format("each NORAD_CAT_ID stands once, but line {} has it too: the first row is kept", first)
+    return Rule("NORAD_CAT_ID", text, line != first, _written("NORAD_CAT_ID"), line)
+
+
+def _rules(*, alone: bool) -> list[Rule]:
     line, number = pl.col(LINE), pl.col("NORAD_CAT_ID")
 
     def rule(column: str, text: str | pl.Expr, broken: pl.Expr, value: pl.Expr | None = None) -> Rule:
@@ -276,8 +331,6 @@ def _rules() -> list[Rule]:
     def unread(column: str, text: str) -> Rule:
         return rule(column, text, _written(column).is_not_null() & pl.col(column).is_null())
 
-    first, last = line.min().over(number), line.max().over(number)
-    other = pl.when(line == first).then(last).otherwise(first)
     altitudes = pl.format("PERIGEE {}, APOGEE {}", _written("PERIGEE"), _written("APOGEE"))
     bounded = [column for column in SATCAT_COLUMNS if column.name in _NUMBERS]
     (eccentricity,) = (column for column in SATCAT_COLUMNS if column.name == "ECCENTRICITY")
@@ -285,11 +338,7 @@ def _rules() -> list[Rule]:
         rule(
             "NORAD_CAT_ID", "NORAD_CAT_ID is a positive integer of at most 9 digits", number.is_null() | (number <= 0)
         ),
-        rule(
-            "NORAD_CAT_ID",
-            pl.format("each NORAD_CAT_ID stands once, but line {} has it too", other),
-            number.is_not_null() & number.is_duplicated(),
-        ),
+        *([_alone()] if alone else []),
         rule(
             "OBJECT_ID",
             "OBJECT_ID is written YYYY-NNNA",

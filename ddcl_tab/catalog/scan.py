@@ -63,9 +63,10 @@ class _Source:
 def scan_gp(path: str | os.PathLike[str]) -> pl.LazyFrame:
     """Element sets as a lazy frame: `read_gp` for files larger than the memory.
 
-    Parquet with the canonical columns (as `write_gp` makes it) and OMM in CSV, plain or gzip, are read batch by batch.
-    The other forms are read whole, here and now. Columns that a query does not use are neither read nor checked in
-    Parquet. Collect large results with ``engine="streaming"``, or write them with ``sink_parquet``.
+    Parquet with the canonical columns (as `write_gp` makes it) and OMM in CSV, plain or gzip, are read batch by batch;
+    the other forms are read whole, here and now. Rows and errors are those of `read_gp`. Columns that a query does not
+    use are neither read nor checked in Parquet. Collect large results with ``engine="streaming"``, or write them with
+    ``sink_parquet``.
 
     Parameters
     ----------

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
-import zlib
 from collections.abc import Iterator
-from gzip import GzipFile
-from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.csv
 
-from ddcl_tab.catalog.files import gp_content_of, names_in_header
+from ddcl_tab.catalog.files import gp_content_of
+from ddcl_tab.catalog.gp import REMEDY, no_element_set
 from ddcl_tab.catalog.omm import REQUIRED, WANTED, parse_omm
 from ddcl_tab.catalog.rules import first_error
-from ddcl_tab.catalog.tables import LINE, read_csv, require
+from ddcl_tab.catalog.tables import csv_tables
+from ddcl_tab.catalog.text import text_chunks, text_lines
 from ddcl_tab.errors import CatalogError
-
-_GZIP_MAGIC = b"\x1f\x8b"
-# Enough for the header of any provider; a line is never longer.
-_HEAD_BYTES = 1 << 16
-_BLOCK_BYTES = 1 << 23
 
 
 def is_omm_csv(path: str | os.PathLike[str]) -> bool:
-    """Whether a file begins like OMM in CSV, plain or gzip.
+    """Whether a file begins with the header of OMM in CSV, in any encoding that `ddcl_tab.catalog.read_gp` takes.
 
     Parameters
     ----------
@@ -35,7 +28,7 @@ def is_omm_csv(path: str | os.PathLike[str]) -> bool:
     Returns
     -------
     bool
-        False too where the file cannot be read: `ddcl_tab.catalog.read_gp` says why.
+        False too where the file cannot be read or lacks a column: `ddcl_tab.catalog.read_gp` says why.
 
     Examples
     --------
@@ -43,17 +36,17 @@ def is_omm_csv(path: str | os.PathLike[str]) -> bool:
     False
     """
     try:
-        head = _head(path)
-        # Element sets may stand below a header that is longer than the head, with commas in it.
-        return (
-            bool(head.strip()) and gp_content_of(head, path) == "csv" and not names_in_header(head).isdisjoint(WANTED)
-        )
-    except (CatalogError, OSError, EOFError, ValueError, zlib.error):
+        head = next(text_chunks(path), "")
+        if not head.strip() or gp_content_of(head, path) != "csv":
+            return False
+        first = next(csv_tables(io.StringIO(head, newline=""), WANTED, path, n_rows=1))
+        return set(REQUIRED) <= set(first.names)
+    except CatalogError:
         return False
 
 
 def csv_batches(path: str | os.PathLike[str], rows: int) -> Iterator[pl.DataFrame]:
-    r"""Canonical frames of at most so many rows; the first row that breaks a rule is an error.
+    r"""Canonical frames of at most so many rows; a row that breaks a rule is an error.
 
     Parameters
     ----------
@@ -70,11 +63,13 @@ def csv_batches(path: str | os.PathLike[str], rows: int) -> Iterator[pl.DataFram
     Raises
     ------
     CatalogError
-        As `ddcl_tab.catalog.read_gp`; the line is the row's, counted without blank lines.
+        That of `ddcl_tab.catalog.read_gp`, with the same words and line. To count the other wrong lines, and because an
+        error of the text comes first, the rest of the file is read before an error is raised.
 
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> header = "NORAD_CAT_ID,EPOCH,MEAN_MOTION,ECCENTRICITY,INCLINATION,RA_OF_ASC_NODE,ARG_OF_PERICENTER,MEAN_ANOMALY"
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "gp.csv")
@@ -82,52 +77,23 @@ def csv_batches(path: str | os.PathLike[str], rows: int) -> Iterator[pl.DataFram
     ...     [batch.height for batch in csv_batches(path, 2)]
     [2, 1]
     """
-    header = _head(path).lstrip("\ufeff").lstrip().replace("\r", "\n").split("\n", 1)[0]
-    table = read_csv(header, WANTED, path)
-    require(table, [name for name in REQUIRED if name not in table.names], "the GP file", path)
-    wanted = [name for name in table.names if name in WANTED]
-    # Other columns may share a name: they are called by their place.
-    names = [name if name in WANTED else f"#{place}" for place, name in enumerate(table.names)]
-    line = 2
+    lines = text_lines(path)
+    first_bad = pl.DataFrame()
+    n_bad = n_rows = 0
     try:
-        with pa.csv.open_csv(
-            _stream(path),
-            read_options=pa.csv.ReadOptions(block_size=_BLOCK_BYTES, column_names=names, skip_rows=1),
-            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(wanted, pa.string()),
-                include_columns=wanted,
-                strings_can_be_null=True,
-                null_values=[""],
-            ),
-        ) as reader:
-            for block in reader:
-                for batch in pl.DataFrame(block).iter_slices(rows):
-                    yield _parsed(batch, line, path)
-                    line += batch.height
-    except (pa.ArrowException, OSError) as error:
-        raise CatalogError(f"the CSV is damaged or cut off: {error}", file=path, line=line) from error
-
-
-def _parsed(batch: pl.DataFrame, line: int, file: object) -> pl.DataFrame:
-    text = pl.col(pl.String).str.strip_chars()
-    stripped = batch.with_columns(pl.when(text != "").then(text).name.keep()).with_row_index(LINE, offset=line)
-    good, bad = parse_omm(stripped, file)
-    if not bad.is_empty():
-        raise first_error(bad, "Correct the file, or read it in parts with read_gp(on_error='collect').")
-    return good
-
-
-def _stream(path: str | os.PathLike[str]) -> pa.NativeFile:
-    file = pa.OSFile(os.fspath(path), "rb")
-    compressed = file.read(2) == _GZIP_MAGIC
-    file.seek(0)
-    return pa.CompressedInputStream(file, "gzip") if compressed else file
-
-
-def _head(path: str | os.PathLike[str]) -> str:
-    with Path(path).open("rb") as file:
-        compressed = file.read(2) == _GZIP_MAGIC
-        file.seek(0)
-        data = GzipFile(fileobj=file).read(_HEAD_BYTES) if compressed else file.read(_HEAD_BYTES)
-    return data.decode("utf-8-sig", errors="ignore")
+        for table in csv_tables(lines, WANTED, path, n_rows=rows):
+            good, bad = parse_omm(table.values, path)
+            n_rows += table.values.height
+            n_bad += bad["line"].n_unique()
+            if first_bad.is_empty():
+                first_bad = bad.head(1)
+            if not n_bad:
+                yield good
+    except CatalogError:
+        for _ in lines:
+            pass
+        raise
+    if n_bad:
+        raise first_error(first_bad, REMEDY, n_lines=n_bad)
+    if not n_rows:
+        raise no_element_set(path)

@@ -7,8 +7,9 @@ import difflib
 import io
 import json
 import reprlib
+import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import polars as pl
@@ -82,7 +83,16 @@ def read_json(text: str, wanted: Collection[str], file: object) -> Table:
         ) from error
 
 
-def read_csv(text: str, wanted: Collection[str], file: object, *, delimiter: str = ",", quoted: bool = True) -> Table:
+def read_csv(
+    text: str,
+    wanted: Collection[str],
+    file: object,
+    *,
+    required: Sequence[str] = (),
+    what: str = "the file",
+    delimiter: str = ",",
+    quoted: bool = True,
+) -> Table:
     r"""Read a CSV or tab-separated text with a header line; columns in any order.
 
     Parameters
@@ -93,6 +103,10 @@ def read_csv(text: str, wanted: Collection[str], file: object, *, delimiter: str
         Names of the columns to read; each may stand once in the header, others are not looked at.
     file : object
         Its name, for errors.
+    required : sequence of str
+        Names that the header must have, checked before any row.
+    what : str
+        What the file should be, with its article, for the error about them.
     delimiter : str
         Between fields.
     quoted : bool
@@ -105,42 +119,98 @@ def read_csv(text: str, wanted: Collection[str], file: object, *, delimiter: str
     Raises
     ------
     CatalogError
-        A row with another number of fields than the header, a wanted name twice, or open quotes.
+        A required name is not there, a wanted one stands twice, a row has another number of fields than the header, or
+        quotes are open.
 
     Examples
     --------
     >>> read_csv('BSTAR,"NAME"\n1.50e-4,"MADE, UP"\n', {"NAME"}, "a.csv")[0].rows()
     [(2, 'MADE, UP')]
     """
+    lines = io.StringIO(text, newline="")
+    (table,) = csv_tables(
+        lines, wanted, file, n_rows=sys.maxsize, required=required, what=what, delimiter=delimiter, quoted=quoted
+    )
+    return table
+
+
+def csv_tables(
+    lines: Iterable[str],
+    wanted: Collection[str],
+    file: object,
+    *,
+    n_rows: int,
+    required: Sequence[str] = (),
+    what: str = "the file",
+    delimiter: str = ",",
+    quoted: bool = True,
+) -> Iterator[Table]:
+    r"""Read a CSV or tab-separated text in parts: what `read_csv` gives, of at most so many rows at a time.
+
+    Parameters
+    ----------
+    lines : iterable of str
+        The lines of the file, each with its line feed.
+    wanted, file, required, what, delimiter, quoted
+        As in `read_csv`.
+    n_rows : int
+        Largest number of rows of a part.
+
+    Yields
+    ------
+    Table
+        The first one also where the file holds no row.
+
+    Raises
+    ------
+    CatalogError
+        As `read_csv`, when the reading gets there.
+
+    Examples
+    --------
+    >>> lines = ["\n", "BSTAR\n", "1e-4\n", "\n", "2e-4\n"]
+    >>> [part.values.rows() for part in csv_tables(lines, {"BSTAR"}, "a.csv", n_rows=1)]
+    [[(3, '1e-4')], [(5, '2e-4')]]
+    """
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter, quoting=quoting)
-    names: list[str] = []
-    lines: list[int] = []
-    rows: list[list[str]] = []
+    reader = csv.reader(lines, strict=True, delimiter=delimiter, quoting=quoting)
+    names: tuple[str, ...] = ()
     places: dict[str, int] = {}
-    end = 0
+    numbers: list[int] = []
+    rows: list[list[str]] = []
+    n_parts = end = 0
     try:
         for row in reader:
             start, end = end + 1, reader.line_num
             if len(row) <= 1 and not "".join(row).strip():
                 continue
             if not names:
-                names = [name.strip() for name in row]
+                names = tuple(name.strip() for name in row)
                 places = _places(names, wanted, start, file)
+                require(Table(pl.DataFrame(), names), [n for n in required if n not in names], what, file)
             elif len(row) != len(names):
                 raise CatalogError(
                     f"a row has as many fields as the header: {len(names)}, not {len(row)}",
                     file=file,
                     line=start,
-                    remedy="Download it again (the file may be cut off), or quote fields that hold a comma.",
+                    remedy="Download it again if the CSV is damaged or cut off, or quote fields that hold a comma.",
                 )
             else:
-                lines.append(start)
+                numbers.append(start)
                 rows.append([row[place] for place in places.values()])
+                if len(rows) == n_rows:
+                    yield _table(names, places, numbers, rows)
+                    n_parts += 1
+                    numbers, rows = [], []
     except csv.Error as error:
         raise CatalogError(f"the CSV is damaged or cut off: {error}", file=file, line=reader.line_num) from error
+    if rows or not n_parts:
+        yield _table(names, places, numbers, rows)
+
+
+def _table(names: tuple[str, ...], places: dict[str, int], numbers: list[int], rows: list[list[str]]) -> Table:
     data = dict(zip(places, zip(*rows, strict=True), strict=True)) if rows and places else dict.fromkeys(places, ())
-    return Table(_stripped({LINE: lines, **data}), tuple(names))
+    return Table(_stripped({LINE: numbers, **data}), names)
 
 
 def table_of(rows: Sequence[Mapping[str, str | int]], wanted: Iterable[str], names: tuple[str, ...]) -> Table:
@@ -235,7 +305,7 @@ def _json_text(value: object, column: str, line: int, file: object) -> str | Non
     )
 
 
-def _places(names: list[str], wanted: Collection[str], line: int, file: object) -> dict[str, int]:
+def _places(names: Sequence[str], wanted: Collection[str], line: int, file: object) -> dict[str, int]:
     counts = Counter(names)
     twice = sorted(name for name in counts if counts[name] > 1 and name in wanted)
     if twice:

@@ -7,10 +7,11 @@ from typing import Literal, overload
 
 import polars as pl
 
-from ddcl_tab.catalog.files import read_text
+from ddcl_tab.catalog.files import separator_of
 from ddcl_tab.catalog.rules import OnError, check_on_error
 from ddcl_tab.catalog.satcat import good_or_error, parse_satcat
 from ddcl_tab.catalog.tables import LINE, read_csv, require
+from ddcl_tab.catalog.text import read_text
 from ddcl_tab.errors import CatalogError
 
 # Canonical name -> names it has had over the editions, best first.
@@ -36,10 +37,11 @@ def read_ucs(path: str | os.PathLike[str], *, on_error: Literal["collect"]) -> t
 def read_ucs(
     path: str | os.PathLike[str], *, on_error: OnError = "raise"
 ) -> pl.DataFrame | tuple[pl.DataFrame, pl.DataFrame]:
-    r"""Read the UCS Satellite Database as text (tabs or commas), plain or gzip, in UTF-8 or Windows-1252.
+    r"""Read the UCS Satellite Database as text (tabs or commas), plain or gzip, in UTF-8, UTF-16 or Windows-1252.
 
     The database lists operational satellites, so every OBJECT_TYPE is PAYLOAD. Commas in numbers are dropped, dates are
-    month/day/year or ISO. COUNTRY and SITE are names, not codes. The Excel workbook has to be saved as text first.
+    month/day/year or ISO. COUNTRY and SITE are names, not codes. The Excel workbook has to be saved as text first. Of
+    sound rows with one catalog number the first holds; the others break a rule.
 
     Parameters
     ----------
@@ -82,9 +84,8 @@ def read_ucs(
     """
     check_on_error(on_error)
     text = read_text(path, other_encoding="cp1252")
-    first = text.split("\n", 1)[0]
     aliases = [alias for names in _NAMES.values() for alias in names]
-    table = read_csv(text, aliases, path, delimiter="\t" if "\t" in first else ",")
+    table = read_csv(text, aliases, path, delimiter=separator_of(text, path, "\t", ","))
     there = table.values.columns
     found = {name: next((a for a in names if a in there), None) for name, names in _NAMES.items()}
     lacking = [_NAMES[name][0] for name, alias in found.items() if alias is None]
@@ -98,7 +99,7 @@ def read_ucs(
         *(_translated(name, str(alias)).alias(f"{name} written") for name, alias in found.items()),
         pl.lit("PAYLOAD").alias("OBJECT_TYPE written"),
     )
-    return good_or_error(*parse_satcat(written, path), on_error)
+    return good_or_error(*parse_satcat(written, path, keep_first=True), on_error)
 
 
 def _translated(name: str, alias: str) -> pl.Expr:

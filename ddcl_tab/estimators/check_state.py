@@ -36,7 +36,9 @@ _COUNT = _Rule(lambda v: isinstance(v, int) and _is_number(v) and v >= 0, "a cou
 _NUMBER = _Rule(_is_number, "a number")
 _FINITE = _Rule(lambda v: _is_number(v) and math.isfinite(v), "a finite number")
 _WIDTH = _Rule(lambda v: _is_number(v) and math.isfinite(v) and v > 0, "a finite number above 0")
-_LABEL = _Rule(lambda v: isinstance(v, (str, bool)) or _is_number(v), "a text, a number, true or false")
+_SCALAR = _Rule(lambda v: isinstance(v, (str, bool)) or _is_number(v), "a text, a number, true or false")
+# Labels are compared and not counted with: catalog numbers of 64 bits are labels, too.
+_LABEL = _Rule(lambda v: isinstance(v, int) or _SCALAR.holds(v), "a text, a number, true or false")
 _CELL = _Rule(lambda v: v is None or isinstance(v, str) or _is_number(v), "a text, a number or nothing")
 _LIBRARY = _Rule(lambda v: v in ("pandas", "polars"), "'pandas' or 'polars'")
 _LABEL_TYPE = _Rule(
@@ -59,6 +61,7 @@ _STATE = {
         "categorical": [{"name": _TEXT, "categories": [_TEXT]}],
     },
     "certificates": [_EPOCH],
+    "interrupted": _Rule(lambda v: v is None or _COUNT.holds(v), "a count or nothing"),
     "attributes": {
         "n_features_in_": _COUNT,
         "n_iter_": _COUNT,
@@ -92,15 +95,12 @@ def check_state(state: Any, weights: dict[str, NDArray[Any]], parameters: set[st
     >>> check_state({"parameters": {}}, {}, set())
     Traceback (most recent call last):
     ...
-    ValueError: state lacks 'classes', 'named', 'encoder', 'certificates', 'attributes'
+    ValueError: state lacks 'classes', 'named', 'encoder', 'certificates', 'interrupted', 'attributes'
     """
-    rest = {name: value for name, value in state.items() if name != "interrupted"} if isinstance(state, dict) else state
-    _check(rest, _STATE, "state")
-    if "interrupted" in state:
-        _check(state["interrupted"], _COUNT, "state.interrupted")
+    _check(state, _STATE, "state")
     _check(state["parameters"], dict.fromkeys(parameters, _Rule(lambda _: True, "anything")), "state.parameters")
     for i, epoch in enumerate(state["attributes"]["history_"]):
-        _check(epoch, dict.fromkeys(epoch, _LABEL), f"state.attributes.history_[{i}]")
+        _check(epoch, dict.fromkeys(epoch, _SCALAR), f"state.attributes.history_[{i}]")
     _check_sizes(state, weights)
     _check_weights(weights)
 

@@ -1,4 +1,4 @@
-"""State of a fitted classifier as JSON and tensors, and back."""
+"""State of a fitted classifier as JSON and tensors, and back; what earlier formats lack is filled."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ddcl_tab.errors import ConfigurationError, ModelFileError
 from ddcl_tab.estimators.check_state import check_state
 from ddcl_tab.estimators.parameters import check_parameters
 from ddcl_tab.features import TableEncoder
+from ddcl_tab.features.table import CLIP, N_RESERVED
 from ddcl_tab.persistence import plain, read_model, write_model
 from ddcl_tab.training.certificate import EpochCertificate
 
@@ -52,10 +53,9 @@ def write_state(clf: Any, path: str | os.PathLike[str]) -> None:
         "named": hasattr(clf, "feature_names_in_"),
         "encoder": clf.encoder_.to_json(),
         "certificates": [asdict(epoch) for epoch in clf._certificates],
+        "interrupted": clf._interrupted,
         "attributes": {name: getattr(clf, name) for name in _PLAIN_ATTRIBUTES},
     }
-    if clf._interrupted is not None:
-        state["interrupted"] = clf._interrupted
     weights = {name: value.cpu().contiguous().numpy() for name, value in clf.network_.state_dict().items()}
     write_model(path, plain(state), weights)
 
@@ -66,14 +66,45 @@ def read_state(cls: type, path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     ModelFileError
-        The file is no whole model of this version.
+        The file is no whole model, or of a format that is not read.
     """
-    state, weights = read_model(path)
+    state, weights, version = read_model(path)
     try:
+        if version == 1:
+            state, weights = _from_format_1(state, weights)
         check_state(state, weights, set(cls().get_params(deep=False)))
         return _restore(cls, state, weights)
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
-        raise ModelFileError(f"{path}: its parts do not fit together ({error}). Save it again.") from error
+        raise ModelFileError(
+            f"{path}: its parts do not fit together ({error}): damaged or altered after it was written. "
+            "Copy it again from where it came from, or train again."
+        ) from error
+
+
+def _from_format_1(
+    state: dict[str, Any], weights: dict[str, NDArray[Any]]
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """State and weights in format 2: predictions are those of the version that wrote them.
+
+    Parameters that did not exist get the value that says what was done then, and what the network says of its columns,
+    which decides no class, is zero where it was not learned. Certificates that lack figures of today's conditions, or
+    had others, cannot be judged and are left out.
+    """
+    parameters = {"certify": False, "column_weight": 0.0, "teacher_share": 0.0} | state["parameters"]
+    # Weight of the labels of an earlier kind of distillation, until teacher_share took its place.
+    parameters.pop("teacher_weight", None)
+    encoder = dict(state["encoder"])
+    encoder["numeric"] = [{"low": -CLIP, "high": CLIP} | scale for scale in encoder["numeric"]]
+    certificates = state.get("certificates", [])
+    if any(epoch.keys() != EpochCertificate.__dataclass_fields__.keys() for epoch in certificates):
+        certificates = []
+    attributes = {name: value for name, value in state["attributes"].items() if name != "_names"}
+    if "decoder.weight" not in weights:
+        n_codes = sum(len(column["categories"]) + N_RESERVED for column in encoder["categorical"])
+        decoder = np.zeros((len(encoder["numeric"]) + n_codes, weights["head.weight"].shape[1]), dtype=np.float32)
+        weights = weights | {"decoder.weight": decoder, "decoder.bias": decoder[:, 0].copy()}
+    filled = {"encoder": encoder, "certificates": certificates, "attributes": attributes, "parameters": parameters}
+    return {"interrupted": None} | state | filled, weights
 
 
 def _restore(cls: type, state: dict[str, Any], weights: dict[str, Any]) -> Any:
@@ -85,7 +116,7 @@ def _restore(cls: type, state: dict[str, Any], weights: dict[str, Any]) -> Any:
     clf.classes_ = _labels(**state["classes"])
     clf.encoder_ = TableEncoder.from_json(state["encoder"])
     clf._certificates = tuple(EpochCertificate(**epoch) for epoch in state["certificates"])
-    clf._interrupted = state.get("interrupted")
+    clf._interrupted = state["interrupted"]
     for name in _PLAIN_ATTRIBUTES:
         setattr(clf, name, state["attributes"][name])
     if state["named"]:

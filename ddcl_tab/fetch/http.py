@@ -6,9 +6,9 @@ import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
+from importlib.metadata import version
 from typing import Any
 
-from ddcl_tab import __version__
 from ddcl_tab.errors import FetchError
 from ddcl_tab.fetch.extras import need
 from ddcl_tab.fetch.outcomes import Broken, Limits, NotAsked, Refused, age
@@ -39,7 +39,7 @@ def make_client(limits: Limits, **settings: Any) -> Any:
     """
     httpx2 = need("httpx2")
     return httpx2.Client(
-        headers={"User-Agent": f"ddcl-tab/{__version__}", "Accept-Encoding": "gzip"},
+        headers={"User-Agent": f"ddcl-tab/{version('ddcl-tab')}", "Accept-Encoding": "gzip"},
         timeout=httpx2.Timeout(limits.read_s, connect=limits.connect_s),
         follow_redirects=False,
         verify=_certificates(),

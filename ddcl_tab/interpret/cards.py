@@ -202,7 +202,9 @@ def _launches(X: Any) -> NDArray[np.object_] | None:
     if not is_frame(X) or "OBJECT_ID" not in nw.from_native(X, eager_only=True).columns:
         return None
     designators = nw.from_native(X, eager_only=True)["OBJECT_ID"].to_list()
-    return np.array([f"row {i}" if d is None else d[:8] for i, d in enumerate(designators)], dtype=object)
+    # pandas has NaN in a column without any value
+    launches = [d[:8] if isinstance(d, str) and d.strip() else f"row {i}" for i, d in enumerate(designators)]
+    return np.array(launches, dtype=object)
 
 
 def _typical(

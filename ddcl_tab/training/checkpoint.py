@@ -108,7 +108,7 @@ class CheckpointFile:
         remove_leftovers(self.path)
 
     def _read(self) -> tuple[Snapshot, dict[str, str]]:
-        state, weights = read_model(self.path, CHECKPOINT)
+        state, weights, _ = read_model(self.path, CHECKPOINT)
         tensors = {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
         return Snapshot(state["training"], tensors), state["fingerprint"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import polars as pl
 
 from ddcl_tab import __version__
 from ddcl_tab.atomic import write_whole
-from ddcl_tab.errors import InputError
+from ddcl_tab.catalog.files import separator_of
+from ddcl_tab.catalog.text import read_text
+from ddcl_tab.errors import CatalogError, InputError
 from ddcl_tab.estimators import DDCLClassifier
 from ddcl_tab.interpret.report import Source, collect_report, render_report
 from ddcl_tab.workflow.scores import score
@@ -82,9 +85,11 @@ def read_held_out(path: Path, clf: DDCLClassifier) -> pl.DataFrame | None:
     wanted = {"NORAD_CAT_ID": pl.Int64, "launch": pl.String, "recorded": pl.String}
     wanted |= {f"p({name})": pl.Float64 for name in clf.classes_}
     try:
-        table = pl.read_csv(path, schema_overrides=wanted)
+        text = read_text(path)
+        separator_of(text, path, ",")  # a spreadsheet may have saved it again
+        table = pl.read_csv(io.BytesIO(text.encode()), schema_overrides=wanted)
         table = table.with_columns(as_written(pl.col(pl.String)))
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+    except (pl.exceptions.PolarsError, CatalogError) as error:
         raise InputError(f"{path}: not a table as ddcl-tab train writes it ({error}). Train again.") from error
     if table.columns != list(wanted) or not len(table) or sum(table.null_count().row(0)):
         raise InputError(
@@ -105,7 +110,7 @@ def read_metrics(path: Path, clf: DDCLClassifier, held_out: pl.DataFrame | None)
     if not path.is_file():
         return None
     try:
-        metrics = dict(json.loads(path.read_text()))
+        metrics = dict(json.loads(read_text(path)))
     except ValueError as error:
         raise InputError(f"{path}: not JSON as ddcl-tab train writes it ({error}). Train again.") from error
     if (metrics.get("epochs"), metrics.get("best_epoch")) != (clf.n_iter_, clf.best_epoch_):

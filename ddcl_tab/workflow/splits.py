@@ -37,7 +37,8 @@ def split_catalog(frame: pl.DataFrame, target: str, kind: str, seed: int) -> Spl
     target : str
         Column of the classes.
     kind : {"launch", "time", "random"}
-        ``launch``: the first of five stratified folds, whole launches together. ``time``: launched before 2015 and
+        ``launch``: the first of five stratified folds, whole launches together; objects without OBJECT_ID are alone, so
+        where none has one this is ``random`` in other words. ``time``: launched before 2015 and
         from 2015 on. ``random``: the first of five stratified folds; objects of one launch share an orbit, so this
         flatters every model.
     seed : int
@@ -70,6 +71,8 @@ def split_catalog(frame: pl.DataFrame, target: str, kind: str, seed: int) -> Spl
             raise InputError(f"the catalog holds {len(np.unique(groups))} launches: a split by launch needs {N_FOLDS}.")
         folds = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=seed).split(rows, y, groups)
         words = f"by launch, first of {N_FOLDS} stratified folds, seed {seed}"
+        if pl.Series(groups).str.starts_with("NORAD ").all():
+            words += " (no object has an OBJECT_ID, so siblings are on both sides: flatters)"
     elif kind == "random":
         folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed).split(rows, y)
         words = f"at random, first of {N_FOLDS} stratified folds, seed {seed} (siblings on both sides: flatters)"

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ddcl_tab.atomic import remove_leftovers, write_whole
 from ddcl_tab.catalog import join_elsets, launch_of, read_gp, read_satcat
-from ddcl_tab.errors import ConfigurationError, InputError, LeakWarning
+from ddcl_tab.catalog.text import text_chunks
+from ddcl_tab.errors import CatalogError, ConfigurationError, InputError, LeakWarning
 from ddcl_tab.estimators import DDCLClassifier
 from ddcl_tab.estimators.inputs import UNKNOWN
 from ddcl_tab.estimators.resume import fit_with_checkpoint
@@ -94,8 +95,8 @@ def read_config(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        settings = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        settings = tomllib.loads("".join(text_chunks(path)))  # editors write UTF-16 and byte-order marks too
+    except (tomllib.TOMLDecodeError, CatalogError) as error:
         raise ConfigurationError(f"{path}: not a TOML file ({error})") from error
     known = sorted(DDCLClassifier().get_params())
     unknown = [name for name in settings if name not in known]

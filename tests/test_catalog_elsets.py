@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from sgp4.api import Satrec
@@ -17,7 +17,7 @@ from sgp4.conveniences import sat_epoch_datetime
 from sgp4.exporter import export_tle
 from sgp4.io import compute_checksum
 
-from ddcl_tab.catalog import ELSET_COLUMNS, read_elsets
+from ddcl_tab.catalog import ELSET_COLUMNS, read_elsets, read_gp, scan_gp
 from ddcl_tab.catalog.schema import polars_schema
 from ddcl_tab.errors import CatalogError, ConfigurationError
 from tests.conftest import other_bytes
@@ -159,9 +159,9 @@ def test_reads_what_python_sgp4_writes(tmp_path_factory, ecc, angles, bstar, mea
     assert row["NORAD_CAT_ID"] == number
     assert row["ECCENTRICITY"] == pytest.approx(ecc, abs=1e-7)
     assert row["INCLINATION"] == pytest.approx(math.degrees(inclination), abs=1e-4)
-    assert row["RA_OF_ASC_NODE"] == pytest.approx(math.degrees(node), abs=1e-4)
-    assert row["ARG_OF_PERICENTER"] == pytest.approx(math.degrees(perigee), abs=1e-4)
-    assert row["MEAN_ANOMALY"] == pytest.approx(math.degrees(anomaly), abs=1e-4)
+    for name, angle in (("RA_OF_ASC_NODE", node), ("ARG_OF_PERICENTER", perigee), ("MEAN_ANOMALY", anomaly)):
+        assert 0 <= row[name] < 360  # sgp4 writes 360.0000
+        assert math.remainder(row[name] - math.degrees(angle), 360) == pytest.approx(0, abs=1e-4)
     assert row["MEAN_MOTION"] == pytest.approx(mean_motion, abs=1e-8)
     assert row["BSTAR"] == pytest.approx(bstar, rel=1e-4, abs=1e-9)
     # sgp4init counts days from 1949 December 31, 00:00 UT (2558 is 1957 January 1); 1e-8 day is 864 microseconds.
@@ -188,7 +188,7 @@ BROKEN = [
     (1, LINE_1[:-1], "line 1", LINE_1[:-1], "a line has 69 characters, not 68"),
     (1, put(LINE_1, 34, "x"), "MEAN_MOTION_DOT (characters 34-43)", "x.00000123", "MEAN_MOTION_DOT is written"),
     (2, put(LINE_2, 9, "181.0000"), "INCLINATION (characters 9-16)", "181.0000", "INCLINATION is in [0, 180] deg"),
-    (2, put(LINE_2, 18, "360.0001"), "RA_OF_ASC_NODE (characters 18-25)", "360.0001", "RA_OF_ASC_NODE is in [0, 360]"),
+    (2, put(LINE_2, 18, "360.0001"), "RA_OF_ASC_NODE (characters 18-25)", "360.0001", "RA_OF_ASC_NODE is in [0, 360)"),
     (2, put(LINE_2, 27, " 010000"), "ECCENTRICITY (characters 27-33)", " 010000", "ECCENTRICITY is seven digits"),
     (
         2,
@@ -270,6 +270,109 @@ def test_one_wrong_digit_or_sign_never_gets_through(tmp_path_factory, data):
     good, bad = read_elsets(path, on_error="collect")
     assert bad.height
     assert good["NORAD_CAT_ID"].to_list() == [90002]
+
+
+KEY = (
+    "DECODE 2-LINE ELSETS WITH THE FOLLOWING KEY:\n"
+    "1 AAAAAU 00  0  0 BBBBB.BBBBBBBB  .CCCCCCCC  00000-0  00000-0 0  DDDZ\n"
+    "2 AAAAA EEE.EEEE FFF.FFFF GGGGGGG HHH.HHHH III.IIII JJ.JJJJJJJJKKKKKZ\n"
+    "KEY: A-CATALOGNUM B-EPOCHTIME, C-DECAY\n"
+)
+HEADERS = {
+    "bulletin": f"SB KEPS @ MADE UP $KEPS-100.D\n2Line Orbital Elements 100\n\nTO ALL RADIO AMATEURS BT\n{KEY}\n",
+    "mail": "From: A Person <a@example.org>, another\nSubject: [keps] sets = new\nDate: 10 Apr 2031 12:00:00 +0000\n\n",
+    "list's name in brackets": "[KEPS] the sets of this week, as received\n\n",
+    "braces": '{"kept"} by hand\n',
+    "comment with commas": "# as received, " + "made up, " * 200 + "\n",
+    "one long line": "as received, " + "made up, " * 200 + "\n",
+    "longer than what a scan looks at": ("made up, " * 1_000 + "\n") * 9,
+    "keyword": "SOURCE = somewhere\n=====\n",
+    "columns in prose": "Epoch, name and elements\n\n",
+    "numbered list": "1 2031 was a good year\n2 10000 people read this\n1 90001 is the number of the first\n\n",
+    "template": "1 NNNNNU YYLLLPPP YYDDD.DDDDDDDD +.NNNNNNNN +NNNNN-N\n2 NNNNN NNN.NNNN\n-----\n",
+    "tags": "<pre>\n",
+    "CRLF": "SB KEPS\r\n\r\nBT, BT\r\n",
+}
+
+
+BODIES = {
+    f"0 MADE UP\n{TWO}0 1 MADE UP\n{OTHER}": "/EX\n",
+    f"MADE UP\n{TWO}# others\nNOT MADE UP\n{OTHER}": "-----\nkept by hand\n",
+    TWO + OTHER: "</pre>\n</html>\n",
+}
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_is_skipped(tmp_path, header):
+    for body, end in BODIES.items():
+        expected = read_elsets(save(tmp_path, body))
+        path = save(tmp_path, HEADERS[header] + body + end)
+        assert_frame_equal(read_elsets(path), expected)
+        assert_frame_equal(scan_gp(path).collect(), expected)
+        good, bad = read_gp(path, on_error="collect")
+        assert_frame_equal(good, expected)
+        assert bad.is_empty()
+
+
+PROSE = st.text(st.characters(exclude_categories=["Cs", "Cc", "Nd", "Nl", "No"]), max_size=60)
+
+
+@settings(max_examples=30)
+@given(header=st.lists(PROSE, max_size=8), end=st.lists(PROSE, max_size=3))
+def test_no_header_without_digits_changes_what_is_read(tmp_path_factory, header, end):
+    path = tmp_path_factory.getbasetemp() / "header.tle"
+    body = f"0 MADE UP\n{TWO}0 1 MADE UP\n{OTHER}/EX\n"
+    path.write_text("\n".join([*header, body, *end]), encoding="utf-8")
+    good, bad = read_gp(path, on_error="collect")
+    assert good["OBJECT_NAME"].to_list() == ["MADE UP", "1 MADE UP"]
+    assert bad.is_empty()
+
+
+def test_the_second_bulletin_of_a_file_has_a_header_too(tmp_path):
+    bulletin = f"SB KEPS\n{KEY}\n"
+    path = save(tmp_path, f"{bulletin}MADE UP\n{TWO}/EX\n{bulletin}NOT MADE UP\n{OTHER}/EX\n")
+    assert read_gp(path)["OBJECT_NAME"].to_list() == ["MADE UP", "NOT MADE UP"]
+
+
+def test_which_line_is_a_name(tmp_path):
+    for above, name in {
+        "A": "A",
+        "A\n": "A",  # double-spaced
+        "bulletin\nA": "A",
+        "bulletin\nA\n": None,
+        "bulletin\n0 A\n": "A",
+        "A" * 101: None,
+        "0 " + "A" * 101: "A" * 101,
+        "-----": None,
+        "# A": None,
+        "0 # A": "# A",
+        "东方红": "东方红",
+    }.items():
+        assert read_elsets(save(tmp_path, f"{above}\n{TWO}"))["OBJECT_NAME"].to_list() == [name]
+
+
+def test_a_broken_set_below_a_header_is_still_an_error(tmp_path):
+    head, cut = HEADERS["bulletin"], LINE_2[:30]
+    cases = {
+        f"{head}{LINE_1}\n{cut}\n": (f"line 2 {cut}", "a line has 69 characters, not 30"),
+        f"{head}0 A\n0 B\n{TWO}": ("name 0 A", "a name is followed by line 1 of its set"),
+        f"{head}{TWO}B\n/EX\n": ("name B", "a name is followed by line 1 of its set"),
+        f"{TWO}A\nB\n{OTHER}": ("name A", "a name is followed by line 1 of its set"),
+        f"{head}{'l' + LINE_1[1:]}\n{TWO}": (f"line {'l' + LINE_1[1:]}", "a line of a set begins with 1 or 2, a blank"),
+    }
+    for text, (what, rule) in cases.items():
+        path = save(tmp_path, text)
+        with pytest.raises(CatalogError) as caught:
+            read_elsets(path)
+        assert f"{caught.value.column} {caught.value.value}" == what
+        assert caught.value.rule.startswith(rule)
+        assert text.split("\n")[caught.value.line - 1] == caught.value.value
+
+
+def test_a_whole_turn_is_zero(tmp_path):
+    line_2 = put(put(put(LINE_2, 18, "360.0000"), 35, "359.9999"), 44, "360.0000")
+    row = read_elsets(save(tmp_path, f"{LINE_1}\n{line_2}\n")).row(0, named=True)
+    assert (row["RA_OF_ASC_NODE"], row["ARG_OF_PERICENTER"], row["MEAN_ANOMALY"]) == (0, 359.9999, 0)
 
 
 WRONG_FILES = {

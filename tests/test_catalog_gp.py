@@ -6,16 +6,18 @@ import csv
 import gzip
 import io
 import json
+import math
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from sgp4 import omm
 from sgp4.api import Satrec
 
-from ddcl_tab.catalog import ELSET_COLUMNS, read_elsets, read_gp, scan_gp
+from ddcl_tab.catalog import ELSET_COLUMNS, read_elsets, read_gp, read_satcat, scan_gp, scan_satcat
 from ddcl_tab.catalog.schema import polars_schema
 from ddcl_tab.errors import CatalogError, ConfigurationError
 from tests.conftest import other_bytes
@@ -41,6 +43,7 @@ SET = {
     "MEAN_MOTION_DOT": "-.113E-5",
     "MEAN_MOTION_DDOT": "0",
 }
+SMALL = {"CLASSIFICATION_TYPE": "u"}
 OTHER = {**SET, "NORAD_CAT_ID": "100000", "OBJECT_NAME": "", "OBJECT_ID": "", "BSTAR": "-1.5e-4"}
 EXPECTED = {
     "NORAD_CAT_ID": 799500123,
@@ -129,6 +132,12 @@ def as_xml(records):
     )
 
 
+def as_items(records):
+    """Space-Track's format=xml."""
+    items = "".join(f"<item>{''.join(f'<{n}>{v}</{n}>' for n, v in (META | r).items())}</item>\n" for r in records)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<xml>{items}</xml>\n'
+
+
 BOTH = [SET, OTHER]
 FORMS = {
     "CelesTrak CSV": as_csv(BOTH),
@@ -143,6 +152,19 @@ FORMS = {
     "KVN with units": as_kvn(BOTH),
     "KVN without units": as_kvn(BOTH, units=False),
     "KVN without headers": "\n".join(f"{n}={v}" for r in BOTH for n, v in r.items()),
+    "KVN in small letters": "\n".join(
+        line.split("=")[0].lower() + "=" + line.split("=")[1] if "=" in line else ""
+        for line in as_kvn(BOTH).split("\n")
+    ),
+    "KVN with keywords of the user's": as_kvn(BOTH).replace(
+        "USER_DEFINED_X =", "USER_DEFINED_ä-b (c), d/e.1 [x]\t= 2 ="
+    ),
+    "KVN with a bare keyword of the user's": as_kvn(BOTH).replace("USER_DEFINED_X = 1 [furlong]", "user_defined flag"),
+    "plus signs": json.dumps([{n: re.sub(r"^(?=[.0-9]+(E.*)?$)", "+", v) for n, v in r.items()} for r in BOTH]),
+    "values in small letters": as_csv([{**{n: v.lower() for n, v in META.items()}, **r, **SMALL} for r in BOTH]),
+    "two-line sets as theory": as_kvn(BOTH).replace("SGP4", "TLE"),
+    "theory of table 4-3": as_kvn(BOTH).replace("SGP4", "SGP/SGP4"),
+    "XML items": as_items([{**r, "DECAY_DATE": "", "TLE_LINE0": "0 A &amp; B"} for r in BOTH]),
     "XML list": as_xml(BOTH),
     "XML with prefixes": as_xml(BOTH).replace("<ndm", "<n:ndm xmlns:n='u'").replace("/ndm", "/n:ndm"),
 }
@@ -341,6 +363,115 @@ def test_unknown_object_id_is_null(tmp_path):
     assert read_gp(save(tmp_path, as_csv([{**SET, "OBJECT_ID": "UNKNOWN"}])))["OBJECT_ID"].to_list() == [None]
 
 
+ANGLES = ("RA_OF_ASC_NODE", "ARG_OF_PERICENTER", "MEAN_ANOMALY")
+WRITERS = {"csv": as_csv, "json": lambda r: json.dumps(r), "kvn": as_kvn, "xml": as_xml, "items": as_items}
+
+
+@settings(deadline=None, max_examples=12)
+@given(st.lists(st.tuples(*[st.floats(-360, 360, exclude_min=True, exclude_max=True)] * 3), min_size=1, max_size=4))
+@example([(-12.5, -1e-20, -0.0), (-5e-324, -359.99999999999994, 359.99999999999994)])
+def test_angles_come_within_one_turn(tmp_path_factory, values):
+    rows = [{**SET, **{name: repr(angle) for name, angle in zip(ANGLES, angles, strict=True)}} for angles in values]
+    folder = tmp_path_factory.mktemp("angles")
+    frame = read_gp(save(folder, WRITERS["csv"](rows)))
+    for angles, back in zip(values, frame.select(ANGLES).rows(), strict=True):
+        for angle, turned in zip(angles, back, strict=True):
+            assert 0 <= turned < 360
+            assert math.copysign(1, turned) == 1
+            assert turned == angle if angle >= 0 else abs(math.remainder(turned - angle, 360)) < 1e-13
+    for form in WRITERS:
+        assert_frame_equal(read_gp(save(folder, WRITERS[form](rows))), frame, check_exact=True)
+    assert_frame_equal(scan_gp(save(folder, as_csv(rows))).collect(), frame, check_exact=True)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+@pytest.mark.parametrize(
+    ("column", "value", "rule"),
+    [
+        ("MEAN_ANOMALY", "-360.001", "MEAN_ANOMALY is in [-360, 360] deg"),
+        ("ARG_OF_PERICENTER", "361", "ARG_OF_PERICENTER is in [-360, 360] deg"),
+        ("INCLINATION", "-10", "INCLINATION is in [0, 180] deg"),
+    ],
+)
+def test_other_angles_are_refused(tmp_path, form, column, value, rule):
+    path = save(tmp_path, WRITERS[form]([{**SET, column: value}]))
+    with pytest.raises(CatalogError) as caught:
+        read_gp(path)
+    assert (caught.value.column, caught.value.value, caught.value.rule) == (column, value, rule)
+
+
+def test_a_message_without_catalog_number_breaks_a_rule(tmp_path):
+    without = {name: value for name, value in OTHER.items() if name != "NORAD_CAT_ID"}
+    for form in ("kvn", "xml", "items"):
+        for records, numbers in (([without], []), ([without, SET], [799500123])):
+            path = save(tmp_path, WRITERS[form](records))
+            good, bad = read_gp(path, on_error="collect")
+            assert good["NORAD_CAT_ID"].to_list() == numbers
+            assert bad["column"].to_list() == ["NORAD_CAT_ID"]
+            with pytest.raises(CatalogError, match=r"NORAD_CAT_ID is given in each message \(CCSDS 502.0-B-3 requires"):
+                read_gp(path)
+    with pytest.raises(CatalogError, match="the GP file lacks NORAD_CAT_ID"):
+        read_gp(save(tmp_path, as_csv([without])))
+
+
+def test_a_keyword_that_is_no_word_is_unknown(tmp_path):
+    path = save(tmp_path, as_kvn([SET]).replace("BSTAR ", "B-STAR "))
+    assert read_gp(path).row(0, named=True) == EXPECTED | {"BSTAR": None}
+
+
+PAGES = {
+    "JSON": ('{"error": "You must be logged in to see this"}', "You must be logged in to see this"),
+    "JSON list": ('[{"status": 401, "path": "/x", "detail": {"message": "No account"}}]', "No account - 401 - /x"),
+    "XML": ("<xml><item><error>You must be logged in</error></item></xml>", "You must be logged in"),
+    "XML without items": ("<xml><error>You must be logged in</error></xml>", "You must be logged in"),
+    "other XML": (
+        '<?xml version="1.0"?>\n<Error><Code>Denied</Code><Message><![CDATA[Log in <first>]]></Message></Error>',
+        "Denied - Log in",
+    ),
+    "HTML": (
+        "<!DOCTYPE html>\n<html><head><title>Made Up</title><style>p {x: y}</style></head><body><nav>Home</nav>"
+        f"{'<p>news</p>' * 50}{'<p>more, of it</p>' * 9}<script>if (1<2) {{}}</script><!-- no --><h1>Hello</h1>"
+        "<p>You <b>must</b> be\n <a href='x'>logged&nbsp;in</a>.</p></body></html>",
+        "Made Up - You must be logged in. - news - more, of it - Hello",
+    ),
+    "XHTML": (
+        '<?xml version="1.0"?>\n<!DOCTYPE html>\n<html><title>503 Away</title><p>503 Away</p></html>',
+        "503 Away",
+    ),
+    "cut HTML": ("<h1>502 Bad Gateway</h1><hr>\n<center>made up", "502 Bad Gateway - made up"),
+    "text": ("No GP data found", "No GP data found"),
+    "text with a comma": ("Sorry, no GP data found\nTry later, please, then\n", "Sorry, no GP data found Try later"),
+    "long text": ("The server is away. " * 100, "The server is away. The server"),
+}
+READERS = {
+    "read_gp": read_gp,
+    "read_elsets": read_elsets,
+    "read_satcat": read_satcat,
+    "scan_gp": lambda path: scan_gp(path).collect(),
+    "scan_satcat": lambda path: scan_satcat(path).collect(),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_server_said_is_quoted(tmp_path, page, reader):
+    content, quote = PAGES[page]
+    path = save(tmp_path, content)
+    with pytest.raises(CatalogError) as caught:
+        READERS[reader](path)
+    assert caught.value.value.startswith(quote)
+    assert len(caught.value.value) <= 160
+    assert str(path) in str(caught.value)
+    assert quote in str(caught.value)
+
+
+def test_xml_for_another_reader_is_named(tmp_path):
+    path = save(tmp_path, as_items([SET]))
+    for read in (read_elsets, read_satcat):
+        with pytest.raises(CatalogError, match=r"one in XML\. Read element sets in XML with read_gp"):
+            read(path)
+
+
 ENTITIES = '<!DOCTYPE l [<!ENTITY a "x"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>\n'
 WRONG_FILES = {
     "empty": (b"", "the file is empty"),
@@ -354,6 +485,7 @@ WRONG_FILES = {
     "JSON of text": (b'["x"]', "a catalog in JSON is an array of records"),
     "SATCAT": (b"OBJECT_ID,NORAD_CAT_ID,PERIOD\n1,2,3\n", "the GP file lacks EPOCH, MEAN_MOTION, ECCENTRICITY"),
     "near name": (as_csv([SET]).replace("EPOCH,", "EPOCHE,", 1).encode(), r"lacks EPOCH\. Did you mean EPOCHE\?"),
+    "no name but near ones": (b"EPOCHS,NORAD_CAT\n1,2\n", r"lacks NORAD_CAT_ID.*\. Did you mean NORAD_CAT\?"),
     "name twice": (b"EPOCH,EPOCH\n1,2\n", "each column of the header has a name of its own"),
     "keyword twice": (as_kvn([SET]).replace("USER_DEFINED_X", "BSTAR").encode(), "a keyword stands once in a message"),
     "element twice": (as_xml([SET]).replace("MEAN_MOTION_DDOT", "BSTAR").encode(), "a keyword stands once"),

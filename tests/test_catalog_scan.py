@@ -124,6 +124,20 @@ def test_parquet_of_other_types(tmp_path):
     assert_frame_equal(scan_gp(tmp_path / "a.parquet").collect(), frame)
 
 
+def test_angles_of_parquet_are_those_of_read_gp(tmp_path):
+    frame = sets(4).with_columns(RA_OF_ASC_NODE=pl.Series([-12.5, -1e-20, 360.0, 359.9]))
+    frame.write_parquet(tmp_path / "foreign.parquet")
+    assert scan_gp(tmp_path / "foreign.parquet").collect()["RA_OF_ASC_NODE"].to_list() == [347.5, 0.0, 0.0, 359.9]
+    for name in ("a.parquet", "a.csv"):
+        write_gp(frame, tmp_path / name)
+        assert_frame_equal(
+            scan_gp(tmp_path / name).collect(), scan_gp(tmp_path / "foreign.parquet").collect(), check_exact=True
+        )
+    frame.with_columns(MEAN_ANOMALY=pl.lit(-361.0)).write_parquet(tmp_path / "wrong.parquet")
+    with pytest.raises(CatalogError, match=r"value '-361.0' breaks the rule: MEAN_ANOMALY is in \[-360, 360\] deg"):
+        scan_gp(tmp_path / "wrong.parquet").collect()
+
+
 def damaged(frame: pl.DataFrame, path: Path) -> None:
     frame.write_parquet(path)
     data = bytearray(path.read_bytes())

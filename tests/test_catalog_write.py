@@ -43,7 +43,7 @@ def frame_of(*rows):
     return pl.DataFrame(list(rows) or [ROW], schema=polars_schema(ELSET_COLUMNS))
 
 
-ANGLE, SMALL = st.floats(0, 360), st.floats(-10, 10)
+ANGLE, SMALL = st.floats(0, 360, exclude_max=True), st.floats(-10, 10)
 NAME = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=24).map(str.strip).map(lambda n: n or None)
 EPOCH = st.datetimes(datetime(1957, 1, 1), datetime(2999, 12, 31)).map(lambda t: t.replace(tzinfo=UTC))
 SETS = st.fixed_dictionaries(
@@ -89,6 +89,12 @@ def test_pandas_and_polars_write_the_same(tmp_path_factory, rows, pandas):
     assert (folder / "a.csv").read_bytes() == (folder / "b.csv").read_bytes()
 
 
+def test_what_rounds_to_a_whole_turn_is_written_as_zero(tmp_path):
+    path = tmp_path / "a.tle"
+    write_gp(frame_of({**ROW, "RA_OF_ASC_NODE": 359.99996, "MEAN_ANOMALY": 359.9999, "ARG_OF_PERICENTER": -1e-9}), path)
+    assert path.read_text().split("\n")[2][17:51] == "  0.0000 0010000   0.0000 359.9999"
+
+
 TLE_SETS = st.fixed_dictionaries(
     {
         "NORAD_CAT_ID": st.integers(1, 339_999),
@@ -105,7 +111,7 @@ TLE_SETS = st.fixed_dictionaries(
         "ECCENTRICITY": st.integers(0, 10**7 - 1).map(lambda n: float(f"{n}e-7")),
         "INCLINATION": st.integers(0, 180 * 10**4).map(lambda n: float(f"{n}e-4")),
         **{
-            name: st.integers(0, 360 * 10**4).map(lambda n: float(f"{n}e-4"))
+            name: st.integers(0, 360 * 10**4 - 1).map(lambda n: float(f"{n}e-4"))
             for name in ("RA_OF_ASC_NODE", "ARG_OF_PERICENTER", "MEAN_ANOMALY")
         },
         **{
@@ -140,8 +146,11 @@ def test_two_line_sets_round_or_refuse(tmp_path_factory, rows):
         assert not path.exists()
         return
     for row, back in zip(rows, read_gp(path).to_dicts(), strict=True):
-        for name, digits in (("MEAN_MOTION", 8), ("ECCENTRICITY", 7), ("INCLINATION", 4), ("MEAN_ANOMALY", 4)):
+        for name, digits in (("MEAN_MOTION", 8), ("ECCENTRICITY", 7), ("INCLINATION", 4)):
             assert back[name] == pytest.approx(row[name], abs=0.51 * 10**-digits)
+        # What rounds to a whole turn is 0.
+        assert abs((back["MEAN_ANOMALY"] - row["MEAN_ANOMALY"] + 180) % 360 - 180) < 0.51e-4
+        assert 0 <= back["MEAN_ANOMALY"] < 360
         assert back["BSTAR"] == pytest.approx(row["BSTAR"], rel=0.5e-4, abs=0.51e-14)
         assert abs(back["EPOCH"] - row["EPOCH"]) <= timedelta(microseconds=432)
 

@@ -8,8 +8,9 @@ from typing import Literal, overload
 import polars as pl
 
 from ddcl_tab.catalog.files import content_of
+from ddcl_tab.catalog.pages import quote_of
 from ddcl_tab.catalog.rules import BAD_SCHEMA, OnError, Rule, broken_rules, check_on_error, first_error
-from ddcl_tab.catalog.schema import ELSET_COLUMNS, polars_schema
+from ddcl_tab.catalog.schema import ANGLES, ELSET_COLUMNS, polars_schema
 from ddcl_tab.catalog.text import read_text
 from ddcl_tab.catalog.tle import FIELDS, LINE_LENGTH, Field, checksum, layout_pattern, pair_lines, template
 from ddcl_tab.errors import CatalogError
@@ -32,8 +33,12 @@ def read_elsets(
 ) -> pl.DataFrame | tuple[pl.DataFrame, pl.DataFrame]:
     r"""Read a file of two- or three-line element sets, plain or gzip.
 
-    Line 0 is a name, with Space-Track's leading ``0`` or without as CelesTrak has it. Catalog numbers may be alpha-5.
-    Years 57 to 99 are 19xx, 00 to 56 are 20xx. Checksums are verified. Several sets of one object are kept.
+    Line 0 is a name, with Space-Track's leading ``0`` or without as CelesTrak has it. Text around the sets is skipped,
+    and is no error: a header of any length above the first set (such as that of a bulletin or a mail), comments that
+    begin with ``#``, rulers, and what follows ``/EX``. A name or a line without the rest of its set is an error.
+
+    Catalog numbers may be alpha-5. Years 57 to 99 are 19xx, 00 to 56 are 20xx. Checksums are verified. Several sets of
+    one object are kept. Angles of 360 deg are 0.
 
     The drag columns hold the printed numbers, as OMM files of Space-Track and CelesTrak do: MEAN_MOTION_DOT is half
     the first derivative of the mean motion (rev/day^2), MEAN_MOTION_DDOT a sixth of the second (rev/day^3).
@@ -82,6 +87,7 @@ def read_elsets(
         raise CatalogError(
             "this is JSON or CSV, not two- or three-line element sets",
             file=path,
+            value=quote_of(text),
             remedy="Read a SATCAT with read_satcat, element sets in other forms with read_gp.",
         )
     good, bad = parse_elsets(text, path)
@@ -221,15 +227,10 @@ def _parse(sets: pl.DataFrame) -> pl.DataFrame:
         *(_power_of_ten(written[name]).alias(name) for name in ("BSTAR", "MEAN_MOTION_DDOT")),
         *(
             written[name].cast(pl.Float64, strict=False).alias(name)
-            for name in (
-                "INCLINATION",
-                "RA_OF_ASC_NODE",
-                "ARG_OF_PERICENTER",
-                "MEAN_ANOMALY",
-                "MEAN_MOTION",
-                "MEAN_MOTION_DOT",
-            )
+            for name in ("INCLINATION", "MEAN_MOTION", "MEAN_MOTION_DOT")
         ),
+        # The form has no sign.
+        *(written[name].cast(pl.Float64, strict=False).replace(360.0, 0.0).alias(name) for name in ANGLES),
         *(
             written[name].cast(pl.Int64, strict=False).alias(name)
             for name in ("EPHEMERIS_TYPE", "ELEMENT_SET_NO", "REV_AT_EPOCH")

@@ -5,19 +5,25 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from ddcl_tab.catalog.pages import quote_of
+from ddcl_tab.catalog.tle import has_element_line
 from ddcl_tab.errors import CatalogError
 
 Content = Literal["json", "csv", "elsets"]
 GPContent = Literal["json", "csv", "elsets", "xml", "kvn"]
 
 _SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars"}
-_ELEMENT_LINE = re.compile(r"^(1 [A-Z0-9 ][0-9 ]{3}[0-9][A-Z ]? |2 [A-Z0-9 ][0-9 ]{3}[0-9] )", re.MULTILINE)
-_LINE, _COMMENT, _KEYWORD = re.compile(r"[^\r\n]+"), re.compile(r"COMMENT\b"), re.compile(r"[A-Z][A-Z0-9_]*\s*=")
-_HTML = re.compile(r"\s*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)
+_LINE, _COMMENT = re.compile(r"[^\r\n]+"), re.compile(r"COMMENT\b", re.IGNORECASE)
+_KEYWORD = re.compile(r"(USER_DEFINED[^=,]*|[A-Z][A-Z0-9_]*)\s*=", re.IGNORECASE)
+_HTML = re.compile(r"\s*(<\?xml[^>]*>\s*)?<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)
+_MESSAGES = re.compile(r"<([A-Za-z_][\w.-]*:)?(omm|ndm|item|xml)[\s/>]")
+# Longer than the header of any provider; JSON may be one line of megabytes.
+_HEADER_CHARACTERS = 1 << 16
+_NAMES = {"NORAD_CAT_ID", "OBJECT_NUMBER", "OBJECT_ID", "OBJECT_NAME", "INTLDES", "SATNAME", "EPOCH"}
 
 
 def content_of(text: str, file: object) -> Content:
-    """Recognise what a text holds by its first characters.
+    """Recognise what a text holds: by its first characters, or by element sets below any header.
 
     Parameters
     ----------
@@ -34,7 +40,8 @@ def content_of(text: str, file: object) -> Content:
     Raises
     ------
     CatalogError
-        An HTML or XML page, a table with another separator than commas, or a text of no known form.
+        An HTML or XML page, a table with another separator than commas, or a text of no known form; the message quotes
+        what it says.
 
     Examples
     --------
@@ -42,18 +49,21 @@ def content_of(text: str, file: object) -> Content:
     ('json', 'csv')
     """
     body = text.lstrip()
+    if _is_elsets(body):
+        return "elsets"
     if body[0] in "[{":
         return "json"
     if body[0] == "<":
+        data = "<NORAD_CAT_ID" in body
         raise CatalogError(
-            "the file is a catalog, but it starts like an HTML or XML page",
+            "the file is a catalog, but it " + ("is one in XML" if data else "starts like an HTML or XML page"),
             file=file,
             line=1,
-            value=_first_line(body),
-            remedy="Open it in a browser: it is probably a login or error page. Download the data as JSON, CSV or TLE.",
+            value=_first_line(body) if data else quote_of(body) or _first_line(body),
+            remedy="Read element sets in XML with read_gp; download a SATCAT as JSON or CSV."
+            if data
+            else "It is probably a login or error page. Do what it says, and download the data as JSON, CSV or TLE.",
         )
-    if _ELEMENT_LINE.search(body[:400].replace("\r", "\n")):
-        return "elsets"
     separator_of(text, file, ",")
     if "," in re.split("[\r\n]", body, maxsplit=1)[0]:
         return "csv"
@@ -61,7 +71,7 @@ def content_of(text: str, file: object) -> Content:
         "the file is a JSON array, a CSV with a header line, or two- or three-line element sets",
         file=file,
         line=1,
-        value=_first_line(body),
+        value=quote_of(body),
         remedy="Download it again from Space-Track or CelesTrak in one of these forms.",
     )
 
@@ -91,11 +101,46 @@ def gp_content_of(text: str, file: object) -> GPContent:
     >>> gp_content_of("<ndm><omm/></ndm>", "a.xml"), gp_content_of("COMMENT made up\nCCSDS_OMM_VERS = 3.0", "a.kvn")
     ('xml', 'kvn')
     """
-    if text.lstrip()[0] == "<" and not _HTML.match(text):
+    if _is_messages(text.lstrip()):
         return "xml"
     lines = (match[0].strip() for match in _LINE.finditer(text))
     first = next((line for line in lines if line and not _COMMENT.match(line)), "")
-    return "kvn" if _KEYWORD.match(first) else content_of(text, file)
+    keyword = _KEYWORD.match(first)
+    # A header above element sets may hold an equals sign too.
+    if keyword and (first.upper().startswith("CCSDS_OMM_VERS") or not _is_elsets(text.lstrip())):
+        return "kvn"
+    return content_of(text, file)
+
+
+def names_in_header(text: str) -> set[str]:
+    """Columns that the first line of a table names, in capitals, whatever stands between them.
+
+    Parameters
+    ----------
+    text : str
+        A text, not blank.
+
+    Returns
+    -------
+    set of str
+
+    Examples
+    --------
+    >>> sorted(names_in_header('"EPOCH","Norad_Cat_Id"'))
+    ['EPOCH', 'NORAD_CAT_ID']
+    """
+    first = re.split("[\r\n]", text.lstrip()[:_HEADER_CHARACTERS], maxsplit=1)[0]
+    return {name.strip(' "').upper() for name in re.split("[,;\t|]", first)}
+
+
+def _is_messages(body: str) -> bool:
+    return body[0] == "<" and not _HTML.match(body) and _MESSAGES.search(body) is not None
+
+
+def _is_elsets(body: str) -> bool:
+    """Whether there are lines of element sets, and they are no comment or field of another form; JSON has no such."""
+    table = len(names_in_header(body) & _NAMES) > 1
+    return not table and not _is_messages(body) and has_element_line(body)
 
 
 def separator_of(text: str, file: object, *allowed: str) -> str:

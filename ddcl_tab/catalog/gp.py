@@ -10,9 +10,10 @@ from typing import Literal, overload
 import polars as pl
 
 from ddcl_tab.catalog.elsets import elset_error, parse_elsets
-from ddcl_tab.catalog.files import gp_content_of
+from ddcl_tab.catalog.files import gp_content_of, names_in_header
 from ddcl_tab.catalog.messages import read_kvn, read_xml
 from ddcl_tab.catalog.omm import REQUIRED, WANTED, parse_omm
+from ddcl_tab.catalog.pages import refuse_page
 from ddcl_tab.catalog.rules import OnError, check_on_error, first_error
 from ddcl_tab.catalog.tables import Table, read_csv, read_json, require
 from ddcl_tab.catalog.text import read_text
@@ -38,8 +39,12 @@ def read_gp(
     r"""Read a file of element sets: OMM in CSV, JSON, XML or KVN, or two- and three-line sets; plain or gzip.
 
     The form is recognised by content, not by the file's name. Columns and keywords come in any order, unknown ones are
-    skipped, optional ones may be absent.
+    skipped, optional ones may be absent. XML may be Space-Track's list of ``item``s. Text around two- and three-line
+    sets is skipped, as `read_elsets` says. Where a server's error page was saved, the message quotes it.
 
+    - RA_OF_ASC_NODE, ARG_OF_PERICENTER and MEAN_ANOMALY are in [0, 360) deg; OMM may have them in [-360, 360] deg.
+    - NORAD_CAT_ID is required: CCSDS makes it optional in general but requires it for SGP4, and without it nothing says
+      which object a set belongs to. A set without it breaks a rule.
     - Catalog numbers have up to nine digits. Only two- and three-line sets squeeze them into five characters (alpha-5,
       up to 339999); in the other forms nothing is cut.
     - EPOCH is rounded to the microsecond; two- and three-line sets give it to 864 microseconds. A leap second
@@ -51,7 +56,8 @@ def read_gp(
       they are given as they stand.
     - OBJECT_ID is null where it is empty or UNKNOWN (analyst objects).
     - A reference frame other than TEME, a centre other than the Earth, a time system other than UTC, a theory that is
-      no kin of SGP4 and a unit that is not the standard's are errors, since the columns could not show them.
+      no kin of SGP4 (TLE means SGP4) and a unit that is not the standard's are errors, since the columns could not show
+      them. These values may be in small letters.
     - Numbers are the floats nearest to what is written: up to 15 digits come back as they were.
 
     Parameters
@@ -107,10 +113,16 @@ def read_gp(
 
 
 def _parse_messages(text: str, content: str, file: object) -> tuple[pl.DataFrame, pl.DataFrame]:
+    if content == "csv":
+        refuse_page(text, names_in_header(text), WANTED, "a GP file", file)
     table = _READERS[content](text, WANTED, file)
+    refuse_page(text, table.names, WANTED, "a GP file", file)
     if table.values.is_empty():
         raise no_element_set(file)
-    require(table, [name for name in REQUIRED if name not in table.names], "the GP file", file)
+    missing = [name for name in REQUIRED if name not in table.names]
+    # A message is a unit of its own: one without a number is a broken rule of that message, whatever the others have.
+    if content in ("csv", "json") or missing != ["NORAD_CAT_ID"]:
+        require(table, missing, "the GP file", file)
     return parse_omm(table.values, file)
 
 

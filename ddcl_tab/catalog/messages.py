@@ -15,15 +15,17 @@ from ddcl_tab.errors import CatalogError
 
 # The unit may be left out (CCSDS 502.0-B-3, 7.7.1.2); it is never another one.
 _UNITS = {column.name: column.unit for column in ELSET_COLUMNS if column.unit} | {"BSTAR": "1/er"}
-_KEYWORD = re.compile(r"([A-Za-z][A-Za-z0-9_]*)\s*=(.*)")
+_USERS = "USER_DEFINED"
+_KEYWORD, _COMMENT = re.compile(r"([^\W\d_][^=]*)=(.*)"), re.compile(r"COMMENT\b", re.IGNORECASE)
 
 
 def read_kvn(text: str, wanted: Collection[str], file: object) -> Table:
     r"""Read one or more messages in KVN.
 
-    A message begins with CCSDS_OMM_VERS, or where the first keyword of a message without it comes again. Comments,
-    blank lines and unknown keywords are skipped. The unit in brackets is dropped if it is the standard's, and kept with
-    the value if it is another one, so that the value is refused.
+    A message begins with CCSDS_OMM_VERS, or where the first keyword of a message without it comes again. Keywords may
+    be in small letters. Comments, blank lines, unknown keywords and lines that begin with USER_DEFINED are skipped. The
+    unit in brackets is dropped if it is the standard's, and kept with the value if it is another one, so that the value
+    is refused.
 
     Parameters
     ----------
@@ -55,7 +57,8 @@ def read_kvn(text: str, wanted: Collection[str], file: object) -> Table:
     first = ""
     for place, raw in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
         line = raw.strip()
-        if not line or re.match(r"COMMENT\b", line):
+        # A keyword of the user's may hold anything, and is not read.
+        if not line or _COMMENT.match(line) or line[: len(_USERS)].upper() == _USERS:
             continue
         match = _KEYWORD.fullmatch(line)
         if match is None:
@@ -66,7 +69,7 @@ def read_kvn(text: str, wanted: Collection[str], file: object) -> Table:
                 value=line[:80],
                 remedy="Correct the line, or download the file again.",
             )
-        name, value = match[1].upper(), match[2].strip()
+        name, value = match[1].strip().upper(), match[2].strip()
         if name == "CCSDS_OMM_VERS" or not rows or name == first:
             rows.append({LINE: place})
             first = name
@@ -77,7 +80,7 @@ def read_kvn(text: str, wanted: Collection[str], file: object) -> Table:
 
 
 def read_xml(text: str, wanted: Collection[str], file: object) -> Table:
-    """Read a message ``omm``, or all of them in an ``ndm``, in XML.
+    """Read a message ``omm``, or all of them in an ``ndm``, or the ``item``s of Space-Track's ``xml``, in XML.
 
     No entity is expanded and no other file is opened: a document type declaration is refused. Namespace prefixes,
     unknown elements and other messages of the ``ndm`` are skipped. Units count as in `read_kvn`.
@@ -94,7 +97,7 @@ def read_xml(text: str, wanted: Collection[str], file: object) -> Table:
     Returns
     -------
     Table
-        One row a message; `LINE` is that of its ``omm`` tag.
+        One row a message; `LINE` is that of its ``omm`` or ``item`` tag.
 
     Raises
     ------
@@ -129,7 +132,7 @@ class _XMLReader:
         self.parser, self.wanted, self.file = parser, wanted, file
         self.rows: list[dict[str, str | int]] = []
         self.names: dict[str, None] = {}
-        self.inside = False
+        self.inside = ""
         self.name = self.unit = ""
         self.parts: list[str] = []
         parser.buffer_text = True
@@ -149,8 +152,8 @@ class _XMLReader:
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         local = tag.rpartition(":")[2]
-        if local == "omm":
-            self.inside = True
+        if local == "omm" or (local == "item" and self.inside != "omm"):
+            self.inside = local
             self.rows.append({LINE: self.parser.CurrentLineNumber})
         self.name = local if self.inside else ""
         self.unit = attributes.get("units", "")
@@ -168,7 +171,7 @@ class _XMLReader:
                 written = "".join(self.parts).strip() + (f" [{self.unit}]" if self.unit else "")
                 place = self.parser.CurrentLineNumber
                 _put(self.rows[-1], local, _without_unit(local, written), place, self.file)
-        self.inside = self.inside and local != "omm"
+        self.inside = "" if local == self.inside else self.inside
         self.name = ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from ddcl_tab.catalog.rules import BAD_SCHEMA, Rule, broken_rules
-from ddcl_tab.catalog.schema import ELSET_COLUMNS, Column, polars_schema
+from ddcl_tab.catalog.schema import ANGLES, ELSET_COLUMNS, Column, polars_schema, rule_as_written, within_turn
 from ddcl_tab.catalog.tables import LINE
 
 REQUIRED = (
@@ -25,9 +25,10 @@ _FRAME = {
     "CENTER_NAME": ("CENTER_NAME is EARTH or empty", "^EARTH$"),
     "REF_FRAME": ("REF_FRAME is TEME or empty", "^TEME"),
     "TIME_SYSTEM": ("TIME_SYSTEM is UTC or empty", "^UTC$"),
+    # The CCSDS's example of an OMM in XML says TLE: two-line sets are made for SGP4.
     "MEAN_ELEMENT_THEORY": (
-        "MEAN_ELEMENT_THEORY is SGP4 or a kin (SGP, SGP4-XP, SDP4, PPT3) or empty",
-        "^(SGP|SDP|PPT)",
+        "MEAN_ELEMENT_THEORY is SGP4 or a kin (SGP, SGP/SGP4, SGP4-XP, SDP4, PPT3, or TLE) or empty",
+        "^(SGP|SDP|PPT|TLE)",
     ),
 }
 
@@ -133,11 +134,13 @@ def _typed(column: Column) -> pl.Expr:
         # What CCSDS 502.0-B-3 (table 4-2) asks to be written for an object without designator.
         return pl.when(text.str.to_uppercase() != "UNKNOWN").then(text)
     if column.dtype == pl.Int64:
-        return pl.when(text.str.contains("^[0-9]{1,9}$")).then(text).cast(pl.Int64, strict=False)
+        return text.str.extract(r"^\+?([0-9]{1,9})$").cast(pl.Int64, strict=False)
     if column.dtype == pl.Float64:
-        number = pl.when(text.str.contains(_NUMBER)).then(text).cast(pl.Float64, strict=False)
-        return pl.when(number.is_finite()).then(number)
-    return text
+        number = pl.when(text.str.contains(_NUMBER)).then(text.str.strip_prefix("+")).cast(pl.Float64, strict=False)
+        finite = pl.when(number.is_finite()).then(number)
+        return within_turn(finite) if column.name in ANGLES else finite
+    # Values of the standard are all in capitals or all in small letters.
+    return text.str.to_uppercase() if column.name == "CLASSIFICATION_TYPE" else text
 
 
 def _rules() -> list[Rule]:
@@ -145,11 +148,12 @@ def _rules() -> list[Rule]:
     for column in ELSET_COLUMNS:
         name, value, text = column.name, pl.col(column.name), _written(column.name)
         if name in REQUIRED:
-            rules.append(_rule(name, f"{name} is given in each message", text.is_null()))
+            why = " (CCSDS 502.0-B-3 requires it for SGP4; it says whose the set is)" if name == "NORAD_CAT_ID" else ""
+            rules.append(_rule(name, f"{name} is given in each message{why}", text.is_null()))
         if column.dtype.is_numeric() or name == "EPOCH":
             rules.append(_rule(name, _reading(column), text.is_not_null() & value.is_null()))
         if column.rule:
-            rules.append(_rule(name, column.rule, column.out_of_bounds()))
+            rules.append(_rule(name, rule_as_written(column), column.out_of_bounds()))
     piece, kind = pl.col("OBJECT_ID"), pl.col("CLASSIFICATION_TYPE")
     rules.append(
         _rule(
@@ -159,7 +163,10 @@ def _rules() -> list[Rule]:
         )
     )
     rules.append(_rule("CLASSIFICATION_TYPE", "CLASSIFICATION_TYPE is U, C, S or empty", ~kind.is_in(["U", "C", "S"])))
-    rules.extend(_rule(name, text, ~_written(name).str.contains(form)) for name, (text, form) in _FRAME.items())
+    rules.extend(
+        _rule(name, text, ~_written(name).str.to_uppercase().str.contains(form))
+        for name, (text, form) in _FRAME.items()
+    )
     return rules
 
 

@@ -9,7 +9,8 @@ from typing import Literal, overload
 
 import polars as pl
 
-from ddcl_tab.catalog.files import content_of
+from ddcl_tab.catalog.files import content_of, names_in_header
+from ddcl_tab.catalog.pages import refuse_page
 from ddcl_tab.catalog.rules import BAD_SCHEMA, OnError, Rule, broken_rules, check_on_error, first_error
 from ddcl_tab.catalog.schema import EARTH_RADIUS_KM, SATCAT_COLUMNS, polars_schema
 from ddcl_tab.catalog.tables import LINE, Table, read_csv, read_json, require
@@ -214,7 +215,10 @@ def _read_table(path: str | os.PathLike[str]) -> Table:
         raise CatalogError(
             "this is a file of element sets, not a SATCAT", file=path, line=1, remedy="Read it with read_gp."
         )
+    if content == "csv":
+        refuse_page(text, names_in_header(text), _ALIASES, "a SATCAT", path)
     table = (read_json if content == "json" else read_csv)(text, _ALIASES, path)
+    refuse_page(text, table.names, _ALIASES, "a SATCAT", path)
     if table.values.is_empty():
         raise CatalogError("the SATCAT holds no row", file=path, remedy="Download it again.")
     return table

@@ -17,7 +17,15 @@ from ddcl_tab.catalog.omm import REQUIRED
 from ddcl_tab.catalog.rules import Rule, broken_rules, first_error
 from ddcl_tab.catalog.satcat import read_satcat
 from ddcl_tab.catalog.scan_csv import csv_batches, is_omm_csv
-from ddcl_tab.catalog.schema import ELSET_COLUMNS, SATCAT_COLUMNS, Column, polars_schema
+from ddcl_tab.catalog.schema import (
+    ANGLES,
+    ELSET_COLUMNS,
+    SATCAT_COLUMNS,
+    Column,
+    polars_schema,
+    rule_as_written,
+    within_turn,
+)
 from ddcl_tab.catalog.tables import LINE
 from ddcl_tab.errors import CatalogError
 
@@ -209,7 +217,8 @@ def _canonical(column: Column, dtype: pl.DataType | None) -> pl.Expr:
         value = value.dt.replace_time_zone("UTC") if dtype.time_zone is None else value.dt.convert_time_zone("UTC")
     if dtype.is_float():
         value = value.fill_nan(None)
-    return value.cast(column.dtype)
+    value = value.cast(column.dtype)
+    return within_turn(value).alias(column.name) if column.name in ANGLES else value
 
 
 def _rules(column: Column, required: bool) -> list[Rule]:
@@ -218,7 +227,7 @@ def _rules(column: Column, required: bool) -> list[Rule]:
     if required or not column.nullable:
         rules.append(Rule(column.name, f"{column.name} is given in each row", value.is_null(), value, line))
     if column.rule:
-        rules.append(Rule(column.name, column.rule, column.out_of_bounds(), value, line))
+        rules.append(Rule(column.name, rule_as_written(column), column.out_of_bounds(), value, line))
     if column.name == "OBJECT_TYPE":
         types = ["PAYLOAD", "ROCKET BODY", "DEBRIS", "UNKNOWN"]
         rules.append(Rule(column.name, f"OBJECT_TYPE is one of {', '.join(types)}", ~value.is_in(types), value, line))

@@ -108,6 +108,8 @@ class Column:
 
 
 _INTEGER, _NUMBER, _TEXT, _DATE = pl.Int64(), pl.Float64(), pl.String(), pl.Date()
+ANGLES = ("RA_OF_ASC_NODE", "ARG_OF_PERICENTER", "MEAN_ANOMALY")
+"""Columns of angles that go round: in [0, 360) deg in a frame, in [-360, 360] deg in OMM."""
 _ALTITUDE = f"altitude above {EARTH_RADIUS_KM} km"
 
 _CATALOG_NUMBER = Column(
@@ -117,6 +119,11 @@ _DESIGNATOR = Column("OBJECT_ID", _TEXT, "", "international designator, YYYY-NNN
 _NAME = Column("OBJECT_NAME", _TEXT, "", "common name", "leak")
 _ECCENTRICITY = Column("ECCENTRICITY", _NUMBER, "", "eccentricity", "feature", 0, 1, upper_open=True)
 _INCLINATION = Column("INCLINATION", _NUMBER, "deg", "inclination to the equator", "feature", 0, 180)
+
+
+def _angle(name: str, description: str) -> Column:
+    return Column(name, _NUMBER, "deg", description, "bookkeeping", 0, 360, upper_open=True)
+
 
 SATCAT_COLUMNS: tuple[Column, ...] = (
     _CATALOG_NUMBER,
@@ -171,9 +178,9 @@ ELSET_COLUMNS: tuple[Column, ...] = (
     _ECCENTRICITY,
     _INCLINATION,
     # The three angles say where the object stood at the epoch, not what it is; they lower held-out scores.
-    Column("RA_OF_ASC_NODE", _NUMBER, "deg", "right ascension of the ascending node (TEME)", "bookkeeping", 0, 360),
-    Column("ARG_OF_PERICENTER", _NUMBER, "deg", "argument of perigee", "bookkeeping", 0, 360),
-    Column("MEAN_ANOMALY", _NUMBER, "deg", "mean anomaly", "bookkeeping", 0, 360),
+    _angle("RA_OF_ASC_NODE", "right ascension of the ascending node (TEME)"),
+    _angle("ARG_OF_PERICENTER", "argument of perigee"),
+    _angle("MEAN_ANOMALY", "mean anomaly"),
     Column("BSTAR", _NUMBER, "1/earth radius", "SGP4 drag term", "feature"),
     Column("MEAN_MOTION_DOT", _NUMBER, "rev/day^2", "half the rate of the mean motion, as printed", "feature"),
     Column("MEAN_MOTION_DDOT", _NUMBER, "rev/day^3", "sixth of its second derivative, as printed", "feature"),
@@ -214,6 +221,48 @@ LEAKS: dict[str, str] = {
     "TLE_LINE2": _SOURCE_LINE,
 }
 """Columns that give the class away, by canonical or provider's name, with the reason: never features."""
+
+
+def rule_as_written(column: Column) -> str:
+    """Bounds of the values in OMM and Parquet files as a sentence: `Column.rule`, but for angles that go round.
+
+    Parameters
+    ----------
+    column : Column
+
+    Returns
+    -------
+    str
+        Empty where there are none.
+
+    Examples
+    --------
+    >>> [rule_as_written(column) for column in ELSET_COLUMNS if column.name in ("INCLINATION", "MEAN_ANOMALY")]
+    ['INCLINATION is in [0, 180] deg', 'MEAN_ANOMALY is in [-360, 360] deg']
+    """
+    return f"{column.name} is in [-360, 360] deg" if column.name in ANGLES else column.rule
+
+
+def within_turn(angle: pl.Expr) -> pl.Expr:
+    """Angles of [-360, 360] deg in [0, 360) deg; others are left as they are, for a rule to find.
+
+    Parameters
+    ----------
+    angle : polars.Expr
+        Floats, deg.
+
+    Returns
+    -------
+    polars.Expr
+        Floats, deg. Values in [0, 360) are not changed; those that round to 360 are 0.
+
+    Examples
+    --------
+    >>> pl.select(within_turn(pl.lit(pl.Series([-12.5, -1e-20, -0.0, 359.9, 360.0, -361.0])))).to_series().to_list()
+    [347.5, 0.0, 0.0, 359.9, 0.0, -361.0]
+    """
+    turned = pl.when(angle.is_between(-360, 0, closed="left")).then(angle + 360).otherwise(angle)
+    return turned.replace([360.0, -0.0], [0.0, 0.0])
 
 
 def polars_schema(columns: Iterable[Column]) -> pl.Schema:

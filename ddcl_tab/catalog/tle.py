@@ -14,6 +14,19 @@ import numpy as np
 import polars as pl
 
 LINE_LENGTH = 69
+LONGEST_NAME = 100
+"""Characters of a name, in files that are read (unless it follows a 0) and in those that are written."""
+
+# A line of the right length may hold anything; of others, what holds a word is prose ("2 10000 people").
+_WHOLE = r"[12] [A-Z0-9 ][0-9 ]{4}[^\r\n]{61}[0-9](?=[ \t]*(?:[\r\n]|\Z))"
+_CUT = r"(?:1 [A-Z0-9 ][0-9 ]{3}[0-9][A-Z ]?|2 [A-Z0-9 ][0-9 ]{3}[0-9])(?: |(?![^\r\n]))(?![^\r\n]*[A-Za-z]{4})"
+_ELEMENT_LINE = re.compile(f"{_WHOLE}|{_CUT}")
+_FIRST_ELEMENT_LINE = re.compile(rf"(?:\A|[\r\n])(?:{_WHOLE}|{_CUT})")
+_KINDS = {"1": "line 1", "2": "line 2"}
+_ZERO = ("0", "0 ")
+_COMMENT = re.compile(r"[#%;/<>]|[\W_]*$")
+_END = re.compile(r"/EX\b|<|[\W_]*$", re.IGNORECASE)
+_HALF_LINE = 30
 
 
 @dataclass(frozen=True)
@@ -178,11 +191,42 @@ def checksum(lines: pl.Series) -> pl.Series:
     return pl.Series(lines.name, digits.sum(axis=1, dtype=np.int64) % 10)
 
 
-def pair_lines(text: str) -> tuple[pl.DataFrame, list[dict[str, object]]]:
-    r"""Sort the lines of a file into element sets.
+def has_element_line(text: str) -> bool:
+    r"""Whether some line of a text is line 1 or 2 of an element set, complete or cut.
 
-    A line is line 1 or 2 if it begins with that digit, a blank and what can be a catalog number; any other is a name.
+    Parameters
+    ----------
+    text : str
+        A file, with any line ends; a header of any length may stand above the sets.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> has_element_line("BULLETIN\n1 AAAAAU 00  0  0 BBBBB.BBBBBBBB\n2 10000 people read this\n")
+    False
+    >>> has_element_line("BULLETIN\r\n\r\n2 90001  98.6000\r\n")
+    True
+    """
+    return _FIRST_ELEMENT_LINE.search(text) is not None
+
+
+def pair_lines(text: str) -> tuple[pl.DataFrame, list[dict[str, object]]]:
+    r"""Sort the lines of a file into element sets; what is text around them is left out.
+
+    A line is line 1 or 2 if it begins with that digit, a blank and what can be a catalog number, and is not prose.
     Blank lines are skipped. After a line out of turn the search goes on with the next set.
+
+    The name of a set is the line directly above its line 1, or the only line between it and the set before; it is no
+    name if it is longer than 100 characters, begins like a comment (``#``, ``%``, ``;``, ``/``, ``<``, ``>``) or has
+    neither letter nor digit (a ruler). In a file of several sets where only the first one has such a line above it and
+    it lacks Space-Track's leading 0, it is the header's last line.
+
+    Other lines are text if they stand above the first set, below an ``/EX``, a tag or a ruler, or begin like a comment.
+    Lines that begin with Space-Track's 0, that consist of digits as an element set does, or that stand between two sets
+    as a name does belong to a set that is not there, and are out of turn.
 
     Parameters
     ----------
@@ -199,38 +243,80 @@ def pair_lines(text: str) -> tuple[pl.DataFrame, list[dict[str, object]]]:
 
     Examples
     --------
-    >>> sets, lost = pair_lines("0 MADE UP\n2 90001  98.6\n")
+    >>> sets, lost = pair_lines("BULLETIN, MADE UP\n\n0 MADE UP\n2 90001  98.6\n/EX\n")
     >>> [(row["line"], row["rule"]) for row in lost]
-    [(1, 'a name is followed by line 1 of its set'), (2, 'line 2 follows line 1 of its set')]
+    [(3, 'a name is followed by line 1 of its set'), (4, 'line 2 follows line 1 of its set')]
     """
     sets: list[tuple[str | None, str, str, int, int]] = []
     lost: list[dict[str, object]] = []
-    name: tuple[int, str] | None = None
     first: tuple[int, str] | None = None
+    name: tuple[int, str] | None = None
+    between: list[tuple[int, str]] = []
+    header, name_from_header = True, False
     for place, line, kind in (*_kinds(text), (0, "", "end")):
-        if kind == "line 2" and first:
+        if kind == "text":
+            between.append((place, line))
+            continue
+        if kind == "line 2" and first and not between:
+            name_from_header |= not sets and name is not None and name[1].strip()[:2] not in _ZERO
             sets.append((_plain_name(name), first[1], line, first[0], place))
             name = first = None
             continue
         if first:
             lost.append(_lost(*first, "line 1", "line 1 is followed by line 2 of its set"))
-        elif name and kind != "line 1":
-            lost.append(_lost(*name, "name", "a name is followed by line 1 of its set"))
+        name = _name_above(between, place) if kind == "line 1" else None
+        if others := between[:-1] if name else between:
+            lost.extend(_out_of_turn(others, header))
         if kind == "line 2":
             lost.append(_lost(place, line, "line 2", "line 2 follows line 1 of its set"))
-        name = (place, line) if kind == "name" else name if kind == "line 1" and not first else None
         first = (place, line) if kind == "line 1" else None
+        between, header = [], False
+    if name_from_header and len(sets) > 1 and not any(one[0] for one in sets[1:]):
+        sets[0] = (None, *sets[0][1:])
     columns = {"name": pl.String(), "line 1": pl.String(), "line 2": pl.String()}
     return pl.DataFrame(sets, schema={**columns, "place 1": pl.Int64(), "place 2": pl.Int64()}, orient="row"), lost
 
 
 def _kinds(text: str) -> Iterable[tuple[int, str, str]]:
     """Line number, line and kind of each line that is not blank."""
-    numbered = re.compile(r"[12] [A-Z0-9 ][0-9 ]{4}").match
+    is_line = _ELEMENT_LINE.match
     for place, raw in enumerate(text.split("\n"), start=1):
         line = raw.rstrip()
         if line:
-            yield place, line, f"line {line[0]}" if numbered(line) else "name"
+            yield place, line, _KINDS[line[0]] if line[0] in _KINDS and is_line(line) else "text"
+
+
+def _name_above(between: list[tuple[int, str]], place: int) -> tuple[int, str] | None:
+    """Which of the lines above the line 1 at `place` is its name."""
+    if not between:
+        return None
+    line = between[-1][1].strip()
+    if line[:2] in _ZERO:
+        return between[-1]
+    close = len(between) == 1 or between[-1][0] == place - 1
+    unlike = len(line) > LONGEST_NAME or _COMMENT.match(line) or _is_digits(line)
+    return between[-1] if close and not unlike else None
+
+
+def _out_of_turn(between: list[tuple[int, str]], header: bool) -> list[dict[str, object]]:
+    """Those of the lines between two sets that belong to a set that is not there."""
+    lost: list[dict[str, object]] = []
+    for place, written in between:
+        line = written.strip()
+        if line[:2] not in _ZERO and _is_digits(line):
+            rule = "a line of a set begins with 1 or 2, a blank and the catalog number"
+            lost.append(_lost(place, written, "line", rule) | {"NORAD_CAT_ID": None})
+        elif line[:2] in _ZERO or not (header or _COMMENT.match(line)):
+            lost.append(_lost(place, written, "name", "a name is followed by line 1 of its set"))
+        header = header or _END.match(line) is not None
+    return lost
+
+
+def _is_digits(line: str) -> bool:
+    """Whether a line consists of digits as half a line of a set does, or a whole one."""
+    if len(line) < _HALF_LINE:
+        return False
+    return sum(character.isdigit() for character in line) > 0.7 * len(line.replace(" ", ""))
 
 
 def _plain_name(name: tuple[int, str] | None) -> str | None:
@@ -238,7 +324,7 @@ def _plain_name(name: tuple[int, str] | None) -> str | None:
     if name is None:
         return None
     text = name[1].strip()
-    return (text[1:].strip() if text[:2] in ("0", "0 ") else text) or None
+    return (text[1:].strip() if text[:2] in _ZERO else text) or None
 
 
 def _lost(place: int, line: str, column: str, rule: str) -> dict[str, object]:

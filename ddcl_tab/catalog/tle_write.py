@@ -6,12 +6,12 @@ import polars as pl
 from sgp4.alpha5 import to_alpha5
 
 from ddcl_tab.catalog.rules import Rule, broken_rules, first_error
+from ddcl_tab.catalog.schema import ANGLES
 from ddcl_tab.catalog.tables import LINE
-from ddcl_tab.catalog.tle import checksum
+from ddcl_tab.catalog.tle import LONGEST_NAME, checksum
 
 _LARGEST_NUMBER = 339_999
 _YEARS = (1957, 2056)
-_LONGEST_NAME = 100
 # 0.00000001 day is 864 microseconds.
 _MICROSECONDS_PER_LAST_DIGIT = 864
 _REMEDY = "Write OMM instead: a path that ends in .json or .csv."
@@ -97,8 +97,8 @@ def _rules() -> list[Rule]:
         ),
         rule(
             "OBJECT_NAME",
-            f"names of at most {_LONGEST_NAME} characters",
-            pl.col("OBJECT_NAME").str.len_chars() > _LONGEST_NAME,
+            f"names of at most {LONGEST_NAME} characters",
+            pl.col("OBJECT_NAME").str.len_chars() > LONGEST_NAME,
         ),
         rule("OBJECT_ID", f"launch years {first} to {last}", ~launched.is_between(first, last)),
         rule("EPOCH", f"epochs from {first} to {last}", ~pl.col("EPOCH").dt.year().is_between(first, last)),
@@ -133,9 +133,9 @@ def _line_1(row: dict) -> str:
 
 
 def _line_2(row: dict) -> str:
-    node, inclination, perigee, anomaly = (
-        f"{row[name]:8.4f}" for name in ("RA_OF_ASC_NODE", "INCLINATION", "ARG_OF_PERICENTER", "MEAN_ANOMALY")
-    )
+    # What rounds to a whole turn is 0, as in a frame.
+    node, perigee, anomaly = (f"{row[name]:8.4f}".replace("360.0000", "  0.0000") for name in ANGLES)
+    inclination = f"{row['INCLINATION']:8.4f}"
     digits = f"{row['ECCENTRICITY']:.7f}".removeprefix("0.")
     return (
         f"2 {to_alpha5(row['NORAD_CAT_ID'])} {inclination} {node} {digits} {perigee} {anomaly} "

@@ -57,9 +57,10 @@ _ORDER = (
 def write_gp(frame: Any, path: str | os.PathLike[str], *, form: Form | None = None) -> None:
     """Write element sets so that `read_gp` gives the same frame back.
 
-    OMM and Parquet keep every value exactly. Two- and three-line sets round to their digits (angles to 0.0001 deg,
-    ECCENTRICITY to 1e-7, MEAN_MOTION to 1e-8 rev/day, EPOCH to 864 microseconds, BSTAR to five digits) and refuse what
-    they cannot carry: catalog numbers above 339999, epochs outside 1957 to 2056, missing drag terms.
+    OMM and Parquet keep every value exactly, with angles in [0, 360) deg, as `read_gp` gives them. Two- and three-line
+    sets round to their digits (angles to 0.0001 deg, ECCENTRICITY to 1e-7, MEAN_MOTION to 1e-8 rev/day, EPOCH to 864
+    microseconds, BSTAR to five digits) and refuse what they cannot carry: catalog numbers above 339999, epochs outside
+    1957 to 2056, missing drag terms.
 
     Parameters
     ----------

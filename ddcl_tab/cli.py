@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -18,17 +19,31 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 def _user_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """End on an error that the user can mend: one line, exit code 2, no traceback."""
+    """End on an error that the user can mend with one line, exit code 2 and no traceback; show warnings as notes."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except (DDCLTabError, OSError) as error:
-            click.echo("Error: " + " ".join(str(error).split()), err=True)
-            raise SystemExit(2) from None
+        with warnings.catch_warnings():
+            warnings.showwarning = _notes(warnings.showwarning)
+            try:
+                command(*args, **kwargs)
+            except (DDCLTabError, OSError) as error:
+                click.echo("Error: " + " ".join(str(error).split()), err=True)
+                raise SystemExit(2) from None
 
     return run
+
+
+def _notes(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """Show this package's warnings as one line without a place in its code."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if category.__module__ == DDCLTabError.__module__:
+            click.echo(f"Note: {message}", err=True)
+        else:
+            otherwise(message, category, *place, **more)
+
+    return show
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

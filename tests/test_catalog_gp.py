@@ -485,7 +485,7 @@ WRONG_FILES = {
     "JSON of text": (b'["x"]', "a catalog in JSON is an array of records"),
     "SATCAT": (b"OBJECT_ID,NORAD_CAT_ID,PERIOD\n1,2,3\n", "the GP file lacks EPOCH, MEAN_MOTION, ECCENTRICITY"),
     "near name": (as_csv([SET]).replace("EPOCH,", "EPOCHE,", 1).encode(), r"lacks EPOCH\. Did you mean EPOCHE\?"),
-    "no name but near ones": (b"EPOCHS,NORAD_CAT\n1,2\n", r"lacks NORAD_CAT_ID.*\. Did you mean NORAD_CAT\?"),
+    "no name but near ones": (b"EPOCHS,NORAD_CAT\n1,2\n", r"lacks NORAD_CAT_ID.*\. Did you mean EPOCHS\?"),
     "name twice": (b"EPOCH,EPOCH\n1,2\n", "each column of the header has a name of its own"),
     "keyword twice": (as_kvn([SET]).replace("USER_DEFINED_X", "BSTAR").encode(), "a keyword stands once in a message"),
     "element twice": (as_xml([SET]).replace("MEAN_MOTION_DDOT", "BSTAR").encode(), "a keyword stands once"),

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench chaos fuzz format clean
+.PHONY: demo test slow bench chaos fuzz format clean
 
 demo: .venv/installed
 	$(BIN)/ddcl-tab demo --out demo
@@ -17,6 +17,10 @@ test: .venv/installed-test
 	# Two processes of one thread: the networks of the tests are small, and two threads wait for each other on a busy
 	# machine. A file stays in one process, for the sake of its fixtures.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# What takes more than ten seconds a test: short forms of the studies, notebooks on the real catalog, killed databases.
+slow: .venv/installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 # Short forms of both benchmarks: they show that the commands work. pipelines/README.md says what the full ones measure.
 bench: .venv/installed-bench

@@ -29,6 +29,7 @@ def bench():
         yield SimpleNamespace(**{short: importlib.import_module(name) for short, name in names.items()})
 
 
+@pytest.mark.slow
 def test_the_command_measures_everything(tmp_path, bench, monkeypatch):
     # Over 10 s: it starts Python a dozen times, for start-up, memory, the stream and the compiler.
     axes = {"n_rows": [64, 128], "n_columns": [2, 4]}

@@ -19,6 +19,7 @@ def study():
         yield importlib.import_module("cluster_study")
 
 
+@pytest.mark.slow
 def test_short_form(study, tmp_path):
     study.main(["nowhere", str(tmp_path), "--short"])
     rows = [json.loads(line) for line in (tmp_path / "cluster_short.jsonl").read_text().splitlines()]

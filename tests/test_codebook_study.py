@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # its short form still takes most of a minute
+
 PIPELINES = Path(__file__).resolve().parents[1] / "pipelines"
 
 

@@ -13,6 +13,7 @@ SHARED = ROOT.parent / "shared" / "data"
 
 
 @pytest.mark.skipif(not (SHARED / "elsets").exists(), reason="needs the catalogs beside the project")
+@pytest.mark.slow
 def test_short_form(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "pipelines"))

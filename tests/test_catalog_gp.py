@@ -168,6 +168,10 @@ FORMS = {
     "KVN with keywords of the user's": as_kvn(BOTH).replace(
         "USER_DEFINED_X =", "USER_DEFINED_ä-b (c), d/e.1 [x]\t= 2 ="
     ),
+    "KVN below the header of a mail": "From: A Person <a@example.org>\nSubject: sets = new\n\n# as received\n"
+    + as_kvn(BOTH),
+    "KVN with odd keywords": as_kvn(BOTH).replace("USER_DEFINED_X =", "9-X.Y ="),
+    "XML with a declaration below blank lines": "\n \n" + as_xml(BOTH),
     "KVN with a bare keyword of the user's": as_kvn(BOTH).replace("USER_DEFINED_X = 1 [furlong]", "user_defined flag"),
     "plus signs": json.dumps([{n: re.sub(r"^(?=[.0-9]+(E.*)?$)", "+", v) for n, v in r.items()} for r in BOTH]),
     "columns in small letters": as_csv([{n.lower(): v for n, v in r.items()} for r in BOTH]),

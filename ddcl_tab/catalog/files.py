@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 from typing import Literal
 
+from ddcl_tab.catalog.messages import FIRST_KEYWORD
 from ddcl_tab.catalog.pages import quote_of, refuse_page
 from ddcl_tab.catalog.tle import has_element_line
 from ddcl_tab.errors import CatalogError
@@ -90,7 +91,8 @@ def gp_content_of(text: str, file: object) -> GPContent:
     Returns
     -------
     {"json", "csv", "elsets", "xml", "kvn"}
-        ``"kvn"`` is a text whose first line that is neither blank nor a comment reads ``KEYWORD =``.
+        ``"kvn"`` is a text whose first line that is neither blank nor a comment reads ``KEYWORD =``, or that has a line
+        ``CCSDS_OMM_VERS =`` below a header.
 
     Raises
     ------
@@ -110,7 +112,9 @@ def gp_content_of(text: str, file: object) -> GPContent:
     # A header above element sets may hold an equals sign too.
     if keyword and (first.upper().startswith("CCSDS_OMM_VERS") or not _is_elsets(text.lstrip())):
         return "kvn"
-    return content_of(text, file)
+    # Neither markup nor a table has such a line; what has sets in two lines as well is taken for these.
+    below_header = text.lstrip()[0] not in "<[{" and FIRST_KEYWORD.search(text) and not _is_elsets(text.lstrip())
+    return "kvn" if below_header else content_of(text, file)
 
 
 def names_in_header(text: str) -> list[str]:
@@ -141,7 +145,7 @@ def _is_messages(body: str) -> bool:
 
 def _is_elsets(body: str) -> bool:
     """Whether there are lines of element sets, and they are no comment or field of another form; JSON has no such."""
-    table = len(_NAMES.intersection(name.upper() for name in names_in_header(body))) > 1
+    table = body[0] not in "#%;" and len(_NAMES.intersection(name.upper() for name in names_in_header(body))) > 1
     return not table and not _is_messages(body) and has_element_line(body)
 
 

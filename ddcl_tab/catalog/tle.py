@@ -26,8 +26,8 @@ _FIRST_ELEMENT_LINE = re.compile(rf"(?:\A|[\r\n]|<(?i:pre)\b[^<>]{{0,200}}>)(?:{
 _PRE = re.compile(r"(</?pre\b[^<>]*>)", re.IGNORECASE)
 _KINDS = {"1": "line 1", "2": "line 2"}
 _ZERO = ("0", "0 ")
-_COMMENT = re.compile(r"[#%;/<>]|[\W_]*$")
-_END = re.compile(r"/EX\b|<|[\W_]*$", re.IGNORECASE)
+_COMMENT = re.compile(r"[#%;/<>]|--|[\W_]*$")
+_END = re.compile(r"/EX\b|<|--|[\W_]*$", re.IGNORECASE)
 _HALF_LINE = 30
 
 
@@ -223,13 +223,13 @@ def pair_lines(text: str) -> tuple[pl.DataFrame, list[dict[str, object]]]:
     a tag ``<pre>`` or ``</pre>`` is a line of its own.
 
     The name of a set is the line directly above its line 1, or the only line between it and the set before; it is no
-    name if it is longer than 100 characters, begins like a comment (``#``, ``%``, ``;``, ``/``, ``<``, ``>``) or has
-    neither letter nor digit (a ruler). In a file of several sets where only the first one has such a line above it and
-    it lacks Space-Track's leading 0, it is the header's last line.
+    name if it is longer than 100 characters, begins like a comment (``#``, ``%``, ``;``, ``/``, ``<``, ``>``, ``--``)
+    or has neither letter nor digit (a ruler). In a file of several sets where only the first one has such a line above
+    it and it lacks Space-Track's leading 0, it is the header's last line.
 
-    Other lines are text if they stand above the first set, below an ``/EX``, a tag or a ruler, or begin like a comment.
-    Lines that begin with Space-Track's 0, that consist of digits as an element set does, or that stand between two sets
-    as a name does belong to a set that is not there, and are out of turn.
+    Other lines are text if they stand above the first set, below an ``/EX``, a tag, a ruler or a mail's ``--``, or
+    begin like a comment. Lines that begin with Space-Track's 0, that consist of digits as an element set does, or that
+    stand between two sets as a name does belong to a set that is not there, and are out of turn.
 
     Parameters
     ----------

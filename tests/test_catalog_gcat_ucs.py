@@ -359,6 +359,7 @@ def test_on_error_has_two_values(tmp_path):
 @given(st.lists(st.sampled_from(sorted(DISCOS_TYPES)) | st.none(), min_size=1))
 def test_discos_classes(classes):
     kinds = object_types_of_discos(pl.Series("objectClass", classes, dtype=pl.String)).to_list()
+    assert object_types_of_discos(pl.Series(classes, dtype=pl.Categorical)).to_list() == kinds
     for written, kind in zip(classes, kinds, strict=True):
         assert kind == ("UNKNOWN" if written is None else DISCOS_TYPES[written])
         assert (kind == "PAYLOAD") == (written == "Payload")

@@ -291,6 +291,9 @@ HEADERS = {
     "numbered list": "1 2031 was a good year\n2 10000 people read this\n1 90001 is the number of the first\n\n",
     "template": "1 NNNNNU YYLLLPPP YYDDD.DDDDDDDD +.NNNNNNNN +NNNNN-N\n2 NNNNN NNN.NNNN\n-----\n",
     "tags": "<pre>\n",
+    "columns in a comment": "# NORAD_CAT_ID, OBJECT_NAME, EPOCH\n",
+    "part of a mail": "--part-1\nContent-Type: text/plain\n\n",
+    "page, with sets on the line of the tag": "<!DOCTYPE html><html><body>\n<h1>Sets, made up</h1><PRE class='sets'>",
     "CRLF": "SB KEPS\r\n\r\nBT, BT\r\n",
 }
 
@@ -299,6 +302,8 @@ BODIES = {
     f"0 MADE UP\n{TWO}0 1 MADE UP\n{OTHER}": "/EX\n",
     f"MADE UP\n{TWO}# others\nNOT MADE UP\n{OTHER}": "-----\nkept by hand\n",
     TWO + OTHER: "</pre>\n</html>\n",
+    TWO + OTHER + "\n": "--part-1--\nkept by hand\n",
+    (TWO + OTHER).strip(): "</pre><p>kept by hand</p>\nas received\n",
 }
 
 

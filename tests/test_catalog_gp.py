@@ -17,7 +17,16 @@ from polars.testing import assert_frame_equal
 from sgp4 import omm
 from sgp4.api import Satrec
 
-from ddcl_tab.catalog import ELSET_COLUMNS, read_elsets, read_gp, read_satcat, scan_gp, scan_satcat
+from ddcl_tab.catalog import (
+    ELSET_COLUMNS,
+    read_elsets,
+    read_gcat,
+    read_gp,
+    read_satcat,
+    read_ucs,
+    scan_gp,
+    scan_satcat,
+)
 from ddcl_tab.catalog.schema import polars_schema
 from ddcl_tab.errors import CatalogError, ConfigurationError
 from tests.conftest import other_bytes
@@ -159,8 +168,14 @@ FORMS = {
     "KVN with keywords of the user's": as_kvn(BOTH).replace(
         "USER_DEFINED_X =", "USER_DEFINED_ä-b (c), d/e.1 [x]\t= 2 ="
     ),
+    "KVN below the header of a mail": "From: A Person <a@example.org>\nSubject: sets = new\n\n# as received\n"
+    + as_kvn(BOTH),
+    "KVN with odd keywords": as_kvn(BOTH).replace("USER_DEFINED_X =", "9-X.Y ="),
+    "XML with a declaration below blank lines": "\n \n" + as_xml(BOTH),
     "KVN with a bare keyword of the user's": as_kvn(BOTH).replace("USER_DEFINED_X = 1 [furlong]", "user_defined flag"),
     "plus signs": json.dumps([{n: re.sub(r"^(?=[.0-9]+(E.*)?$)", "+", v) for n, v in r.items()} for r in BOTH]),
+    "columns in small letters": as_csv([{n.lower(): v for n, v in r.items()} for r in BOTH]),
+    "JSON with keys in small letters": json.dumps([{n.title(): v for n, v in r.items()} for r in BOTH]),
     "values in small letters": as_csv([{**{n: v.lower() for n, v in META.items()}, **r, **SMALL} for r in BOTH]),
     "two-line sets as theory": as_kvn(BOTH).replace("SGP4", "TLE"),
     "theory of table 4-3": as_kvn(BOTH).replace("SGP4", "SGP/SGP4"),
@@ -324,7 +339,10 @@ BROKEN = {
     "TIME_SYSTEM": [("TAI", "TIME_SYSTEM is UTC or empty")],
     "REF_FRAME": [("GCRF", "REF_FRAME is TEME or empty")],
     "CENTER_NAME": [("MOON", "CENTER_NAME is EARTH or empty")],
-    "MEAN_ELEMENT_THEORY": [("DSST", "MEAN_ELEMENT_THEORY is SGP4 or a kin")],
+    "MEAN_ELEMENT_THEORY": [
+        ("DSST", "MEAN_ELEMENT_THEORY is SGP4 or a kin"),
+        ("TLE-LIKE", "MEAN_ELEMENT_THEORY is SGP4 or a kin"),
+    ],
 }
 
 
@@ -447,6 +465,8 @@ READERS = {
     "read_gp": read_gp,
     "read_elsets": read_elsets,
     "read_satcat": read_satcat,
+    "read_gcat": read_gcat,
+    "read_ucs": read_ucs,
     "scan_gp": lambda path: scan_gp(path).collect(),
     "scan_satcat": lambda path: scan_satcat(path).collect(),
 }
@@ -487,6 +507,7 @@ WRONG_FILES = {
     "near name": (as_csv([SET]).replace("EPOCH,", "EPOCHE,", 1).encode(), r"lacks EPOCH\. Did you mean EPOCHE\?"),
     "no name but near ones": (b"EPOCHS,NORAD_CAT\n1,2\n", r"lacks NORAD_CAT_ID.*\. Did you mean EPOCHS\?"),
     "name twice": (b"EPOCH,EPOCH\n1,2\n", "each column of the header has a name of its own"),
+    "name twice in other letters": (b"Epoch,epoch\n1,2\n", "value 'EPOCH' .*a name of its own"),
     "keyword twice": (as_kvn([SET]).replace("USER_DEFINED_X", "BSTAR").encode(), "a keyword stands once in a message"),
     "element twice": (as_xml([SET]).replace("MEAN_MOTION_DDOT", "BSTAR").encode(), "a keyword stands once"),
     "KVN with prose": (b"CCSDS_OMM_VERS = 3.0\nhello\n", "line 2: value 'hello' breaks the rule: a line is a comment"),

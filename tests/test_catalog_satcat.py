@@ -86,6 +86,10 @@ def test_all_forms_of_one_catalog_give_the_same_frame(tmp_path):
         "quoted CSV": as_csv(rows, quoting=csv.QUOTE_ALL),
         "gzip CSV": gzip.compress(table.encode()),
         "reversed columns": as_csv([dict(reversed(row.items())) for row in rows]),
+        "two BOMs": b"\xef\xbb\xbf\xef\xbb\xbf" + table.encode(),
+        "columns in small letters": as_csv([{name.lower(): value for name, value in row.items()} for row in rows]),
+        "keys in small letters": json.dumps([{name.lower(): value for name, value in row.items()} for row in rows]),
+        "numbers with a plus": as_csv([row | {"NORAD_CAT_ID": f"+{row['NORAD_CAT_ID']}"} for row in rows]),
         "trailing blank lines": table + "\r\n \r\n",
     }
     for form, content in forms.items():
@@ -105,6 +109,14 @@ def test_every_encoding_and_line_end_gives_the_same_rows_and_places(tmp_path, fo
         assert_frame_equal(good, expected[0])
         shift = 3 if form == "CSV" and name == "blank lines first" else 0
         assert_frame_equal(bad, expected[1].with_columns(pl.col("line") + shift)), name
+
+
+def test_a_name_in_other_letters_stands_aside_for_the_same_name_in_capitals(tmp_path):
+    rows = numbered([record(), record()])
+    expected = read_satcat(save(tmp_path, json.dumps(rows)))
+    both = [row | {"period": "junk"} for row in rows]
+    for content in (json.dumps(both), as_csv(both)):
+        assert_frame_equal(read_satcat(save(tmp_path, content)), expected)
 
 
 def test_only_line_feeds_and_returns_end_a_line(tmp_path):

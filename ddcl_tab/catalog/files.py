@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Literal
 
-from ddcl_tab.catalog.pages import quote_of
+from ddcl_tab.catalog.messages import FIRST_KEYWORD
+from ddcl_tab.catalog.pages import quote_of, refuse_page
 from ddcl_tab.catalog.tle import has_element_line
 from ddcl_tab.errors import CatalogError
 
@@ -89,7 +91,8 @@ def gp_content_of(text: str, file: object) -> GPContent:
     Returns
     -------
     {"json", "csv", "elsets", "xml", "kvn"}
-        ``"kvn"`` is a text whose first line that is neither blank nor a comment reads ``KEYWORD =``.
+        ``"kvn"`` is a text whose first line that is neither blank nor a comment reads ``KEYWORD =``, or that has a line
+        ``CCSDS_OMM_VERS =`` below a header.
 
     Raises
     ------
@@ -109,11 +112,13 @@ def gp_content_of(text: str, file: object) -> GPContent:
     # A header above element sets may hold an equals sign too.
     if keyword and (first.upper().startswith("CCSDS_OMM_VERS") or not _is_elsets(text.lstrip())):
         return "kvn"
-    return content_of(text, file)
+    # Neither markup nor a table has such a line; what has sets in two lines as well is taken for these.
+    below_header = text.lstrip()[0] not in "<[{" and FIRST_KEYWORD.search(text) and not _is_elsets(text.lstrip())
+    return "kvn" if below_header else content_of(text, file)
 
 
-def names_in_header(text: str) -> set[str]:
-    """Columns that the first line of a table names, in capitals, whatever stands between them.
+def names_in_header(text: str) -> list[str]:
+    """Columns that the first line of a table names, whatever stands between them.
 
     Parameters
     ----------
@@ -122,15 +127,16 @@ def names_in_header(text: str) -> set[str]:
 
     Returns
     -------
-    set of str
+    list of str
+        In their order.
 
     Examples
     --------
-    >>> sorted(names_in_header('"EPOCH","Norad_Cat_Id"'))
-    ['EPOCH', 'NORAD_CAT_ID']
+    >>> names_in_header('"EPOCH","Norad_Cat_Id"')
+    ['EPOCH', 'Norad_Cat_Id']
     """
     first = re.split("[\r\n]", text.lstrip()[:_HEADER_CHARACTERS], maxsplit=1)[0]
-    return {name.strip(' "').upper() for name in re.split("[,;\t|]", first)}
+    return [name.strip(' "') for name in re.split("[,;\t|]", first)]
 
 
 def _is_messages(body: str) -> bool:
@@ -139,7 +145,7 @@ def _is_messages(body: str) -> bool:
 
 def _is_elsets(body: str) -> bool:
     """Whether there are lines of element sets, and they are no comment or field of another form; JSON has no such."""
-    table = len(names_in_header(body) & _NAMES) > 1
+    table = body[0] not in "#%;" and len(_NAMES.intersection(name.upper() for name in names_in_header(body))) > 1
     return not table and not _is_messages(body) and has_element_line(body)
 
 
@@ -191,6 +197,42 @@ def separator_of(text: str, file: object, *allowed: str) -> str:
         value=header[:80],
         remedy=f"Save the file with {wanted}, and with points in numbers.{tables}",
     )
+
+
+def separator_unless_page(text: str, wanted: Collection[str], what: str, file: object, *allowed: str) -> str:
+    r"""Separator of a table; the error of a page that a server sent in its place quotes the page.
+
+    Parameters
+    ----------
+    text, file, *allowed
+        As in `separator_of`.
+    wanted : collection of str
+        Names of columns, of which the table has at least one, in any case of letters.
+    what : str
+        What the file should be.
+
+    Returns
+    -------
+    str
+        As `separator_of`.
+
+    Raises
+    ------
+    CatalogError
+        That of `separator_of`, or that the text is a page.
+
+    Examples
+    --------
+    >>> separator_unless_page("<p>No data, sorry</p>", {"Name"}, "a GCAT catalog", "a.tsv", "\t")
+    Traceback (most recent call last):
+    ddcl_tab.errors.CatalogError: a.tsv: value 'No data, sorry' breaks the rule: the file is a GCAT catalog, but it...
+    """
+    markup = text.lstrip()[0] in "<[{"
+    separator = allowed[0] if markup else separator_of(text, file, *allowed)
+    # What has tabs in its first line is a table, if another one.
+    if markup or "\t" not in text.lstrip().split("\n", 1)[0]:
+        refuse_page(text, [] if markup else names_in_header(text), {name.upper() for name in wanted}, what, file)
+    return separator
 
 
 def _first_line(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Literal, overload
 
 import polars as pl
 
-from ddcl_tab.catalog.files import separator_of
+from ddcl_tab.catalog.files import separator_unless_page
 from ddcl_tab.catalog.object_types import GCAT_TYPES
 from ddcl_tab.catalog.rules import OnError, check_on_error
 from ddcl_tab.catalog.satcat import good_or_error, parse_satcat
@@ -146,7 +146,7 @@ def _piece_letters(number: int) -> str:
 
 def _read_table(path: str | os.PathLike[str]) -> Table:
     text = read_text(path)
-    separator_of(text, path, "\t")
+    separator_unless_page(text, _COLUMNS, "GCAT's satcat.tsv", path, "\t")
     # Comments become blank lines, so that line numbers stay; the header begins with # too.
     lines = text.split("\n")
     first = next(place for place, line in enumerate(lines) if line.strip())

@@ -38,9 +38,10 @@ def read_gp(
 ) -> pl.DataFrame | tuple[pl.DataFrame, pl.DataFrame]:
     r"""Read a file of element sets: OMM in CSV, JSON, XML or KVN, or two- and three-line sets; plain or gzip.
 
-    The form is recognised by content, not by the file's name. Columns and keywords come in any order, unknown ones are
-    skipped, optional ones may be absent. XML may be Space-Track's list of ``item``s. Text around two- and three-line
-    sets is skipped, as `read_elsets` says. Where a server's error page was saved, the message quotes it.
+    The form is recognised by content, not by the file's name. Columns and keywords come in any order and (not in XML)
+    in any case of letters, unknown ones are skipped, optional ones may be absent. XML may be Space-Track's list of
+    ``item``s. Text around two- and three-line sets is skipped, as `read_elsets` says. Where a server's error page was
+    saved, the message quotes it.
 
     - RA_OF_ASC_NODE, ARG_OF_PERICENTER and MEAN_ANOMALY are in [0, 360) deg; OMM may have them in [-360, 360] deg.
     - NORAD_CAT_ID is required: CCSDS makes it optional in general but requires it for SGP4, and without it nothing says

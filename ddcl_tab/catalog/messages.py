@@ -16,16 +16,19 @@ from ddcl_tab.errors import CatalogError
 # The unit may be left out (CCSDS 502.0-B-3, 7.7.1.2); it is never another one.
 _UNITS = {column.name: column.unit for column in ELSET_COLUMNS if column.unit} | {"BSTAR": "1/er"}
 _USERS = "USER_DEFINED"
-_KEYWORD, _COMMENT = re.compile(r"([^\W\d_][^=]*)=(.*)"), re.compile(r"COMMENT\b", re.IGNORECASE)
+_KEYWORD, _COMMENT = re.compile(r"([^=]+)=(.*)"), re.compile(r"COMMENT\b", re.IGNORECASE)
+FIRST_KEYWORD = re.compile(r"^[ \t]*CCSDS_OMM_VERS[ \t]*=", re.IGNORECASE | re.MULTILINE)
+"""The line with which a message in KVN begins."""
 
 
 def read_kvn(text: str, wanted: Collection[str], file: object) -> Table:
     r"""Read one or more messages in KVN.
 
     A message begins with CCSDS_OMM_VERS, or where the first keyword of a message without it comes again. Keywords may
-    be in small letters. Comments, blank lines, unknown keywords and lines that begin with USER_DEFINED are skipped. The
-    unit in brackets is dropped if it is the standard's, and kept with the value if it is another one, so that the value
-    is refused.
+    be in small letters. Comments, blank lines, unknown keywords, lines that begin with USER_DEFINED and, above the
+    first CCSDS_OMM_VERS, all lines that hold no wanted keyword (such as the header of a mail) are skipped. The unit in
+    brackets is dropped if it is the standard's, and kept with the value if it is another one, so that the value is
+    refused.
 
     Parameters
     ----------
@@ -55,12 +58,17 @@ def read_kvn(text: str, wanted: Collection[str], file: object) -> Table:
     names: dict[str, None] = {}
     rows: list[dict[str, str | int]] = []
     first = ""
-    for place, raw in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    start = FIRST_KEYWORD.search(text)
+    n_above = 0 if start is None else text.count("\n", 0, start.start())
+    for place, raw in enumerate(text.split("\n"), start=1):
         line = raw.strip()
         # A keyword of the user's may hold anything, and is not read.
         if not line or _COMMENT.match(line) or line[: len(_USERS)].upper() == _USERS:
             continue
         match = _KEYWORD.fullmatch(line)
+        if place <= n_above and (match is None or match[1].strip().upper() not in wanted):
+            continue
         if match is None:
             raise CatalogError(
                 "a line is a comment or reads KEYWORD = value",
@@ -110,6 +118,10 @@ def read_xml(text: str, wanted: Collection[str], file: object) -> Table:
     >>> read_xml(f"<ndm><omm>{data}</omm></ndm>", {"INCLINATION"}, "a.xml").values.rows()
     [(1, '98.60')]
     """
+    # A declaration stands first; blank lines above it may stand within, where they still count.
+    body = text.lstrip()
+    if body is not text and body.startswith("<?xml"):
+        text = "<?xml" + "\n" * text[: len(text) - len(body)].count("\n") + body[5:]
     # The text has been decoded: an encoding that the declaration names no longer holds.
     parser = expat.ParserCreate("utf-8")
     reader = _XMLReader(parser, wanted, file)

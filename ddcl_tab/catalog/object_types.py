@@ -40,7 +40,7 @@ def object_types_of_discos(classes: pl.Series) -> pl.Series:
 
     Parameters
     ----------
-    classes : polars.Series of str
+    classes : polars.Series of str or categories
         ``objectClass`` of DISCOSweb, in any case; null means unknown.
 
     Returns
@@ -63,7 +63,7 @@ def object_types_of_discos(classes: pl.Series) -> pl.Series:
     ['PAYLOAD', 'DEBRIS', 'UNKNOWN']
     """
     known = {name.lower(): kind for name, kind in DISCOS_TYPES.items()}
-    text = classes.fill_null("Unknown").str.strip_chars().str.to_lowercase()
+    text = classes.cast(pl.String).fill_null("Unknown").str.strip_chars().str.to_lowercase()
     kinds = text.replace_strict(known, default=None, return_dtype=pl.String).alias("OBJECT_TYPE")
     if kinds.null_count():
         place = kinds.is_null().arg_true()[0]

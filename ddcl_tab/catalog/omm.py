@@ -28,7 +28,7 @@ _FRAME = {
     # The CCSDS's example of an OMM in XML says TLE: two-line sets are made for SGP4.
     "MEAN_ELEMENT_THEORY": (
         "MEAN_ELEMENT_THEORY is SGP4 or a kin (SGP, SGP/SGP4, SGP4-XP, SDP4, PPT3, or TLE) or empty",
-        "^(SGP|SDP|PPT|TLE)",
+        "^(SGP|SDP|PPT|TLE$)",
     ),
 }
 

@@ -66,8 +66,9 @@ def read_satcat(
 ) -> pl.DataFrame | tuple[pl.DataFrame, pl.DataFrame]:
     r"""Read a SATCAT file: Space-Track JSON or CSV, or CelesTrak CSV or JSON, plain or gzip.
 
-    The form is recognised by content, not by the file's name; the text is UTF-8 or UTF-16, with any line
-    ends. Columns may come in any order; unknown ones are ignored. Values that mean "not known" become null:
+    The form is recognised by content, not by the file's name; the text is UTF-8 or UTF-16, with any line ends. Columns
+    may come in any order and their names in any case of letters; unknown ones are ignored. Values that mean "not known"
+    become null:
 
     - PERIOD, INCLINATION, APOGEE and PERIGEE where all four are 0, Space-Track's filler for objects without elements;
     - the same four where CelesTrak's ORBIT_CENTER is not the Earth, since the columns are geocentric;
@@ -251,7 +252,7 @@ def _parse(written: pl.DataFrame) -> pl.DataFrame:
     number = _written("NORAD_CAT_ID")
     kind = _written("OBJECT_TYPE").str.to_uppercase().fill_null("UNKNOWN")
     frame = written.with_columns(
-        pl.when(number.str.contains(r"^[0-9]{1,9}$")).then(number).cast(pl.Int64).alias("NORAD_CAT_ID"),
+        number.str.extract(r"^\+?([0-9]{1,9})$").cast(pl.Int64).alias("NORAD_CAT_ID"),
         kind.replace_strict(_TYPES, default=None).alias("OBJECT_TYPE"),
         _written("RCS_SIZE").str.to_uppercase().alias("RCS_SIZE"),
         # CelesTrak's CSV may add a time of day.

@@ -43,7 +43,8 @@ class Table(NamedTuple):
 def read_json(text: str, wanted: Collection[str], file: object) -> Table:
     """Read a JSON array of flat records, or one record.
 
-    Numbers are kept as they are written, so that errors show them so and no digit is lost.
+    Numbers are kept as they are written, so that errors show them so and no digit is lost. Names of columns may differ
+    from the wanted ones in the case of letters.
 
     Parameters
     ----------
@@ -69,11 +70,12 @@ def read_json(text: str, wanted: Collection[str], file: object) -> Table:
     [(1, '5', '1.50e-4')]
     """
     records = _json_records(text, file)
-    names = tuple(dict.fromkeys(name for record in records for name in record))
+    written = list(dict.fromkeys(name for record in records for name in record))
+    names = _as_wanted(written, wanted)
     columns: dict[str, Any] = {LINE: range(1, len(records) + 1)}
-    for name in names:
-        if name in wanted:
-            columns[name] = [_json_text(record.get(name), name, line, file) for line, record in enumerate(records, 1)]
+    for name, place in _places(names, wanted, 1, file).items():
+        values = (record.get(written[place]) for record in records)
+        columns[name] = [_json_text(value, name, line, file) for line, value in enumerate(values, 1)]
     try:
         return Table(_stripped(columns), names)
     except UnicodeEncodeError as error:
@@ -102,7 +104,8 @@ def read_csv(
     text : str
         The file.
     wanted : collection of str
-        Names of the columns to read; each may stand once in the header, others are not looked at.
+        Names of the columns to read, in any case of letters; each may stand once in the header, others are not looked
+        at.
     file : object
         Its name, for errors.
     required : sequence of str
@@ -187,7 +190,7 @@ def csv_tables(
             if len(row) <= 1 and not "".join(row).strip():
                 continue
             if not names:
-                names = tuple(name.strip() for name in row)
+                names = _as_wanted([name.strip() for name in row], wanted)
                 places = _places(names, wanted, start, file)
                 require(Table(pl.DataFrame(), names), [n for n in required if n not in names], what, file)
             elif len(row) != len(names):
@@ -305,6 +308,13 @@ def _json_text(value: object, column: str, line: int, file: object) -> str | Non
     raise CatalogError(
         "a value is a text, a number or null", file=file, line=line, column=column, value=reprlib.repr(value)[:80]
     )
+
+
+def _as_wanted(names: Sequence[str], wanted: Collection[str]) -> tuple[str, ...]:
+    """Names of columns, as they are wanted where only the case of letters differs and the file has no such column."""
+    there = set(names)
+    in_small = {name.casefold(): name for name in sorted(wanted, reverse=True) if name not in there}
+    return tuple(name if name in wanted else in_small.get(name.casefold(), name) for name in names)
 
 
 def _places(names: Sequence[str], wanted: Collection[str], line: int, file: object) -> dict[str, int]:

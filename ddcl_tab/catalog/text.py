@@ -175,10 +175,14 @@ def _decoded(path: str | os.PathLike[str], encoding: str | None) -> Iterator[str
 
 
 def _encoding_of(data: bytes) -> tuple[bytes, str]:
-    """Byte-order mark and encoding; without a mark UTF-16 where nearly each second byte is zero, else UTF-8."""
+    """Byte-order marks and encoding; without a mark UTF-16 where nearly each second byte is zero, else UTF-8."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
-            return mark, encoding
+            # Some tools put theirs before one that is there.
+            n_marks = 1
+            while data.startswith(mark, n_marks * len(mark)):
+                n_marks += 1
+            return n_marks * mark, encoding
     first, second = data[:_HEAD_BYTES:2], data[1:_HEAD_BYTES:2]
     for zeros, letters, encoding in ((second, first, "utf-16-le"), (first, second, "utf-16-be")):
         if zeros and zeros.count(0) >= _PLAIN_SHARE * len(zeros) and not letters.count(0):

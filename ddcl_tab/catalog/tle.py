@@ -18,14 +18,16 @@ LONGEST_NAME = 100
 """Characters of a name, in files that are read (unless it follows a 0) and in those that are written."""
 
 # A line of the right length may hold anything; of others, what holds a word is prose ("2 10000 people").
-_WHOLE = r"[12] [A-Z0-9 ][0-9 ]{4}[^\r\n]{61}[0-9](?=[ \t]*(?:[\r\n]|\Z))"
+_WHOLE = r"[12] [A-Z0-9 ][0-9 ]{4}[^\r\n]{61}[0-9](?=[ \t]*(?:[\r\n]|\Z|</(?i:pre)))"
 _CUT = r"(?:1 [A-Z0-9 ][0-9 ]{3}[0-9][A-Z ]?|2 [A-Z0-9 ][0-9 ]{3}[0-9])(?: |(?![^\r\n]))(?![^\r\n]*[A-Za-z]{4})"
 _ELEMENT_LINE = re.compile(f"{_WHOLE}|{_CUT}")
-_FIRST_ELEMENT_LINE = re.compile(rf"(?:\A|[\r\n])(?:{_WHOLE}|{_CUT})")
+_FIRST_ELEMENT_LINE = re.compile(rf"(?:\A|[\r\n]|<(?i:pre)\b[^<>]{{0,200}}>)(?:{_WHOLE}|{_CUT})")
+# A saved page may have the first or the last line of its sets on the line of the tag.
+_PRE = re.compile(r"(</?pre\b[^<>]*>)", re.IGNORECASE)
 _KINDS = {"1": "line 1", "2": "line 2"}
 _ZERO = ("0", "0 ")
-_COMMENT = re.compile(r"[#%;/<>]|[\W_]*$")
-_END = re.compile(r"/EX\b|<|[\W_]*$", re.IGNORECASE)
+_COMMENT = re.compile(r"[#%;/<>]|--|[\W_]*$")
+_END = re.compile(r"/EX\b|<|--|[\W_]*$", re.IGNORECASE)
 _HALF_LINE = 30
 
 
@@ -217,16 +219,17 @@ def pair_lines(text: str) -> tuple[pl.DataFrame, list[dict[str, object]]]:
     r"""Sort the lines of a file into element sets; what is text around them is left out.
 
     A line is line 1 or 2 if it begins with that digit, a blank and what can be a catalog number, and is not prose.
-    Blank lines are skipped. After a line out of turn the search goes on with the next set.
+    Blank lines are skipped. After a line out of turn the search goes on with the next set. What stands before or after
+    a tag ``<pre>`` or ``</pre>`` is a line of its own.
 
     The name of a set is the line directly above its line 1, or the only line between it and the set before; it is no
-    name if it is longer than 100 characters, begins like a comment (``#``, ``%``, ``;``, ``/``, ``<``, ``>``) or has
-    neither letter nor digit (a ruler). In a file of several sets where only the first one has such a line above it and
-    it lacks Space-Track's leading 0, it is the header's last line.
+    name if it is longer than 100 characters, begins like a comment (``#``, ``%``, ``;``, ``/``, ``<``, ``>``, ``--``)
+    or has neither letter nor digit (a ruler). In a file of several sets where only the first one has such a line above
+    it and it lacks Space-Track's leading 0, it is the header's last line.
 
-    Other lines are text if they stand above the first set, below an ``/EX``, a tag or a ruler, or begin like a comment.
-    Lines that begin with Space-Track's 0, that consist of digits as an element set does, or that stand between two sets
-    as a name does belong to a set that is not there, and are out of turn.
+    Other lines are text if they stand above the first set, below an ``/EX``, a tag, a ruler or a mail's ``--``, or
+    begin like a comment. Lines that begin with Space-Track's 0, that consist of digits as an element set does, or that
+    stand between two sets as a name does belong to a set that is not there, and are out of turn.
 
     Parameters
     ----------
@@ -281,9 +284,10 @@ def _kinds(text: str) -> Iterable[tuple[int, str, str]]:
     """Line number, line and kind of each line that is not blank."""
     is_line = _ELEMENT_LINE.match
     for place, raw in enumerate(text.split("\n"), start=1):
-        line = raw.rstrip()
-        if line:
-            yield place, line, _KINDS[line[0]] if line[0] in _KINDS and is_line(line) else "text"
+        for part in _PRE.split(raw) if "<" in raw else (raw,):
+            line = part.rstrip()
+            if line:
+                yield place, line, _KINDS[line[0]] if line[0] in _KINDS and is_line(line) else "text"
 
 
 def _name_above(between: list[tuple[int, str]], place: int) -> tuple[int, str] | None:

@@ -7,7 +7,7 @@ from typing import Literal, overload
 
 import polars as pl
 
-from ddcl_tab.catalog.files import separator_of
+from ddcl_tab.catalog.files import separator_unless_page
 from ddcl_tab.catalog.rules import OnError, check_on_error
 from ddcl_tab.catalog.satcat import good_or_error, parse_satcat
 from ddcl_tab.catalog.tables import LINE, read_csv, require
@@ -85,7 +85,8 @@ def read_ucs(
     check_on_error(on_error)
     text = read_text(path, other_encoding="cp1252")
     aliases = [alias for names in _NAMES.values() for alias in names]
-    table = read_csv(text, aliases, path, delimiter=separator_of(text, path, "\t", ","))
+    separator = separator_unless_page(text, aliases, "the UCS database", path, "\t", ",")
+    table = read_csv(text, aliases, path, delimiter=separator)
     there = table.values.columns
     found = {name: next((a for a in names if a in there), None) for name, names in _NAMES.items()}
     lacking = [_NAMES[name][0] for name, alias in found.items() if alias is None]

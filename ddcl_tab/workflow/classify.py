@@ -56,7 +56,8 @@ def _recorded_as(recorded: pl.Series, only: str, target: str) -> pl.Series:
     if not known:
         raise InputError(f"no object has a recorded class in {target}: leave --only out")
     # Two classes may differ in case alone: as typed comes first.
-    meant = [only] if only in known else [name for name in known if name.casefold() == only.strip().casefold()]
+    typed = " ".join(only.split()).casefold()
+    meant = [only] if only in known else [name for name in known if name.casefold() == typed]
     if not meant:
         raise InputError(
             f"no object has {target} {only!r}; the catalog has {', '.join(known)}{did_you_mean(only, known)}"

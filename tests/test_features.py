@@ -437,6 +437,34 @@ def test_a_column_that_changed_kind_is_named(frame):
     assert (blank.categorical == 0).all()
 
 
+@pytest.mark.parametrize("read_again", [False, True])
+def test_dates_and_numbers_do_not_stand_for_each_other(read_again):
+    """2031.5 among kilometres means nothing, and neither do nanoseconds since 1970 among decimal years."""
+    days = [datetime(2031, 1, 1) + timedelta(days=i) for i in range(N)]
+    dates, numbers = pd.DataFrame({"SEEN": days}), pd.DataFrame({"SEEN": np.arange(N) * 10**9})
+    for before, now, said in ((dates, numbers, "dates in fit and holds numbers"), (numbers, dates, "numbers in fit")):
+        encoder = TableEncoder().fit(before)
+        if read_again:
+            encoder = TableEncoder.from_json(json.loads(json.dumps(encoder.to_json())))
+        with pytest.raises(InputError, match=f"column 'SEEN' held {said}"):
+            encoder.transform(now)
+        nothing = encoder.transform(pd.DataFrame({"SEEN": [None, np.nan]}))
+        assert np.isnan(nothing.numeric).all()
+        same = encoder.transform(before.astype(object)).numeric
+        np.testing.assert_array_equal(same, encoder.transform(before).numeric)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_structured_arrays_are_refused_by_their_fields(masked):
+    values = np.array([(95.0, 3)] * 4, dtype=[("PERIOD", float), ("SIZE", int)])
+    if masked:
+        values = np.ma.array(values, mask=[(False, True)] * 4)
+    with pytest.raises(InputError, match=r"structured array \(fields \['PERIOD', 'SIZE'\]\).*pandas.DataFrame"):
+        TableEncoder().fit(values)
+    remedy = TableEncoder().fit(pd.DataFrame({name: values[name] for name in values.dtype.names}))
+    assert remedy.feature_names_ == (["PERIOD"] if masked else ["PERIOD", "SIZE"])
+
+
 def test_json_keeps_everything(frame):
     X = made_up(frame)
     encoder = TableEncoder(columns=NAMES).fit(X)

@@ -119,6 +119,11 @@ def _kind(label: object) -> str | None:
 
 def _plain(labels: NDArray[Any], kept: NDArray[np.bool_]) -> NDArray[Any]:
     """Labels that are ``kept``, out of objects as texts, booleans, integers or floats."""
+    if labels.dtype.kind == "S":
+        raise InputError(
+            f"class labels are texts, numbers or booleans, not bytes ({labels.dtype}): decode them, for example with "
+            "np.char.decode(y)."
+        )
     if labels.dtype != object:
         return labels[kept]
     rows = np.flatnonzero(kept)

@@ -18,7 +18,15 @@ from hypothesis import strategies as st
 
 from ddcl_tab.catalog.schema import LEAKS
 from ddcl_tab.errors import DDCLTabError, InputError, LeakWarning
-from ddcl_tab.features import CategoricalColumn, NumericColumn, TableEncoder, is_frame, select_features, to_columns
+from ddcl_tab.features import (
+    CategoricalColumn,
+    NumericColumn,
+    TableEncoder,
+    as_table,
+    is_frame,
+    select_features,
+    to_columns,
+)
 
 N = 40
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -258,6 +266,14 @@ def test_what_is_masked_is_missing(dtype):
     assert read[0].values[1] == read[1].values[1]
     whole = to_columns(np.ma.array(values), ["A", "B"])
     np.testing.assert_array_equal(whole[0].values, to_columns(values, ["A", "B"])[0].values)
+
+
+def test_rows_that_are_masked_arrays_keep_their_masks():
+    rows = [np.ma.array([95.0, 1e9], mask=[False, True]), np.ma.array([97.0, 3.0])]
+    for table in (rows, tuple(rows), np.ma.stack(rows)):
+        np.testing.assert_array_equal(as_table(table), [[95.0, np.nan], [97.0, 3.0]])
+    assert as_table([[95.0, 1e9]]) == [[95.0, 1e9]]
+    assert as_table(["DEB", np.ma.masked])[1] is np.ma.masked
 
 
 def test_lazy_frames_are_collected():

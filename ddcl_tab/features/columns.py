@@ -74,6 +74,8 @@ def as_table(X: Any) -> Any:
             f"a structured array (fields {list(X.dtype.names)}) is no table here: hand over a frame, such as "
             "pandas.DataFrame({name: X[name] for name in X.dtype.names})."
         )
+    if isinstance(X, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) and row.ndim for row in X):
+        X = np.ma.array(X)  # of which numpy would forget the masks
     if not isinstance(X, np.ma.MaskedArray):
         return X
     mask, values = np.ma.getmaskarray(X), np.asarray(X.data)

@@ -266,6 +266,23 @@ def test_labels_of_two_kinds_name_the_row(odd, message):
         tiny().fit(pd.DataFrame({"x": X, "OBJECT_TYPE": pd.Series(y, dtype=object)}))
 
 
+@pytest.mark.parametrize("name", ["sample_weight", "groups"])
+def test_values_for_fewer_rows_than_the_frame_has_are_counted(name):
+    frame = pd.DataFrame({"x": X, "OBJECT_TYPE": pd.Series(np.where(np.arange(N) % 7, Y, None), dtype="string")})
+    with pytest.raises(
+        InputError, match=r"there are 60 rows, those without a label included, and values of shape \(51"
+    ):
+        tiny().fit(frame, **{name: np.ones(51)})
+    assert tiny(max_epochs=1).fit(frame, **{name: np.arange(60) + 1.0}).n_unlabelled_ == 9
+
+
+def test_bytes_are_no_labels():
+    labels = Y.astype("S")
+    with pytest.raises(InputError, match=r"class labels are texts, .* not bytes.*np.char.decode"):
+        tiny().fit(X[:, None], labels)
+    assert tiny(max_epochs=1).fit(X[:, None], np.char.decode(labels)).classes_.tolist() == ["a", "b", "c"]
+
+
 def test_integers_as_labels_keep_every_digit():
     # Made into floats, the first two would be one.
     for numbers in ([2**53, 2**53 + 1, -(2**63)], [2**63, 2**64 - 1, 5]):

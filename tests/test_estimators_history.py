@@ -206,11 +206,14 @@ def test_refusals_name_the_object():
         history_features(frame.with_columns(EPOCH=pl.lit(None, pl.Datetime)))
     with pytest.raises(InputError, match="got ndarray"):
         history_features(np.zeros((3, 3)))
-    mixed = frame.with_columns(
-        OBJECT_TYPE=pl.when(pl.int_range(pl.len()) == 5).then(pl.lit("DEB")).otherwise("OBJECT_TYPE")
-    )
-    with pytest.raises(InputError, match="NORAD_CAT_ID 1 has 2 classes in 'OBJECT_TYPE'"):
-        DDCLHistoryClassifier(QUICK).fit(mixed)
+    for odd, told in (("DEB", "'DEB'"), (None, "None")):
+        mixed = frame.with_columns(
+            OBJECT_TYPE=pl.when(pl.int_range(pl.len()) == 5).then(pl.lit(odd)).otherwise("OBJECT_TYPE")
+        )
+        with pytest.raises(
+            InputError, match=rf"NORAD_CAT_ID 1 has 2 classes in 'OBJECT_TYPE', \[.*{told}.*\]: keep one"
+        ):
+            DDCLHistoryClassifier(QUICK).fit(mixed)
     with pytest.raises(InputError, match="y has 3 values for 16 rows"):
         DDCLHistoryClassifier(QUICK).fit(frame, ["A", "B", "A"])
     with pytest.raises(InputError, match="groups has 3 values for 16 rows"):

@@ -18,7 +18,15 @@ from hypothesis import strategies as st
 
 from ddcl_tab.catalog.schema import LEAKS
 from ddcl_tab.errors import DDCLTabError, InputError, LeakWarning
-from ddcl_tab.features import CategoricalColumn, NumericColumn, TableEncoder, is_frame, select_features, to_columns
+from ddcl_tab.features import (
+    CategoricalColumn,
+    NumericColumn,
+    TableEncoder,
+    as_table,
+    is_frame,
+    select_features,
+    to_columns,
+)
 
 N = 40
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -260,6 +268,14 @@ def test_what_is_masked_is_missing(dtype):
     np.testing.assert_array_equal(whole[0].values, to_columns(values, ["A", "B"])[0].values)
 
 
+def test_rows_that_are_masked_arrays_keep_their_masks():
+    rows = [np.ma.array([95.0, 1e9], mask=[False, True]), np.ma.array([97.0, 3.0])]
+    for table in (rows, tuple(rows), np.ma.stack(rows)):
+        np.testing.assert_array_equal(as_table(table), [[95.0, np.nan], [97.0, 3.0]])
+    assert as_table([[95.0, 1e9]]) == [[95.0, 1e9]]
+    assert as_table(["DEB", np.ma.masked])[1] is np.ma.masked
+
+
 def test_lazy_frames_are_collected():
     X = made_up(pl.DataFrame)
     encoder = TableEncoder(columns=NAMES).fit(X.lazy())
@@ -435,6 +451,34 @@ def test_a_column_that_changed_kind_is_named(frame):
     blank = encoder.transform(frame({"A": [None, None], "S": [None, None]}))
     assert np.isnan(blank.numeric).all()
     assert (blank.categorical == 0).all()
+
+
+@pytest.mark.parametrize("read_again", [False, True])
+def test_dates_and_numbers_do_not_stand_for_each_other(read_again):
+    """2031.5 among kilometres means nothing, and neither do nanoseconds since 1970 among decimal years."""
+    days = [datetime(2031, 1, 1) + timedelta(days=i) for i in range(N)]
+    dates, numbers = pd.DataFrame({"SEEN": days}), pd.DataFrame({"SEEN": np.arange(N) * 10**9})
+    for before, now, said in ((dates, numbers, "dates in fit and holds numbers"), (numbers, dates, "numbers in fit")):
+        encoder = TableEncoder().fit(before)
+        if read_again:
+            encoder = TableEncoder.from_json(json.loads(json.dumps(encoder.to_json())))
+        with pytest.raises(InputError, match=f"column 'SEEN' held {said}"):
+            encoder.transform(now)
+        nothing = encoder.transform(pd.DataFrame({"SEEN": [None, np.nan]}))
+        assert np.isnan(nothing.numeric).all()
+        same = encoder.transform(before.astype(object)).numeric
+        np.testing.assert_array_equal(same, encoder.transform(before).numeric)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_structured_arrays_are_refused_by_their_fields(masked):
+    values = np.array([(95.0, 3)] * 4, dtype=[("PERIOD", float), ("SIZE", int)])
+    if masked:
+        values = np.ma.array(values, mask=[(False, True)] * 4)
+    with pytest.raises(InputError, match=r"structured array \(fields \['PERIOD', 'SIZE'\]\).*pandas.DataFrame"):
+        TableEncoder().fit(values)
+    remedy = TableEncoder().fit(pd.DataFrame({name: values[name] for name in values.dtype.names}))
+    assert remedy.feature_names_ == (["PERIOD"] if masked else ["PERIOD", "SIZE"])
 
 
 def test_json_keeps_everything(frame):

@@ -31,8 +31,8 @@ def learned(tokens: torch.Tensor, size: int, steps: int = 200, seed: int = 0) ->
 @pytest.mark.parametrize("shape", [(7,), (2, 7), (2, 3, 4, 7)])
 def test_any_leading_shape(shape):
     codebook = DDCLCodebook(7, 4)
-    for module in (codebook.train(), codebook.eval()):
-        quantized, indices, loss = module(torch.randn(*shape))
+    for training in (True, False):
+        quantized, indices, loss = codebook.train(training)(torch.randn(*shape))
         assert quantized.shape == shape
         assert indices.shape == shape[:-1]
         assert loss.ndim == 0
@@ -492,6 +492,48 @@ def test_says_all_that_is_wrong_with_its_settings():
         "commitment_weight",
     ):
         assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"dim": 2.5}, "dim must be an integer, got 2.5"),
+        ({"codebook_size": "8"}, "codebook_size must be an integer, got '8'"),
+        ({"codebook_size": True}, "codebook_size must be an integer, got True"),
+        ({"codebook_dim": 2.0}, "codebook_dim must be an integer, got 2.0"),
+        ({"temperature": None}, "temperature must be above 0 and finite, got None"),
+        ({"temperature": float("inf")}, "temperature must be above 0 and finite, got inf"),
+        ({"commitment_weight": float("inf")}, "commitment_weight must not be negative and be finite, got inf"),
+    ],
+)
+def test_settings_of_other_types_are_said(settings, said):
+    with pytest.raises(ConfigurationError, match=said):
+        DDCLCodebook(**({"dim": 5, "codebook_size": 8} | settings))
+
+
+def test_codes_beside_the_largest_halves_stay_finite():
+    """Codes are placed a little beside tokens: beside 65,504 that is beyond what float16 can say."""
+    largest = torch.finfo(torch.float16).max
+    x = torch.randn(40, 5, generator=torch.Generator().manual_seed(0)).half()
+    x[3], x[4] = largest, -largest
+    torch.manual_seed(5)
+    codebook = DDCLCodebook(5, 8)
+    for training in (True, False):
+        quantized, _, loss = codebook.train(training)(x)
+        assert (codebook.codebook > largest).any()
+        assert torch.isfinite(quantized).all()
+        assert torch.isfinite(loss)
+        assert (quantized[3] > 0.9 * largest).all()
+        assert (quantized[4] < -0.9 * largest).all()
+
+
+def test_indices_that_no_signed_integer_holds_are_no_padding():
+    """2**64 - 1 has the bits of -1."""
+    with pytest.raises(InputError, match=f"indices must be below .* got {2**64 - 1}"):
+        DDCLCodebook(5, 8).get_codes_from_indices(torch.tensor([0, 2**64 - 1], dtype=torch.uint64))
+    few = torch.tensor([0, 7], dtype=torch.uint64)
+    codebook = DDCLCodebook(5, 8)
+    assert codebook.get_codes_from_indices(few).equal(codebook.codebook[few.long()])
 
 
 def test_codes_of_one_dimension_have_no_sphere():

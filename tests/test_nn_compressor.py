@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
@@ -282,6 +283,24 @@ def test_huge_tokens_are_refused_and_change_nothing(learned, dtype, size, said):
     assert learned(bad, parents, mask)[0].tokens.equal(learned(tokens, parents, mask)[0].tokens)
 
 
+def test_summaries_of_the_largest_halves_stay_finite():
+    """Prototypes beside 65,504, and what is left over between both ends of float16, are beyond what it can say."""
+    largest = torch.finfo(torch.float16).max
+    tokens = torch.full((60, 8), largest).half()
+    tokens[::2] = -largest
+    parents = [torch.arange(60) % 10, torch.arange(10) % 5]
+    torch.manual_seed(5)
+    compressor = HierarchicalCompressor(8, [6, 3]).learn(tokens, parents, steps=1)
+    summary = compressor(tokens, parents)[0].tokens
+    assert torch.isfinite(summary).all()
+    assert summary.abs().max() == largest
+    assert all(torch.isfinite(left).all() for left in compressor.residuals(tokens, parents))
+
+
+def above_int64(numbers: torch.Tensor) -> torch.Tensor:
+    return torch.tensor([2**63 + 5] * len(numbers), dtype=torch.uint64)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -297,6 +316,10 @@ def test_huge_tokens_are_refused_and_change_nothing(learned, dtype, size, said):
         (lambda t, p: (t, [p[0], p[1] - 1], None), r"parents\[1\] must lie from 0 to 8.*got -1 to 8"),
         (lambda t, p: (t, [p[0].to(torch.int8) - 1, p[1]], None), "got -1 to 58"),
         (lambda t, p: (t, [p[0], p[1] + 10**12], None), r"parents\[1\] must number its parents from 0.*torch.unique"),
+        (lambda t, p: (t, [p[0], above_int64(p[1])], None), rf"parents\[1\] must be below .* got {2**63 + 5}"),
+        (lambda t, p: (t, [p[0], p[1] * 0 - 3], None), r"parents\[1\] must count from 0, got -3 to -3"),
+        (lambda t, p: (t, None, None), "parents must be a list of one tensor for each of 2 levels, got a NoneType"),
+        (lambda t, p: (t, torch.stack([p[0], p[0]]), None), "parents must be a list of one tensor .* got a Tensor"),
         (lambda t, p: (t.long(), p, None), "tokens must be .* got torch.int64"),
         (lambda t, p: (t.to(torch.complex64), p, None), "tokens must be .* got torch.complex64"),
         (lambda t, p: (t, p, torch.ones(600)), "mask must be a bool tensor"),
@@ -316,6 +339,9 @@ def test_wrong_settings():
         HierarchicalCompressor(5, [])
     with pytest.raises(ConfigurationError, match="codebook_size must be at least 1, got 0"):
         HierarchicalCompressor(5, [4, 0])
-    for settings in ({"steps": -1}, {"batch_size": 0}):
+    with pytest.raises(ConfigurationError, match="levels must be a list of numbers of prototypes, got 5"):
+        HierarchicalCompressor(5, 5)
+    assert len(HierarchicalCompressor(5, np.array([6, 4])).codebooks) == 2
+    for settings in ({"steps": -1}, {"batch_size": 0}, {"steps": "5"}, {"batch_size": 2.5}):
         with pytest.raises(ConfigurationError, match="steps must not be negative and batch_size at least 1, got"):
             HierarchicalCompressor(5, [6, 4]).learn(*tree(), **settings)

@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.errors import ConfigurationError, StabilityWarning, TrainingError
+from ddcl_tab.interpret import likely_label_errors, out_of_fold
 from ddcl_tab.nn.quantization import critical_temperature
 from ddcl_tab.training.build import build_network
 from ddcl_tab.training.certificate import EpochCertificate, loss_of_prototypes, pull_of_task, relax
@@ -280,8 +281,10 @@ def stability_warnings(call):
         lambda clf, X, y: cross_val_score(clf, X, y, cv=2),
         lambda clf, X, y: cross_val_predict(make_pipeline(StandardScaler(), clf), X, y, cv=2),
         lambda clf, X, y: BaggingClassifier(clf, n_estimators=2).fit(X, y),
+        lambda clf, X, y: out_of_fold(clf, X, y, n_folds=2),
+        lambda clf, X, y: likely_label_errors(clf, X, y),
     ],
-    ids=["search with refit", "cross-validation", "pipeline in folds", "ensemble"],
+    ids=["search with refit", "cross-validation", "pipeline in folds", "ensemble", "judges", "label errors"],
 )
 def test_a_call_that_fits_many_warns_once_at_its_own_line_and_so_does_the_next(arrays, call):
     X, y = arrays

@@ -180,7 +180,9 @@ def _check_one_each(long: pl.DataFrame, number: str, told: list[str]) -> None:
     for name in told:
         if len(several := kinds.filter(pl.col(name) > 1)):
             what = "groups" if name == _GROUP else f"classes in {name!r}"
-            raise InputError(f"{number} {several[number][0]} has {several[name][0]} {what}: keep one.")
+            object_ = several[number][0]
+            held = long.filter(pl.col(number) == object_)[name].unique(maintain_order=True).to_list()
+            raise InputError(f"{number} {object_} has {len(held)} {what}, {held}: keep one (None is a missing one).")
 
 
 def _newest(long: pl.DataFrame, number: str, names: list[str]) -> pl.DataFrame:

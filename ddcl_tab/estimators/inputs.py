@@ -119,6 +119,11 @@ def _kind(label: object) -> str | None:
 
 def _plain(labels: NDArray[Any], kept: NDArray[np.bool_]) -> NDArray[Any]:
     """Labels that are ``kept``, out of objects as texts, booleans, integers or floats."""
+    if labels.dtype.kind == "S":
+        raise InputError(
+            f"class labels are texts, numbers or booleans, not bytes ({labels.dtype}): decode them, for example with "
+            "np.char.decode(y)."
+        )
     if labels.dtype != object:
         return labels[kept]
     rows = np.flatnonzero(kept)
@@ -212,8 +217,16 @@ def class_weights(
 
 
 def take(values: Any, kept: NDArray[np.bool_]) -> NDArray[Any] | None:
-    """Values of the rows that are kept; None stays None."""
-    return None if values is None else np.asarray(as_table(values))[kept]
+    """Values of the rows that are kept, out of one a row (InputError); None stays None."""
+    if values is None:
+        return None
+    array = np.asarray(as_table(values))
+    if array.shape[:1] != kept.shape:
+        raise InputError(
+            f"weights and groups have one value a row: there are {len(kept)} rows, those without a label included, "
+            f"and values of shape {array.shape}."
+        )
+    return array[kept]
 
 
 def check_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:

@@ -56,7 +56,7 @@ def as_table(X: Any) -> Any:
     Raises
     ------
     InputError
-        Two columns of a frame have one name.
+        Two columns of a frame have one name, or ``X`` is a structured array of numpy.
 
     Examples
     --------
@@ -69,6 +69,13 @@ def as_table(X: Any) -> Any:
     frame = _wrapped(X)
     if isinstance(frame, nw.LazyFrame):
         return frame.collect().to_native()
+    if isinstance(X, np.ndarray) and X.dtype.names:
+        raise InputError(
+            f"a structured array (fields {list(X.dtype.names)}) is no table here: hand over a frame, such as "
+            "pandas.DataFrame({name: X[name] for name in X.dtype.names})."
+        )
+    if isinstance(X, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) and row.ndim for row in X):
+        X = np.ma.array(X)  # of which numpy would forget the masks
     if not isinstance(X, np.ma.MaskedArray):
         return X
     mask, values = np.ma.getmaskarray(X), np.asarray(X.data)

@@ -257,14 +257,14 @@ class TableEncoder(BaseEstimator):
         Raises
         ------
         InputError
-            As :func:`ddcl_tab.features.to_columns`, or a column changed between numbers and texts.
+            As :func:`ddcl_tab.features.to_columns`, or a column changed between numbers, texts and dates.
         """
         columns = self.read(X)
         n_rows = len(next(iter(columns.values())).values)
         numeric = np.empty((n_rows, len(self.numeric_)), dtype=np.float32)
         categorical = np.empty((n_rows, len(self.categorical_)), dtype=np.int64)
         for i, scale in enumerate(self.numeric_):
-            numeric[:, i] = scale(_as_numbers(columns[scale.name]))
+            numeric[:, i] = scale(_as_numbers(columns[scale.name], scale.unit))
         for i, codes in enumerate(self.categorical_):
             categorical[:, i] = codes(_as_texts(columns[codes.name]))
         return Table(numeric, categorical)
@@ -288,8 +288,15 @@ class TableEncoder(BaseEstimator):
         return encoder
 
 
-def _as_numbers(column: NumericColumn | CategoricalColumn) -> NDArray[np.float64]:
+def _as_numbers(column: NumericColumn | CategoricalColumn, unit: str) -> NDArray[np.float64]:
     if isinstance(column, NumericColumn):
+        # Of one name, only dates have another unit than numbers: decimal years, which mean nothing among others.
+        if column.unit != unit and not np.isnan(column.values).all():
+            now, before = ("dates", "numbers") if column.unit == "year" else ("numbers", "dates")
+            raise InputError(
+                f"column {column.name!r} held {before} in fit and holds {now} now: hand it over as in fit, or fit "
+                "again."
+            )
         return column.values
     row = next((i for i, value in enumerate(column.values) if value is not None), None)
     if row is None:

@@ -52,7 +52,10 @@ def checked_integers(values: Tensor, name: str) -> Tensor:
         or values.dtype == torch.bool
     ):
         raise InputError(f"{name} must be integers in a tensor, got {_kind(values)}.")
-    return values.long()
+    integers = values.long()
+    if values.dtype == torch.uint64 and bool((integers < 0).any()):  # where they turned negative
+        raise InputError(f"{name} must be below 2**63, got {max(values.flatten().tolist())}: count from 0.")
+    return integers
 
 
 def checked_floats(values: Tensor, name: str) -> None:

@@ -18,6 +18,7 @@ bottleneck: it starves all directions but the widest.
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Self
 
 import torch
@@ -32,6 +33,7 @@ from ddcl_tab.nn.quantization import (
     PreciseBuffers,
     assign,
     loss_terms,
+    narrowed,
     precise,
     squared_distances,
     twin_prototypes,
@@ -86,7 +88,8 @@ class DDCLCodebook(PreciseBuffers):
     *Precision.* Tokens may be float16, bfloat16, float32 or float64, the module may be cast (``.to(torch.bfloat16)``,
     ``.half()``, ``.double()``) and autocast may be on, in any combination. Codes, running means and temperature are
     kept, and distances and ``loss`` computed, in float32, or in float64 after ``.double()``; a cast to a half precision
-    reaches the linear maps alone. ``quantized`` has the tokens' dtype; what is looked up by index, the module's.
+    reaches the linear maps alone. ``quantized`` has the tokens' dtype, and beside the largest float16 stays within it;
+    what is looked up by index has the module's.
 
     *Several processes.* Where ``torch.distributed`` has a process group, as under DistributedDataParallel, a training
     step learns from the tokens of all ranks: sums and counts are reduced over the default group, new and revived codes
@@ -191,19 +194,19 @@ class DDCLCodebook(PreciseBuffers):
                 loss = self.commitment_weight * distance
                 codes = tokens + (codes - tokens).detach()
         indices[keep] = nearest
-        out = self._outwards(codes).to(x.dtype)
+        out = narrowed(self._outwards(codes), x.dtype)
         return torch.zeros_like(x).masked_scatter(keep.unsqueeze(-1), out), indices, loss
 
     def get_codes_from_indices(self, indices: Tensor) -> Tensor:
         """Codes ``(..., W)`` of integers ``(...)`` of any type, in the module's dtype; zeros for -1."""
         rows = self._rows(indices)
-        return torch.where(rows.unsqueeze(-1) < 0, 0.0, self.codebook[rows.clamp_min(0)]).to(self._dtype)
+        return narrowed(torch.where(rows.unsqueeze(-1) < 0, 0.0, self.codebook[rows.clamp_min(0)]), self._dtype)
 
     def get_output_from_indices(self, indices: Tensor) -> Tensor:
         """What is handed on for integers ``(...)`` of any type, ``(..., D)``, in the module's dtype; zeros for -1."""
         rows = self._rows(indices)
         out = self._outwards(self.codebook[rows.clamp_min(0)])
-        return torch.where(rows.unsqueeze(-1) < 0, 0.0, out).to(self._dtype)
+        return narrowed(torch.where(rows.unsqueeze(-1) < 0, 0.0, out), self._dtype)
 
     def terms(self, x: Tensor) -> LossTerms:
         """Measure ``L_q = L_rec + V`` on tokens ``(..., D)``, as wide as codes once mapped, at the present ``T``.
@@ -389,12 +392,21 @@ def _check(
     dim: int, codebook_size: int, temperature: float, commitment_weight: float | None, codebook_dim: int | None
 ) -> None:
     sizes = {"dim": dim, "codebook_size": codebook_size}
-    problems = [f"{name} must be at least 1, got {value!r}." for name, value in sizes.items() if value < 1]
-    if codebook_dim is not None and codebook_dim < 2:
-        problems.append(f"codebook_dim must be at least 2, got {codebook_dim!r}: codes lie about a sphere.")
-    if not temperature > 0:
-        problems.append(f"temperature must be above 0, got {temperature!r}.")
-    if commitment_weight is not None and not commitment_weight >= 0:
-        problems.append(f"commitment_weight must not be negative, got {commitment_weight!r}.")
+    problems = [_below(name, value, 1) for name, value in sizes.items() if _below(name, value, 1)]
+    if codebook_dim is not None and (said := _below("codebook_dim", codebook_dim, 2)):
+        problems.append(f"{said[:-1]}: codes lie about a sphere.")
+    if not isinstance(temperature, Real) or not 0 < temperature < float("inf"):
+        problems.append(f"temperature must be above 0 and finite, got {temperature!r}.")
+    if commitment_weight is not None and (
+        not isinstance(commitment_weight, Real) or not 0 <= commitment_weight < float("inf")
+    ):
+        problems.append(f"commitment_weight must not be negative and be finite, got {commitment_weight!r}.")
     if problems:
         raise ConfigurationError(" ".join(problems))
+
+
+def _below(name: str, value: object, least: int) -> str:
+    """What is wrong with a size, or nothing."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        return f"{name} must be an integer, got {value!r}."
+    return "" if int(value) >= least else f"{name} must be at least {least}, got {value!r}."

@@ -15,8 +15,9 @@ Source: Cirrincione and Kumar, arXiv:2604.03850, hierarchical use.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -30,6 +31,7 @@ from ddcl_tab.nn.quantization import (
     LossTerms,
     assign,
     critical_temperature,
+    narrowed,
     precise,
     quantization_loss,
     without_autocast,
@@ -117,14 +119,14 @@ class HierarchicalCompressor(nn.Module):
     Raises
     ------
     ConfigurationError
-        If there is no level, or a number is below 1.
+        If there is no level, or a number is no integer of at least 1.
 
     Notes
     -----
     Tokens may be float16, bfloat16, float32 or float64, the module may be cast and autocast may be on, in any
     combination. All levels are computed in float32, or in float64 after ``.double()``, and what is handed on is rounded
-    to the tokens' dtype at the end. Several processes learn together as those of `DDCLCodebook` do: `learn` is called
-    on every rank with the same ``steps``, each with trees of its own.
+    to the tokens' dtype at the end (beyond the largest float16, to that). Several processes learn together as those
+    of `DDCLCodebook` do: `learn` is called on every rank with the same ``steps``, each with trees of its own.
 
     Examples
     --------
@@ -143,6 +145,9 @@ class HierarchicalCompressor(nn.Module):
 
     def __init__(self, dim: int, levels: Sequence[int]) -> None:
         super().__init__()
+        if not isinstance(levels, Iterable):
+            raise ConfigurationError(f"levels must be a list of numbers of prototypes, got {levels!r}.")
+        levels = list(levels)
         if not levels:
             raise ConfigurationError("levels must hold at least one number of prototypes, got none.")
         self.dim = dim
@@ -173,7 +178,7 @@ class HierarchicalCompressor(nn.Module):
         """
         tree = self._check(tokens, parents, mask)
         dtype = tokens.dtype
-        return [s._replace(tokens=s.tokens.to(dtype), shares=s.shares.to(dtype)) for s in self._read(tree)]
+        return [s._replace(tokens=narrowed(s.tokens, dtype), shares=s.shares.to(dtype)) for s in self._read(tree)]
 
     @torch.no_grad()
     def learn(
@@ -211,9 +216,10 @@ class HierarchicalCompressor(nn.Module):
         InputError
             As for a call, and if no token counts, on any rank; nothing has changed then.
         """
-        if steps < 0 or batch_size < 1:
+        if not (isinstance(steps, Integral) and isinstance(batch_size, Integral)) or steps < 0 or batch_size < 1:
             raise ConfigurationError(
-                f"steps must not be negative and batch_size at least 1, got {steps!r} and {batch_size!r}."
+                f"steps must not be negative and batch_size at least 1, got {steps!r} and {batch_size!r}: both "
+                "are integers."
             )
         device = self._levels[0].codebook.device
         tree = ranks.together(lambda: self._check(tokens, parents, mask), device)
@@ -250,7 +256,7 @@ class HierarchicalCompressor(nn.Module):
         result = []
         for level, (nodes, counts) in enumerate(self._nodes(tree)):
             left = _left_over(nodes, self._levels[level], tree.parents[level], tree.counts[level], counts)
-            result.append(left.to(tokens.dtype))
+            result.append(narrowed(left, tokens.dtype))
         return result
 
     @torch.no_grad()
@@ -316,9 +322,10 @@ class HierarchicalCompressor(nn.Module):
         checked_floats(tokens, "tokens")
         if tokens.ndim != 2 or tokens.shape[1] != self.dim:
             raise InputError(f"tokens must have shape (N, {self.dim}), got {tuple(tokens.shape)}.")
-        if len(parents) != len(self.codebooks):
+        if not isinstance(parents, Sequence) or len(parents) != len(self.codebooks):
+            got = f"{len(parents)}" if isinstance(parents, Sequence) else f"a {type(parents).__name__}"
             raise InputError(
-                f"parents must have one tensor for each of {len(self.codebooks)} levels, got {len(parents)}."
+                f"parents must be a list of one tensor for each of {len(self.codebooks)} levels, got {got}."
             )
         parents = [checked_integers(parent, f"parents[{level}]") for level, parent in enumerate(parents)]
         for level, parent in enumerate(parents):
@@ -330,10 +337,10 @@ class HierarchicalCompressor(nn.Module):
         counts = [*(len(parent) for parent in parents[1:]), int(top.max()) + 1 if len(top) else 0]
         for level, (parent, count) in enumerate(zip(parents, counts, strict=True)):
             if len(parent) and not 0 <= int(parent.min()) <= int(parent.max()) < count:
-                raise InputError(
-                    f"parents[{level}] must lie from 0 to {count - 1}, one of the entries of the "
-                    f"next level, got {int(parent.min())} to {int(parent.max())}."
+                rule = (
+                    f"lie from 0 to {count - 1}, one of the entries of the next level" if count > 0 else "count from 0"
                 )
+                raise InputError(f"parents[{level}] must {rule}, got {int(parent.min())} to {int(parent.max())}.")
         if counts[-1] > max(MANY_PARENTS, 16 * len(top)):
             raise InputError(
                 f"parents[{len(parents) - 1}] must number its parents from 0, got {counts[-1] - 1} among {len(top)} "

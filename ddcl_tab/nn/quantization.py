@@ -91,6 +91,14 @@ def precise(*dtypes: torch.dtype) -> torch.dtype:
     return widest
 
 
+def narrowed(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Values in the dtype of the tokens that they stand for: beyond the largest float16, that and not infinity."""
+    if dtype is torch.float16 and values.dtype is not dtype:
+        largest = torch.finfo(dtype).max
+        values = values.clamp(-largest, largest)
+    return values.to(dtype)
+
+
 def without_autocast(device: torch.device) -> AbstractContextManager[None]:
     """Autocast off, where it is on."""
     return torch.autocast(device.type, enabled=False) if _autocasts(device.type) else nullcontext()

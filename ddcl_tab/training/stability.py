@@ -26,7 +26,9 @@ from ddcl_tab.errors import StabilityWarning
 from ddcl_tab.training.certificate import EpochCertificate
 
 STABLE = "stable"
-#: Set in the frame of a call of scikit-learn that has been warned of; no name of a variable.
+#: Modules, by how their names begin, whose functions fit more than once.
+_FIT_MANY = ("sklearn.", "ddcl_tab.interpret.")
+#: Set in the frame of a call of them that has been warned of; no name of a variable.
 _WARNED = "ddcl-tab has warned"
 NOT_CERTIFIED = "not certified: fitted with certify=False"
 INTERRUPTED = "interrupted in epoch {}, before the training was done: not judged"
@@ -179,8 +181,9 @@ class Stability:
 def warn_unstable(stability: Stability) -> None:
     """Warn with the verdict, at the line of the user's own code.
 
-    A call of scikit-learn, such as a search or a cross-validation, is warned of once, however many fits it makes (where
-    it computes in several processes, in those each fit is on its own).
+    A call of scikit-learn, such as a search or a cross-validation, or of :mod:`ddcl_tab.interpret`, such as
+    ``out_of_fold``, is warned of once, however many fits it makes (where it computes in several processes, in those
+    each fit is on its own).
 
     Parameters
     ----------
@@ -189,10 +192,10 @@ def warn_unstable(stability: Stability) -> None:
     """
     frame, call, depth, stacklevel = sys._getframe(), None, 1, 1
     while frame is not None:
-        package = str(frame.f_globals.get("__name__")).partition(".")[0]
-        if package in ("ddcl_tab", "sklearn"):
+        module = str(frame.f_globals.get("__name__"))
+        if module.partition(".")[0] in ("ddcl_tab", "sklearn"):
             stacklevel = depth + 1
-            call = frame if package == "sklearn" else call
+            call = frame if module.startswith(_FIT_MANY) else call
         frame, depth = frame.f_back, depth + 1  # type: ignore[assignment]
     # The clones that are fitted share nothing, but the frame of the outermost call lives exactly as long as the call.
     # Filters of Python cannot do this: scikit-learn enters catch_warnings for every fit, which makes them forget.

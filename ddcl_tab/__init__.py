@@ -6,7 +6,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ddcl_tab.estimators import DDCLClassifier, DDCLClusterer, DDCLHistoryClassifier
+    from ddcl_tab.estimators._classifier import DDCLClassifier
+    from ddcl_tab.estimators._clusterer import DDCLClusterer
+    from ddcl_tab.estimators._history import DDCLHistoryClassifier
 
     __version__: str
 

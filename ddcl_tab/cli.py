@@ -57,8 +57,9 @@ def main() -> None:
 @_user_errors
 def demo(out: Path) -> None:
     """Make a SYNTHETIC catalog, train on it, and explain what its UNKNOWN objects are."""
-    from ddcl_tab.catalog import read_satcat, synthetic_catalog, write_satcat
-    from ddcl_tab.workflow.train import train_catalog, write_run
+    from ddcl_tab.app._train import train_catalog, write_run
+    from ddcl_tab.space._satcat import read_satcat
+    from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
 
     _use_one_thread()
     out.mkdir(parents=True, exist_ok=True)
@@ -79,7 +80,7 @@ def demo(out: Path) -> None:
 @_user_errors
 def synth(rows: int, seed: int, out: Path) -> None:
     """Make a SYNTHETIC catalog in Space-Track's SATCAT format (NASA breakup model)."""
-    from ddcl_tab.catalog import synthetic_catalog, write_satcat
+    from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
 
     write_satcat(synthetic_catalog(n_rows=rows, random_state=seed), out)
     click.echo(f"{out}: {rows} synthetic objects, seed {seed}")
@@ -100,9 +101,8 @@ def fetch(kind: Any, group: str | None, source: Any) -> None:
     CelesTrak needs no account and is asked once in two hours. Space-Track's account is read from SPACETRACK_IDENTITY
     and SPACETRACK_PASSWORD or ~/.netrc; it is asked once an hour for gp, once a day for satcat.
     """
-    from ddcl_tab.fetch.query import make_query
-    from ddcl_tab.fetch.retrieve import retrieve
-    from ddcl_tab.fetch.show import problems, summary
+    from ddcl_tab.space.fetch._query import make_query
+    from ddcl_tab.space.fetch._retrieve import problems, retrieve, summary
 
     fetched = retrieve(make_query(kind, source, group))
     for problem in problems(fetched):
@@ -135,7 +135,7 @@ def train(
     A checkpoint is written to OUT after every epoch. After a kill or a full disk the same command with --resume goes
     on, to the same bits. Ctrl-C ends training with the best epoch so far, saves it, and exits 130.
     """
-    from ddcl_tab.workflow.train import load_catalog, open_checkpoint, read_config, train_catalog, write_run
+    from ddcl_tab.app._train import load_catalog, open_checkpoint, read_config, train_catalog, write_run
 
     _use_one_thread()
     settings = read_config(config)
@@ -193,8 +193,8 @@ def tune(
 
     The same command again goes on where a killed one was.
     """
-    from ddcl_tab.workflow import tune as work
-    from ddcl_tab.workflow.train import load_catalog, read_config, write_run
+    from ddcl_tab.app import _tune as work
+    from ddcl_tab.app._train import load_catalog, read_config, write_run
 
     _use_one_thread()
     settings = read_config(config)
@@ -231,7 +231,7 @@ def tune(
 def classify(model: Path, catalog: Path, elsets: Path | None, only: str | None, out: Path) -> None:
     """Say what each object of CATALOG is, how surely, and why."""
     from ddcl_tab import DDCLClassifier
-    from ddcl_tab.workflow.train import load_catalog_for
+    from ddcl_tab.app._train import load_catalog_for
 
     _use_one_thread()
     clf = DDCLClassifier.load(model)
@@ -246,7 +246,7 @@ def classify(model: Path, catalog: Path, elsets: Path | None, only: str | None, 
 @_user_errors
 def report(model: Path, catalog: Path, elsets: Path | None, out: Path) -> None:
     """Write one HTML page on MODEL and what it says about CATALOG; scores need held_out.csv beside MODEL."""
-    from ddcl_tab.workflow.report import write_report
+    from ddcl_tab.app._apply import write_report
 
     _use_one_thread()
     for line in write_report(model, catalog, elsets, out):
@@ -270,7 +270,7 @@ def _end_interrupted(message: str) -> NoReturn:
 
 
 def _show_search(search: Any, out: Path) -> None:
-    from ddcl_tab.workflow import tune as work
+    from ddcl_tab.app import _tune as work
 
     if not len(getattr(search, "cv_results_", {"trial": []})["trial"]):
         return
@@ -284,22 +284,21 @@ def _show_search(search: Any, out: Path) -> None:
 def _show_run(run: Any, out: Path) -> None:
     import polars as pl
 
-    from ddcl_tab.workflow import show
-    from ddcl_tab.workflow.train import RUN_FILES
+    from ddcl_tab.app._output import class_table, prototype_table, score_table, summary
+    from ddcl_tab.app._train import RUN_FILES
 
     classes = [str(name) for name in run.classifier.classes_]
-    click.echo(f"\n{show.summary(run.metrics)}\n")
-    click.echo(f"{show.score_table(run.metrics)}\n")
-    click.echo(f"{show.class_table(run.metrics)}\n")
-    click.echo(show.prototype_table(pl.DataFrame(run.classifier.prototypes_), classes))
+    click.echo(f"\n{summary(run.metrics)}\n")
+    click.echo(f"{score_table(run.metrics)}\n")
+    click.echo(f"{class_table(run.metrics)}\n")
+    click.echo(prototype_table(pl.DataFrame(run.classifier.prototypes_), classes))
     click.echo(f"\nwritten to {out}: {', '.join(RUN_FILES)}")
 
 
 def _classify(clf: Any, frame: Any, only: str | None, out: Path, n_shown: int) -> None:
-    from ddcl_tab.workflow.classify import classify_catalog, surest
-    from ddcl_tab.workflow.show import SYNTHETIC_NOTE, as_table
-    from ddcl_tab.workflow.spreadsheet import write_table
-    from ddcl_tab.workflow.train import is_synthetic
+    from ddcl_tab.app._apply import classify_catalog, surest
+    from ddcl_tab.app._output import SYNTHETIC_NOTE, as_table, write_table
+    from ddcl_tab.app._train import is_synthetic
 
     table = classify_catalog(clf, frame, only)
     write_table(out, table)

@@ -35,10 +35,10 @@ from peers.tables import FIGURES, markdown, summarise
 from peers.tasks import TASKS, Fold, make_fold, n_folds
 from threadpoolctl import threadpool_limits
 
-from ddcl_tab.catalog import read_satcat
-from ddcl_tab.workflow import show
-from ddcl_tab.workflow.scores import score
-from ddcl_tab.workflow.train import load_catalog
+from ddcl_tab.app._evaluation import score
+from ddcl_tab.app._output import SYNTHETIC_NOTE
+from ddcl_tab.app._train import load_catalog
+from ddcl_tab.space._satcat import read_satcat
 
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
 ELSETS = "elsets/spacetrack_3le_2025-03-15.txt.gz"
@@ -255,7 +255,7 @@ def main(arguments: list[str]) -> None:
         f"Made by `{shlex.join(['python', 'pipelines/benchmark_catalog.py', *arguments])}`; seeds 0 to {n_seeds - 1}."
     ]
     if args.short:
-        notes.append(f"{show.SYNTHETIC_NOTE}. Few rows and epochs: this shows that the command works, nothing else.")
+        notes.append(f"{SYNTHETIC_NOTE}. Few rows and epochs: this shows that the command works, nothing else.")
     every = {key_of(job.describe()) for job in plan(list(TASKS), list(MODELS), n_seeds, args.short)}
     write_tables(args.out, name, every, notes + skipped)
 

@@ -42,7 +42,7 @@ from speed.contenders import (
 from speed.readouts import readout_alone, readouts
 from speed.report import markdown
 
-from ddcl_tab.training.inference import predict_rows
+from ddcl_tab.training._rows import predict_rows
 
 CEILING = "matrix product"
 

@@ -43,11 +43,11 @@ from faults import (
 )
 
 from ddcl_tab import DDCLClassifier
+from ddcl_tab.app._train import MODEL_FILE, load_catalog
 from ddcl_tab.errors import LeakWarning
-from ddcl_tab.estimators.resume import fit_with_checkpoint
-from ddcl_tab.training import net as training
-from ddcl_tab.training.checkpoint import Checkpoint, CheckpointFile
-from ddcl_tab.workflow.train import MODEL_FILE, load_catalog
+from ddcl_tab.estimators._model_file import fit_with_checkpoint
+from ddcl_tab.training import _net as training
+from ddcl_tab.training._checkpoint import Checkpoint, CheckpointFile
 
 CATALOG = Path(__file__).resolve().parents[1] / "data" / "synthetic_satcat.csv.gz"
 #: Small, so that a training takes seconds; with dropout, whose generator has to come back, too.

@@ -33,9 +33,9 @@ from study_tools import append_line, matched_accuracy, mean_std, new_figure, par
 from torch import nn
 
 from ddcl_tab import DDCLClusterer
-from ddcl_tab.catalog import read_satcat
+from ddcl_tab.app._train import load_catalog
 from ddcl_tab.errors import LeakWarning
-from ddcl_tab.workflow.train import load_catalog
+from ddcl_tab.space._satcat import read_satcat
 
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
 ELSETS = "elsets/spacetrack_3le_2025-03-15.txt.gz"

@@ -25,7 +25,7 @@ from study_tools import append_line, mean_std, new_figure, parser, read_lines, r
 from torch import nn
 
 from ddcl_tab.errors import LeakWarning
-from ddcl_tab.nn import DDCLCodebook
+from ddcl_tab.nn._codebook import DDCLCodebook
 
 SIZES, SEEDS = (16, 64, 256, 1024, 4096), range(5)
 BATCH, RATE = 128, 1e-3

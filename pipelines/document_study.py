@@ -31,7 +31,7 @@ from sklearn.preprocessing import StandardScaler
 from study_tools import append_line, matched_accuracy, mean_std, new_figure, parser, read_lines, run, save_figure
 from torch import nn
 
-from ddcl_tab.nn import HierarchicalCompressor
+from ddcl_tab.nn._compressor import HierarchicalCompressor
 
 PROTOTYPES, SEEDS, SHARE = (2, 4, 8, 16, 32, 64), range(5), 0.8
 COST_SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)

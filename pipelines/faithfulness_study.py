@@ -19,6 +19,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import faithfulness as checks
 import numpy as np
 import polars as pl
 import torch
@@ -26,13 +27,14 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from ddcl_tab import DDCLClassifier
-from ddcl_tab.catalog import join_elsets, read_elsets, read_satcat
+from ddcl_tab.app._evaluation import split_catalog
+from ddcl_tab.app._output import SYNTHETIC_NOTE, as_table
 from ddcl_tab.errors import LeakWarning, StabilityWarning
-from ddcl_tab.interpret import faithfulness as checks
-from ddcl_tab.interpret.contributions import shapley_values
-from ddcl_tab.interpret.model import FittedModel, take
-from ddcl_tab.workflow import show
-from ddcl_tab.workflow.splits import split_catalog
+from ddcl_tab.interpret._contributions import shapley_values
+from ddcl_tab.interpret._model import FittedModel, take
+from ddcl_tab.space._gp import read_elsets
+from ddcl_tab.space._join import join_elsets
+from ddcl_tab.space._satcat import read_satcat
 
 ROOT = Path(__file__).resolve().parents[1]
 SATCAT = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
@@ -190,7 +192,7 @@ def stability_tables(material: Material) -> tuple[list[dict[str, Any]], list[dic
 
 def rounded(rows: list[dict[str, Any]]) -> str:
     """Markdown table of figures to three decimals."""
-    return show.as_table(
+    return as_table(
         pl.DataFrame([{k: f"{v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()} for row in rows])
     )
 
@@ -270,7 +272,7 @@ def main() -> None:
         f"Made by `python pipelines/faithfulness_study.py {'--short ' if args.short else ''}../shared/data "
         f"pipelines/results/` (python {platform.python_version()}, {versions}); {len(material.models)} trainings on "
         f"the same {len(material.train)} rows, all figures on the {len(material.test)} rows of launches held out.",
-        *([f"{show.SYNTHETIC_NOTE}. Small networks: this shows that the command works, nothing else."] * args.short),
+        *([f"{SYNTHETIC_NOTE}. Small networks: this shows that the command works, nothing else."] * args.short),
     ]
     args.out.mkdir(parents=True, exist_ok=True)
     name = "faithfulness_short" if args.short else "faithfulness"

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ddcl_tab.persistence import read_model
-from ddcl_tab.training.checkpoint import CheckpointFile
-from ddcl_tab.workflow.train import CHECKPOINT_FILE, HELD_OUT_FILE, METRICS_FILE, MODEL_FILE, PROTOTYPES_FILE
+from ddcl_tab._files import read_model
+from ddcl_tab.app._train import CHECKPOINT_FILE, HELD_OUT_FILE, METRICS_FILE, MODEL_FILE, PROTOTYPES_FILE
+from ddcl_tab.training._checkpoint import CheckpointFile
 
 #: What a clock measured differs between two runs and is left out of comparisons.
 CLOCK = {"dur", "certify_seconds", "fit_seconds", "resumed_after_epoch"}

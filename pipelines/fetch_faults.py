@@ -19,11 +19,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ddcl_tab.errors import FetchError
-from ddcl_tab.fetch.outcomes import Limits
-from ddcl_tab.fetch.query import make_query
-from ddcl_tab.fetch.retrieve import retrieve
 from tests.fetch_server import chunked, cut, gp, packed, rest, satcat, serve, unmeasured, whole
+
+from ddcl_tab.errors import FetchError
+from ddcl_tab.space.fetch._http import Limits
+from ddcl_tab.space.fetch._query import make_query
+from ddcl_tab.space.fetch._retrieve import retrieve
 
 TRIALS, KILLS, TAG = 30, 40, '"version-2"'
 BOMB = packed(b" " * (1 << 26))

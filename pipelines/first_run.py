@@ -14,8 +14,9 @@ from pathlib import Path
 
 import polars as pl
 
-from ddcl_tab.workflow import show
-from ddcl_tab.workflow.train import OURS, TrainingRun, load_catalog, train_catalog
+from ddcl_tab.app._evaluation import OURS
+from ddcl_tab.app._output import as_table, class_table, prototype_table, score_table, summary
+from ddcl_tab.app._train import TrainingRun, load_catalog, train_catalog
 
 SEEDS = range(5)
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
@@ -35,7 +36,7 @@ def over_seeds(runs: list[TrainingRun]) -> str:
         ours_minus = [m[OURS]["macro_f1"] - m[name]["macro_f1"] for m in models]
         row["ours minus it, macro_f1"] = f"{statistics.mean(ours_minus):+.3f} ± {statistics.stdev(ours_minus):.3f}"
         rows.append(row)
-    return show.as_table(pl.DataFrame(rows))
+    return as_table(pl.DataFrame(rows))
 
 
 def each_seed(runs: list[TrainingRun]) -> str:
@@ -55,7 +56,7 @@ def each_seed(runs: list[TrainingRun]) -> str:
                 "fit": f"{m['fit_seconds']:.0f} s",
             }
         )
-    return show.as_table(pl.DataFrame(rows))
+    return as_table(pl.DataFrame(rows))
 
 
 def report(runs: list[TrainingRun]) -> str:
@@ -69,13 +70,13 @@ Made by `python pipelines/first_run.py ../shared/data pipelines/results/first_ru
 Seed 0 is what `{COMMAND}` prints:
 
 ```
-{show.summary(first.metrics)}
+{summary(first.metrics)}
 
-{show.score_table(first.metrics)}
+{score_table(first.metrics)}
 
-{show.class_table(first.metrics)}
+{class_table(first.metrics)}
 
-{show.prototype_table(pl.DataFrame(first.classifier.prototypes_), classes)}
+{prototype_table(pl.DataFrame(first.classifier.prototypes_), classes)}
 ```
 
 ## Five seeds
@@ -96,7 +97,7 @@ def main(data: Path, out: Path) -> None:
     runs = []
     for seed in SEEDS:
         runs.append(train_catalog(frame, target="OBJECT_TYPE", split="launch", seed=seed, settings={}, verbose=1))
-        print(f"seed {seed}\n{show.score_table(runs[-1].metrics)}", flush=True)
+        print(f"seed {seed}\n{score_table(runs[-1].metrics)}", flush=True)
     out.write_text(report(runs))
 
 

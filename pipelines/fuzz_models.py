@@ -60,7 +60,7 @@ def main() -> None:
 
 def train(folder: Path) -> tuple[Path, pl.DataFrame]:
     """A small model file, and rows to decide."""
-    from ddcl_tab.catalog import read_satcat
+    from ddcl_tab.space._satcat import read_satcat
 
     rows = read_satcat(SYNTHETIC).sample(400, seed=0)
     clf = DDCLClassifier(n_prototypes=4, d_token=8, n_heads=2, n_blocks=1, max_epochs=3, certify="end", random_state=0)

@@ -3,7 +3,7 @@
     python pipelines/fuzz_readers.py OUT --runs 1000000 --jobs 2    # all readers; needs the extra fuzz
 
 Every reader has a process of its own. Inputs grow from small made-up files of each format by libFuzzer's mutations,
-kept where they reach new branches of ``ddcl_tab.catalog``. An exception that is not a ``CatalogError``, an input that
+kept where they reach new branches of ``ddcl_tab.space``. An exception that is not a ``CatalogError``, an input that
 takes longer than 10 s and one that needs more than 2 GiB end a process and are counted; the input is kept in OUT. The
 figures go to ``fuzz_readers.json``; readers left out keep theirs there.
 """
@@ -145,8 +145,8 @@ def fuzz(reader: str, options: list[str]) -> None:
     """Body of a reader's process: never returns."""
     import atheris
 
-    with atheris.instrument_imports(include=["ddcl_tab.catalog"]):
-        import ddcl_tab.catalog as catalog
+    with atheris.instrument_imports(include=["ddcl_tab.space"]):
+        import ddcl_tab.space as catalog
     from ddcl_tab.errors import CatalogError
 
     read = {

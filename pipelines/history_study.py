@@ -26,11 +26,12 @@ from sklearn.model_selection import GroupKFold, StratifiedKFold
 from study_tools import append_line, mean_std, new_figure, parser, read_lines, run, save_figure
 
 from ddcl_tab import DDCLClassifier, DDCLHistoryClassifier
-from ddcl_tab.catalog import read_elsets, read_satcat
-from ddcl_tab.catalog.shape import add_orbit_shape
 from ddcl_tab.errors import LeakWarning, StabilityWarning
-from ddcl_tab.features.columns import SPAN
-from ddcl_tab.features.history import N_EPOCHS, history_features, training_histories
+from ddcl_tab.estimators._columns import SPAN
+from ddcl_tab.estimators._history import N_EPOCHS, history_features, training_histories
+from ddcl_tab.space._gp import read_elsets
+from ddcl_tab.space._join import add_orbit_shape
+from ddcl_tab.space._satcat import read_satcat
 
 SATCAT = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
 DAYS = ("2019-12-19", "2021-05-29", "2022-01-22", "2025-03-15")

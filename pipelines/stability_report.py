@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patheffects import withStroke
 
-from ddcl_tab.workflow.show import SYNTHETIC_NOTE, as_table
+from ddcl_tab.app._output import SYNTHETIC_NOTE, as_table
 
 CELL = ["dynamics", "optimizer", "temperature", "lr_ratio"]
 PANELS = [("readout alone", "SGD"), ("readout alone", "Adam"), ("joint", "SGD"), ("joint", "Adam")]

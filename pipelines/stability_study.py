@@ -26,21 +26,19 @@ from sklearn.metrics import f1_score
 from skorch.callbacks import Callback
 from tqdm import tqdm
 
-from ddcl_tab.catalog import read_satcat
+from ddcl_tab.app._evaluation import split_catalog
+from ddcl_tab.app._train import load_catalog
 from ddcl_tab.errors import LeakWarning, TrainingError
-from ddcl_tab.features import TableEncoder
-from ddcl_tab.nn.network import TableNetwork
-from ddcl_tab.nn.quantization import assign, quantization_loss
-from ddcl_tab.training.build import build_network
-from ddcl_tab.training.certificate import loss_of_prototypes
-from ddcl_tab.training.measure import dead_prototypes, usage
-from ddcl_tab.training.net import train_network
-from ddcl_tab.training.objective import Loss, Objective
-from ddcl_tab.training.rows import Rows, RowsDataset
-from ddcl_tab.training.stability import Stability
-from ddcl_tab.training.teacher import hard_targets
-from ddcl_tab.workflow.splits import split_catalog
-from ddcl_tab.workflow.train import load_catalog
+from ddcl_tab.estimators._table import TableEncoder
+from ddcl_tab.nn._network import TableNetwork
+from ddcl_tab.nn._quantization import assign, quantization_loss
+from ddcl_tab.space._satcat import read_satcat
+from ddcl_tab.training._certificate import dead_prototypes, loss_of_prototypes, usage
+from ddcl_tab.training._distillation import hard_targets
+from ddcl_tab.training._net import build_network, train_network
+from ddcl_tab.training._objective import Loss, Objective
+from ddcl_tab.training._rows import Rows, RowsDataset
+from ddcl_tab.training._stability import Stability
 
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
 ELSETS = "elsets/spacetrack_3le_2025-03-15.txt.gz"

@@ -23,10 +23,12 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from ddcl_tab.catalog import ELSET_COLUMNS, add_orbit_shape, scan_gp
-from ddcl_tab.catalog.schema import polars_schema
 from ddcl_tab.errors import LeakWarning
-from ddcl_tab.features import TableEncoder, select_features
+from ddcl_tab.estimators._columns import select_features
+from ddcl_tab.estimators._table import TableEncoder
+from ddcl_tab.space._join import add_orbit_shape
+from ddcl_tab.space._scan import scan_gp
+from ddcl_tab.space._schema import ELSET_COLUMNS, polars_schema
 
 CHUNK_ROWS = 250_000
 LIMIT_GB = 2.0

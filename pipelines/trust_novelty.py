@@ -14,9 +14,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor
 
 from ddcl_tab import DDCLClassifier
-from ddcl_tab.interpret.novelty import CATEGORY_WEIGHT, NoveltyScore, prototype_distances
-from ddcl_tab.orbit import regime
-from ddcl_tab.workflow.splits import split_catalog
+from ddcl_tab.app._evaluation import split_catalog
+from ddcl_tab.interpret._trust import CATEGORY_WEIGHT, NoveltyScore, prototype_distances
+from ddcl_tab.space._regimes import regime
 
 ORBIT = ("PERIOD", "APOGEE", "PERIGEE", "INCLINATION", "SEMIMAJOR_AXIS", "ECCENTRICITY")
 SEED = 0

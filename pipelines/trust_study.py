@@ -29,14 +29,15 @@ from sklearn.base import BaseEstimator
 from trust_novelty import novelty_lines
 
 from ddcl_tab import DDCLClassifier
-from ddcl_tab.catalog import launch_of, read_satcat
+from ddcl_tab.app._evaluation import score
+from ddcl_tab.app._output import SYNTHETIC_NOTE, as_table
+from ddcl_tab.app._train import load_catalog
 from ddcl_tab.errors import LeakWarning, StabilityWarning
-from ddcl_tab.estimators.inputs import UNKNOWN
-from ddcl_tab.interpret.conformal import ConformalSets
-from ddcl_tab.interpret.labels import OutOfFold, likely_label_errors, out_of_fold
-from ddcl_tab.workflow import show
-from ddcl_tab.workflow.scores import score
-from ddcl_tab.workflow.train import load_catalog
+from ddcl_tab.estimators._validation import UNKNOWN
+from ddcl_tab.interpret._labels import OutOfFold, likely_label_errors, out_of_fold
+from ddcl_tab.interpret._trust import ConformalSets
+from ddcl_tab.space._join import launch_of
+from ddcl_tab.space._satcat import read_satcat
 
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
 ELSETS = "elsets/spacetrack_3le_2025-03-15.txt.gz"
@@ -204,7 +205,7 @@ def flipped(frame: pl.DataFrame, sizes: Sizes) -> dict[str, Any]:
 
 def table_of(rows: Any) -> str:
     """Markdown with three decimals."""
-    return show.as_table(pl.DataFrame(rows).with_columns(pl.selectors.float().round(3)))
+    return as_table(pl.DataFrame(rows).with_columns(pl.selectors.float().round(3)))
 
 
 def report(result: dict[str, Any]) -> str:
@@ -318,7 +319,7 @@ def main(arguments: list[str]) -> None:
         warnings.simplefilter("ignore", StabilityWarning)
         result = study(frame, name, sizes, options.judged)
     about = {
-        "catalog": show.SYNTHETIC_NOTE if options.short else "Space-Track catalog of 2025-03-16 with its element sets",
+        "catalog": SYNTHETIC_NOTE if options.short else "Space-Track catalog of 2025-03-16 with its element sets",
         "command": shlex.join(["python", "pipelines/trust_study.py", *arguments]),
         "minutes": round((time.perf_counter() - start) / 60 - (0.0 if kept else result["fit_minutes"]), 1),
         "machine": f"{platform.machine()}, {os.cpu_count()} shared cores, Python {platform.python_version()}",

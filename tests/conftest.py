@@ -48,7 +48,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def synthetic() -> pl.DataFrame:
     """The synthetic catalog of data/, 5000 rows."""
-    from ddcl_tab.catalog import read_satcat
+    from ddcl_tab.space._satcat import read_satcat
 
     return read_satcat(SYNTHETIC)
 

@@ -1,5 +1,5 @@
 """Hyperparameter search with Optuna, under the conditions of sound training."""
 
-from ddcl_tab.tuning.search import DDCLSearchCV
+from ddcl_tab.tuning._search import DDCLSearchCV
 
 __all__ = ["DDCLSearchCV"]

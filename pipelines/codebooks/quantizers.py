@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ddcl_tab.nn import DDCLCodebook
-from ddcl_tab.nn.quantization import assign
+from ddcl_tab.nn._codebook import DDCLCodebook
+from ddcl_tab.nn._quantization import assign
 
 #: Width of a code token.
 DIM = 16

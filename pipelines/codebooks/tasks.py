@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from codebooks.quantizers import DIM
-from ddcl_tab.catalog import read_satcat
-from ddcl_tab.features import TableEncoder
-from ddcl_tab.nn.encoder import Encoder
-from ddcl_tab.nn.tokenizer import ColumnTokenizer
+from ddcl_tab.estimators._table import TableEncoder
+from ddcl_tab.nn._network import ColumnTokenizer, Encoder
+from ddcl_tab.space._satcat import read_satcat
 
 #: Codes of one row or image, and the width of hidden layers.
 N_CODES, HIDDEN = 4, 256

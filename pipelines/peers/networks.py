@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ddcl_tab import DDCLClassifier
-from ddcl_tab.features import TableEncoder
-from ddcl_tab.training.calibration import best_scale, is_worse, row_losses
-from ddcl_tab.training.rows import Batches, Rows, RowsDataset, merge_equal, split_validation
-from ddcl_tab.training.teacher import hard_targets
+from ddcl_tab.estimators._table import TableEncoder
+from ddcl_tab.training._callbacks import best_scale, is_worse, row_losses
+from ddcl_tab.training._distillation import hard_targets
+from ddcl_tab.training._rows import Batches, Rows, RowsDataset, merge_equal, split_validation
 
 CPU = torch.device("cpu")
 #: Rows of one pass when nothing is learned.

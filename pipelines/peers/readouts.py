@@ -20,18 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ddcl_tab import DDCLClassifier
-from ddcl_tab.nn.network import TableNetwork
-from ddcl_tab.nn.readouts import (
-    ClassTokenReadout,
-    MeanReadout,
-    PerceiverReadout,
-    PMAReadout,
-    SlotAttentionReadout,
-)
-from ddcl_tab.training.callbacks import BestEpoch, EarlyStop, LearningRates
-from ddcl_tab.training.net import MIN_BATCH, MIN_STEPS, WEIGHT_DECAY
-from ddcl_tab.training.rows import Batches, RowsDataset
-from ddcl_tab.training.teacher import hard_targets, training_rows
+from ddcl_tab.nn._network import TableNetwork
+from ddcl_tab.nn._readouts import ClassTokenReadout, MeanReadout, PerceiverReadout, PMAReadout, SlotAttentionReadout
+from ddcl_tab.training._callbacks import BestEpoch, EarlyStop, LearningRates
+from ddcl_tab.training._distillation import hard_targets, training_rows
+from ddcl_tab.training._net import MIN_BATCH, MIN_STEPS, WEIGHT_DECAY
+from ddcl_tab.training._rows import Batches, RowsDataset
 from peers.networks import CHUNK, CPU, encode
 
 #: Builds a readout of tokens of a given width.

@@ -10,10 +10,11 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from ddcl_tab.catalog import launch_of
+from ddcl_tab.app._evaluation import N_FOLDS, split_catalog
 from ddcl_tab.errors import LeakWarning
-from ddcl_tab.features import TableEncoder, select_features
-from ddcl_tab.workflow.splits import N_FOLDS, split_catalog
+from ddcl_tab.estimators._columns import select_features
+from ddcl_tab.estimators._table import TableEncoder
+from ddcl_tab.space._join import launch_of
 
 #: Columns about the launch: the same for every piece of a cloud, so they would say its parent outright.
 LAUNCH_COLUMNS = ("COUNTRY", "SITE", "LAUNCH_YEAR")
@@ -95,7 +96,7 @@ def make_fold(catalog: pl.DataFrame, name: str, number: int) -> Fold:
     Parameters
     ----------
     catalog : polars.DataFrame
-        As :func:`ddcl_tab.workflow.train.load_catalog` returns it.
+        As :func:`ddcl_tab.app._train.load_catalog` returns it.
     name : str
         Of :data:`TASKS`.
     number : int

@@ -12,7 +12,7 @@ from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from ddcl_tab.workflow.peers import peer_table
+from ddcl_tab.app._evaluation import peer_table
 
 #: CatBoost wants texts for categories, missing ones included.
 MISSING = "missing"

@@ -24,12 +24,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ddcl_tab import DDCLClassifier
-from ddcl_tab.nn.network import TableNetwork
-from ddcl_tab.training.build import build_network
-from ddcl_tab.training.inference import predict_rows
-from ddcl_tab.training.net import train_network
-from ddcl_tab.training.objective import Objective
-from ddcl_tab.training.rows import Batches, Rows, RowsDataset
+from ddcl_tab.nn._network import TableNetwork
+from ddcl_tab.training._net import build_network, train_network
+from ddcl_tab.training._objective import Objective
+from ddcl_tab.training._rows import Batches, Rows, RowsDataset, predict_rows
 
 CPU = torch.device("cpu")
 DEFAULTS = DDCLClassifier().get_params()

@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 import torch
 
 from ddcl_tab import DDCLClassifier
-from ddcl_tab.catalog import read_satcat
 from ddcl_tab.errors import LeakWarning, StabilityWarning
-from ddcl_tab.training.inference import predict_rows
+from ddcl_tab.space._satcat import read_satcat
+from ddcl_tab.training._rows import predict_rows
 from speed.contenders import (
     BATCH,
     CPU,

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ddcl_tab.nn.quantization import assign, quantization_loss
-from ddcl_tab.nn.readouts import ClassTokenReadout, DDCLReadout, MeanReadout, Reading
-from ddcl_tab.training.objective import Objective
-from ddcl_tab.training.rows import Batches
-from ddcl_tab.training.temperature import TokenCovariance
+from ddcl_tab.nn._quantization import assign, quantization_loss
+from ddcl_tab.nn._readouts import ClassTokenReadout, DDCLReadout, MeanReadout, Reading
+from ddcl_tab.training._objective import Objective, TokenCovariance
+from ddcl_tab.training._rows import Batches
 from speed.contenders import BATCH, DEFAULTS, Shape, make_network, make_objective, make_rows, seconds
 
 

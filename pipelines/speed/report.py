@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from ddcl_tab.workflow.show import as_table
+from ddcl_tab.app._output import as_table
 
 PROTOTYPES_ON_MEAN = "mean pooling, prototypes, linear head"
 PLAIN, SKORCH = "FT-Transformer, plain loop", "FT-Transformer, skorch's default loader"

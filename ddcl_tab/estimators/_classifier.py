@@ -1,0 +1,474 @@
+"""``DDCLClassifier``: the scikit-learn face of the network."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any, Self
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ddcl_tab.errors import ConfigurationError, InputError
+from ddcl_tab.estimators._columns import as_table, is_frame
+from ddcl_tab.estimators._explain import fitted_html, reasons, top_prototypes
+from ddcl_tab.estimators._model_file import describe_training, read_state, write_state
+from ddcl_tab.estimators._prototypes import Members, describe_prototypes
+from ddcl_tab.estimators._table import Table, TableEncoder
+from ddcl_tab.estimators._validation import (
+    check_groups,
+    check_labels,
+    check_parameters,
+    check_weight,
+    class_weights,
+    display_names,
+    library_of,
+    take,
+    take_target,
+)
+from ddcl_tab.nn._network import TableNetwork
+from ddcl_tab.training._certificate import EpochCertificate
+from ddcl_tab.training._checkpoint import CheckpointFile
+from ddcl_tab.training._distillation import hard_targets, training_rows
+from ddcl_tab.training._net import build_network, train_network
+from ddcl_tab.training._objective import Objective
+from ddcl_tab.training._rows import Prediction, Rows, RowsDataset, merge_equal, predict_rows, split_validation
+from ddcl_tab.training._stability import Stability, warn_unstable
+
+
+class FittedPrototypes(TransformerMixin):
+    """Part of :class:`DDCLClassifier` that only reads what ``fit`` has left behind."""
+
+    classes_: NDArray[Any]
+    encoder_: TableEncoder
+    network_: TableNetwork
+    history_: list[dict[str, Any]]
+    device: str
+    _certificates: tuple[EpochCertificate, ...]
+    _interrupted: int | None = None
+    _prototype_table: dict[str, list[Any]]
+    _frame_library: str
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Class probabilities, shape (n, C), in the order of ``classes_``."""
+        return self._predict(X).probability
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Most probable class of each row, shape (n,)."""
+        probability = self.predict_proba(X)
+        return self.classes_[probability.argmax(axis=1)]
+
+    def transform(self, X: Any) -> NDArray[np.float64]:
+        """Prototype memberships, shape (n, K); rows sum to 1. Columns are named ``prototype_0`` and so on."""
+        return self._predict(X).q
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Names of the columns of :meth:`transform`."""
+        check_is_fitted(self)
+        return np.array([f"prototype_{k}" for k in self._prototype_table["prototype"]], dtype=object)
+
+    @property
+    def prototypes_(self) -> Any:
+        """Prototypes as a frame; see the class docstring."""
+        check_is_fitted(self)
+        return self._frame_of(self._prototype_table, self._frame_library)
+
+    def explain(self, X: Any, n_top: int = 3) -> Any:
+        """Reasons per row: the strongest prototypes and what they say.
+
+        Parameters
+        ----------
+        X : frame or array, shape (n, p)
+        n_top : int, default=3
+            Prototypes named per row.
+
+        Returns
+        -------
+        frame
+            ``n * n_top`` rows with ``row``, ``prediction``, ``probability``, ``rank``, ``prototype``, ``weight``,
+            ``says``, ``effect`` (what the probability owes to it: as it is, minus without this prototype; NaN where
+            the row has no other), ``name`` and ``medoid``; polars for polars, else pandas.
+
+        Raises
+        ------
+        ConfigurationError
+            ``n_top`` is not between 1 and ``n_prototypes``.
+        """
+        prediction = self._predict(X)
+        n_prototypes = prediction.q.shape[1]
+        if not 1 <= n_top <= n_prototypes:
+            raise ConfigurationError(f"n_top must be between 1 and n_prototypes ({n_prototypes}), not {n_top!r}")
+        table = top_prototypes(prediction.q, prediction.probability, self.classes_, self._prototype_table, n_top)
+        return self._frame_of(table, library_of(X))
+
+    def decide(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
+        """Probabilities, memberships and reasons in one pass.
+
+        Returns
+        -------
+        probability : ndarray, shape (n, C)
+        q : ndarray, shape (n, K)
+        reasons : list of str
+            One sentence a row: its strongest prototype with its weight, in physical units.
+        """
+        probability, q = self._predict(X)
+        return probability, q, reasons(q, probability, self.classes_, self._prototype_table)
+
+    @property
+    def stability_(self) -> Stability:
+        """Certificate of the training; see the class docstring."""
+        check_is_fitted(self)
+        return Stability(self._certificates, self._interrupted, self.best_epoch_)
+
+    @property
+    def best_epoch_(self) -> int:
+        """Epoch whose weights were kept, counted from 1."""
+        check_is_fitted(self)
+        return next(int(row["epoch"]) for row in self.history_ if row["best"])
+
+    def _html_repr(self) -> str:
+        """Scikit-learn's diagram, and under it what fit has found."""
+        diagram: str = super()._html_repr()
+        return diagram + fitted_html(self) if hasattr(self, "network_") else diagram
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model: a zip of JSON and safetensors with checksums, without pickle."""
+        check_is_fitted(self)
+        write_state(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a model that :meth:`save` wrote.
+
+        Raises
+        ------
+        ModelFileError
+            The file is missing, foreign, damaged, altered, or of another version.
+        """
+        return read_state(cls, path)
+
+    def _features_of(self, X: Any) -> Any:
+        """Columns of fit out of ``X``, in their order."""
+        X = as_table(X)
+        if not is_frame(X):
+            return validate_data(self, X, reset=False, dtype=None, ensure_all_finite=False)
+        if hasattr(self, "feature_names_in_"):
+            return X
+        X = nw.from_native(X, eager_only=True).to_numpy()
+        return validate_data(self, X, reset=False, dtype=None, ensure_all_finite=False)
+
+    def _predict(self, X: Any) -> Prediction:
+        check_is_fitted(self)
+        table = self.encoder_.transform(self._features_of(X))
+        return predict_rows(self.network_, *table, torch.device(self.device))
+
+    @staticmethod
+    def _frame_of(table: dict[str, list[Any]], library: Any) -> Any:
+        return nw.from_dict(table, backend=library).to_native()
+
+
+_log = logging.getLogger("ddcl_tab")
+
+
+class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
+    """Classify the rows of a table by prototypes (DDCL-Attention, arXiv:2604.03850).
+
+    Columns become tokens, a transformer encoder mixes them into one token ``z`` a row, and ``z`` is assigned softly
+    to ``n_prototypes`` prototypes. The class probabilities are decided by the prototypes alone, so the memberships of
+    a row (:meth:`transform`, :meth:`explain`) are the whole reason for its class.
+
+    Parameters
+    ----------
+    n_prototypes : int, default=32
+        Number ``K`` of prototypes.
+    temperature : float, default=0.02
+        Final temperature relative to the critical one, ``T / T_c`` in (0, 1). Lower: fewer prototypes share a row.
+    lr : float, default=0.002
+        Learning rate of the encoder (AdamW).
+    lr_ratio : float, default=10
+        Learning rate of the prototypes over that of the encoder.
+    quantization_weight : float, default=0.1
+        Weight ``lambda`` of the soft quantisation loss.
+    column_weight : float, default=0.1
+        Weight of telling the row's own columns from its prototypes. Higher: prototypes follow the physical structure
+        inside a class more closely, and decide the class less sharply.
+    teacher_share : float, default=0.7
+        Share of the rows of an epoch that are made up from two training rows each and labelled by a teacher (gradient
+        boosting and randomised trees, fitted on the training rows first); 0 trains on the table alone, and tables under
+        1,000 rows have no teacher.
+    d_token : int, default=64
+        Width of a token; a multiple of ``n_heads``.
+    n_blocks, n_heads : int, default=2, 4
+        Transformer blocks, attention heads.
+    dropout : float, default=0
+        Share of activations dropped while training. A teacher leaves little to learn by heart.
+    batch_size : int, default=256
+        Rows in a step; fewer in small tables, so that an epoch has at least eight steps.
+    max_epochs : int, default=50
+    patience : int, default=8
+        Epochs in a row that are worse than the best one on the validation part before training stops (after the
+        annealing); worse is by more than the standard error of the difference.
+    validation_fraction : float, default=0.1
+        Share of each class set aside to choose the epoch and to calibrate; whole groups where groups are known.
+    class_weight : dict or "balanced", optional
+        Factor of the weights of each class's rows. A dict from class to weight, ``{"ROCKET BODY": 5}``: classes that it
+        does not name weigh 1. "balanced": all classes weigh the same.
+    target : str, default="OBJECT_TYPE"
+        Column that holds the classes in ``fit(df)``.
+    allow_leaks : bool, default=False
+        Learn from catalog columns that give the class away.
+    certify : {"epoch", "end", False}, default="epoch"
+        Measure the certificate after every epoch, after the last one, or never; see ``stability_``.
+    device : str, default="cpu"
+    random_state : int, RandomState instance or None, default=None
+        The same integer gives the same bits on one machine.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (C,)
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Columns learned from; only when fitted on a frame.
+    prototypes_ : frame
+        One row a prototype, largest first: ``name``, ``share`` of the training rows, ``share CLASS`` of its rows,
+        ``says CLASS`` (its own probability for each class), ``medoid`` (its most typical training row), quantiles of
+        each numeric column in its unit, most common category of each categorical one. polars if fitted on polars, else
+        pandas.
+    stability_ : Stability
+        Certificate of the training: ``verdict``, ``margins``, ``to_frame()``.
+    history_ : list of dict
+        Per epoch: losses, ``tau``, the three terms of the identity on a probe batch with its residual, the tokens'
+        variance, usage and dead prototypes; ``best`` marks the epoch kept.
+    n_iter_ : int
+        Epochs trained.
+    n_unlabelled_ : int
+        Rows of ``fit(df)`` left out because their label is missing or UNKNOWN.
+    network_ : TableNetwork
+    encoder_ : TableEncoder
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> clf = DDCLClassifier(n_prototypes=6, max_epochs=20, random_state=0).fit(X, y)
+    >>> bool(clf.score(X, y) > 0.9)
+    True
+    >>> clf.transform(X).shape
+    (150, 6)
+    """
+
+    def __init__(
+        self,
+        *,
+        n_prototypes: int = 32,
+        temperature: float = 0.02,
+        lr: float = 2e-3,
+        lr_ratio: float = 10.0,
+        quantization_weight: float = 0.1,
+        column_weight: float = 0.1,
+        teacher_share: float = 0.7,
+        d_token: int = 64,
+        n_blocks: int = 2,
+        n_heads: int = 4,
+        dropout: float = 0.0,
+        batch_size: int = 256,
+        max_epochs: int = 50,
+        patience: int = 8,
+        validation_fraction: float = 0.1,
+        class_weight: dict[Any, float] | str | None = None,
+        target: str = "OBJECT_TYPE",
+        allow_leaks: bool = False,
+        certify: str | bool = "epoch",
+        device: str = "cpu",
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_prototypes = n_prototypes
+        self.temperature = temperature
+        self.lr = lr
+        self.lr_ratio = lr_ratio
+        self.quantization_weight = quantization_weight
+        self.column_weight = column_weight
+        self.teacher_share = teacher_share
+        self.d_token = d_token
+        self.n_blocks = n_blocks
+        self.n_heads = n_heads
+        self.dropout = dropout
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.class_weight = class_weight
+        self.target = target
+        self.allow_leaks = allow_leaks
+        self.certify = certify
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        """Tags: missing values and categories are welcome."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, groups: Any = None) -> Self:
+        """Train on a table.
+
+        Parameters
+        ----------
+        X : pandas, polars or pyarrow frame (a lazy one is collected), or array (masked is missing), shape (n, p)
+            Without ``y``, a frame that holds the column ``target``; its rows of ``"UNKNOWN"`` or missing class are left
+            out (``n_unlabelled_``).
+        y : array-like, shape (n,), optional
+            Classes: texts, booleans or numbers, none missing.
+        sample_weight : array-like, shape (n,), optional
+            A row of weight 2 and the same row twice give the same model.
+        groups : array-like, shape (n,), optional
+            Rows of one group stay together in the validation split. Default: the launch, where the frame has the
+            columns ``OBJECT_ID`` and ``NORAD_CAT_ID``.
+
+        Returns
+        -------
+        DDCLClassifier
+
+        Raises
+        ------
+        ConfigurationError
+            Parameters break their rules; all of them are listed. Or a key of ``class_weight`` is no class.
+        InputError, ValueError, TypeError
+            The table cannot be learned from as it is.
+        TrainingError
+            The loss stopped being finite.
+        KeyboardInterrupt
+            As it came: an interrupted fit leaves no fitted classifier. (``ddcl-tab train`` keeps the best epoch.)
+
+        Warns
+        -----
+        LeakWarning
+            Columns that give the class away were left out.
+        StabilityWarning
+            A condition of sound training failed; says what to change. Once in a search or cross-validation.
+        """
+        self._fit(X, y, sample_weight, groups)
+        if self.certify and not self.stability_.is_stable:
+            warn_unstable(self.stability_)
+        return self
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of rows told right; ``y`` has the class of each row, none missing (InputError)."""
+        X = as_table(X)
+        return float(super().score(X, check_labels(X, y), sample_weight))
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any, checkpoint: CheckpointFile | None = None) -> None:
+        """All of :meth:`fit` but its last warning; with a checkpoint an interrupted training is kept."""
+        check_parameters(self.get_params(deep=False))
+        self.n_unlabelled_ = 0
+        X = as_table(X)
+        if y is None:
+            X, y, kept = take_target(X, self.target)
+            sample_weight, groups = take(sample_weight, kept), take(groups, kept)
+            self.n_unlabelled_ = int(len(kept) - kept.sum())
+            _log.info("%d rows without a known %s are left out of training", self.n_unlabelled_, self.target)
+        features = self._check_features(X)
+        y = check_labels(features, y)
+        weight = check_weight(sample_weight, len(y))
+        group = check_groups(groups, X, len(y))
+        self.classes_, label = np.unique(y, return_inverse=True)
+        self.encoder_ = TableEncoder(allow_leaks=self.allow_leaks).fit(features, sample_weight=weight)
+        if is_frame(features):
+            self.feature_names_in_ = np.array(self.encoder_.columns_, dtype=object)
+            self.n_features_in_ = len(self.encoder_.columns_)
+        self._frame_library = library_of(X)
+        table = self.encoder_.transform(features)
+        self._train(table, label, weight, group, checkpoint)
+        self._describe(features, table, label, weight, display_names(X, len(y)))
+
+    def _check_features(self, X: Any) -> Any:
+        """A frame without the target column, or a two-dimensional array; at least one row and column."""
+        if not is_frame(X):
+            return validate_data(self, X, dtype=None, ensure_all_finite=False)
+        frame = nw.from_native(X, eager_only=True).drop(self.target, strict=False)
+        if 0 in frame.shape:
+            raise InputError(
+                f"Found array with {frame.shape[0]} sample(s) and {frame.shape[1]} feature(s) (shape={frame.shape}) "
+                f"while a minimum of 1 is required: the columns are {frame.columns}."
+            )
+        return frame.to_native()
+
+    def _train(
+        self,
+        table: Table,
+        label: NDArray[np.int64],
+        weight: NDArray[np.float64],
+        group: Any,
+        checkpoint: CheckpointFile | None,
+    ) -> None:
+        random = check_random_state(self.random_state)
+        seed = int(random.randint(2**31 - 1))
+        class_weight = class_weights(self.class_weight, self.classes_, label, weight)
+        rows = Rows(*table, label, weight * class_weight[label], np.zeros_like(label) if group is None else group)
+        rows = merge_equal(rows, grouped=group is not None)
+        if checkpoint is not None:
+            checkpoint.identify(describe_training(self, rows, seed))
+        train, validation = split_validation(rows, self.validation_fraction, np.random.default_rng(seed))
+        device = torch.device(self.device)
+        self.network_ = self._build_network(seed)
+        n_classes = len(self.classes_)
+        self.history_, self._certificates, self._interrupted = train_network(
+            self.network_,
+            Objective(
+                quantization_weight=self.quantization_weight,
+                column_weight=self.column_weight,
+                cardinalities=self.encoder_.cardinalities_,
+            ),
+            training_rows(train, n_classes, self.teacher_share, seed, device),
+            None if validation is None else RowsDataset(validation, hard_targets(validation, n_classes), device),
+            lr=self.lr,
+            lr_ratio=self.lr_ratio,
+            final_temperature=self.temperature,
+            batch_size=self.batch_size,
+            max_epochs=self.max_epochs,
+            patience=self.patience,
+            generator=torch.Generator().manual_seed(seed),
+            device=device,
+            certify=self.certify,
+            verbose=self.verbose,
+            checkpoint=checkpoint,
+        )
+        self.n_iter_ = len(self.history_)
+
+    def _build_network(self, seed: int) -> TableNetwork:
+        return build_network(
+            seed,
+            torch.device(self.device),
+            n_prototypes=self.n_prototypes,
+            n_numeric=len(self.encoder_.numeric_),
+            cardinalities=self.encoder_.cardinalities_,
+            n_classes=len(self.classes_),
+            d_token=self.d_token,
+            n_blocks=self.n_blocks,
+            n_heads=self.n_heads,
+            dropout=self.dropout,
+        )
+
+    def _describe(self, X: Any, table: Table, label: Any, weight: Any, names: list[str]) -> None:
+        """Order the prototypes by their share of the training rows and describe them."""
+        device = torch.device(self.device)
+        q = predict_rows(self.network_, *table, device).q
+        order = np.argsort(-(q * weight[:, None]).sum(axis=0), kind="stable")
+        prototypes = self.network_.readout.prototypes
+        with torch.no_grad():
+            prototypes.copy_(prototypes[torch.from_numpy(order).to(device)])
+            verdict = self.network_.head(prototypes).double().softmax(dim=1).cpu().numpy()
+        members = Members(self.encoder_.read(X), q[:, order], weight, label, self.classes_, names)
+        self._prototype_table = describe_prototypes(members, verdict)

@@ -1,0 +1,396 @@
+"""State of a fitted classifier as JSON and tensors, and back; what earlier formats lack is filled.
+
+A file may come from a stranger: types, counts and sizes are checked before anything is made of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ddcl_tab._files import plain, read_model, write_model
+from ddcl_tab.errors import ConfigurationError, ModelFileError
+from ddcl_tab.estimators._table import CLIP, NumericScale, TableEncoder
+from ddcl_tab.estimators._validation import check_parameters
+from ddcl_tab.training._certificate import EpochCertificate
+from ddcl_tab.training._checkpoint import CheckpointFile
+from ddcl_tab.training._rows import N_RESERVED, Rows
+
+#: Parameters that do not decide what training gives; ``random_state`` is in the seed that was drawn from it.
+_LEFT_OUT = ("verbose", "random_state")
+#: Packages whose arithmetic training is made of.
+_PACKAGES = ("ddcl-tab", "numpy", "scikit-learn", "torch")
+
+
+def fit_with_checkpoint(clf: Any, X: Any, checkpoint: CheckpointFile | None) -> None:
+    """Fit a classifier on a frame that holds its target, writing a checkpoint after every epoch.
+
+    A KeyboardInterrupt after the first epoch ends training, and the classifier is fitted with the best epoch so far
+    (the last one while annealing is not over); ``stability_`` says so. There is no StabilityWarning.
+
+    Parameters
+    ----------
+    clf : DDCLClassifier
+    X : frame
+    checkpoint : CheckpointFile or None
+        None writes none, and a KeyboardInterrupt is raised on.
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint to go on with was made for other rows, parameters or versions.
+    WriteError
+        The checkpoint cannot be written.
+    """
+    clf._fit(X, None, None, None, checkpoint)
+
+
+def describe_training(clf: Any, rows: Rows, seed: int) -> dict[str, str]:
+    """All that decides what training gives, by the names that a user knows.
+
+    Parameters
+    ----------
+    clf : DDCLClassifier
+        With its classes and its encoder.
+    rows : Rows
+        Merged, before a validation part is set aside.
+    seed : int
+        Drawn from ``random_state``.
+
+    Returns
+    -------
+    dict of str
+    """
+    parameters = {n: repr(v) for n, v in clf.get_params(deep=False).items() if n not in _LEFT_OUT}
+    return (
+        parameters
+        | {
+            "seed": str(seed),
+            "classes": repr(clf.classes_.tolist()),
+            "columns": _digest(json.dumps(clf.encoder_.to_json(), default=repr).encode()),
+            "training rows": _digest(*(np.ascontiguousarray(part).tobytes() for part in rows)),
+        }
+        | {f"version of {name}": version(name) for name in _PACKAGES}
+    )
+
+
+def _digest(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:12]
+
+
+#: Integers beyond this are no count, and some no float.
+_LARGEST = 2**53
+#: Weights and temperature beyond these make numbers that float32 does not hold; no training comes near.
+_LARGEST_WEIGHT, _SMALLEST_TEMPERATURE = 1e6, 1e-12
+
+
+class _Rule(NamedTuple):
+    holds: Callable[[Any], bool]
+    text: str
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= _LARGEST)
+
+
+_TEXT = _Rule(lambda v: isinstance(v, str), "a text")
+_FLAG = _Rule(lambda v: isinstance(v, bool), "true or false")
+_COUNT = _Rule(lambda v: isinstance(v, int) and _is_number(v) and v >= 0, "a count")
+_NUMBER = _Rule(_is_number, "a number")
+_FINITE = _Rule(lambda v: _is_number(v) and math.isfinite(v), "a finite number")
+_WIDTH = _Rule(lambda v: _is_number(v) and math.isfinite(v) and v > 0, "a finite number above 0")
+_SCALAR = _Rule(lambda v: isinstance(v, (str, bool)) or _is_number(v), "a text, a number, true or false")
+# Labels are compared and not counted with: catalog numbers of 64 bits are labels, too.
+_LABEL = _Rule(lambda v: isinstance(v, int) or _SCALAR.holds(v), "a text, a number, true or false")
+_CELL = _Rule(lambda v: v is None or isinstance(v, str) or _is_number(v), "a text, a number or nothing")
+_LIBRARY = _Rule(lambda v: v in ("pandas", "polars"), "'pandas' or 'polars'")
+_LABEL_TYPE = _Rule(
+    lambda v: isinstance(v, str) and v[:1] in "|<>=" and v[1:2] in ("b", "i", "u", "f", "U", "O"),
+    "a type of labels such as '<U6'",
+)
+_OBJECT = _Rule(lambda v: isinstance(v, dict), "an object")
+
+_SCALE = {f.name: _FINITE for f in fields(NumericScale)}
+_SCALE |= {"name": _TEXT, "unit": _TEXT, "heavy": _FLAG, "iqr": _FINITE, "std": _WIDTH}
+_EPOCH = {f.name: _COUNT if f.type == "int" else _NUMBER for f in fields(EpochCertificate)}
+_STATE = {
+    "parameters": _OBJECT,
+    "classes": {"dtype": _LABEL_TYPE, "values": [_LABEL]},
+    "named": _FLAG,
+    "encoder": {
+        "columns": [_TEXT],
+        "empty": [_TEXT],
+        "numeric": [_SCALE],
+        "categorical": [{"name": _TEXT, "categories": [_TEXT]}],
+    },
+    "certificates": [_EPOCH],
+    "interrupted": _Rule(lambda v: v is None or _COUNT.holds(v), "a count or nothing"),
+    "attributes": {
+        "n_features_in_": _COUNT,
+        "n_iter_": _COUNT,
+        "n_unlabelled_": _COUNT,
+        "history_": [_OBJECT],
+        "_prototype_table": _OBJECT,
+        "_frame_library": _LIBRARY,
+    },
+}
+
+
+def check_state(state: Any, weights: dict[str, NDArray[Any]], parameters: set[str]) -> None:
+    """Check types, counts and sizes of a model's state.
+
+    Parameters
+    ----------
+    state : Any
+        As JSON gave it.
+    weights : dict of ndarray
+        As safetensors gave them: their sizes are those of bytes that are there, so they bound all others.
+    parameters : set of str
+        Names of the constructor's parameters.
+
+    Raises
+    ------
+    ValueError
+        Names the entry and what it should be.
+
+    Examples
+    --------
+    >>> check_state({"parameters": {}}, {}, set())
+    Traceback (most recent call last):
+    ...
+    ValueError: state lacks 'classes', 'named', 'encoder', 'certificates', 'interrupted', 'attributes'
+    """
+    _check(state, _STATE, "state")
+    _check(state["parameters"], dict.fromkeys(parameters, _Rule(lambda _: True, "anything")), "state.parameters")
+    for i, epoch in enumerate(state["attributes"]["history_"]):
+        _check(epoch, dict.fromkeys(epoch, _SCALAR), f"state.attributes.history_[{i}]")
+    _check_sizes(state, weights)
+    _check_weights(weights)
+
+
+def _check(value: Any, wanted: Any, where: str) -> None:
+    if isinstance(wanted, _Rule):
+        if not wanted.holds(value):
+            raise ValueError(f"{where} must be {wanted.text}, not {_short(value)}")
+    elif isinstance(wanted, list):
+        if not isinstance(value, list):
+            raise ValueError(f"{where} must be a list, not {_short(value)}")
+        for i, item in enumerate(value):
+            _check(item, wanted[0], f"{where}[{i}]")
+    else:
+        _check_keys(value, wanted, where)
+        for name, rule in wanted.items():
+            _check(value[name], rule, f"{where}.{name}")
+
+
+def _check_keys(value: Any, wanted: dict[str, Any], where: str) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} must be an object, not {_short(value)}")
+    lacking, strange = [n for n in wanted if n not in value], [n for n in value if n not in wanted]
+    if lacking or strange:
+        what = "lacks" if lacking else "has the unknown entry"
+        raise ValueError(f"{where} {what} {', '.join(repr(n) for n in (lacking or strange[:3]))}")
+
+
+def _check_sizes(state: dict[str, Any], weights: dict[str, NDArray[Any]]) -> None:
+    parameters, encoder, attributes = state["parameters"], state["encoder"], state["attributes"]
+    widest = max((size for value in weights.values() for size in value.shape), default=0)
+    bounds = {"n_prototypes": widest, "d_token": widest, "n_heads": widest, "n_blocks": len(weights)}
+    for name, bound in bounds.items():
+        if not _COUNT.holds(parameters[name]) or not 1 <= parameters[name] <= bound:
+            raise ValueError(
+                f"state.parameters.{name} is {_short(parameters[name])}; the weights have room for {bound}"
+            )
+    used = [column["name"] for column in encoder["numeric"] + encoder["categorical"]]
+    if sorted(used + encoder["empty"]) != sorted(encoder["columns"]) or len(set(used)) != len(used):
+        raise ValueError("state.encoder.columns are not those of its scales and categories")
+    _check_shapes(state, weights)
+    if not state["named"] and encoder["columns"] != [f"x{i}" for i in range(len(encoder["columns"]))]:
+        raise ValueError("state.named is false, but the columns have names")
+    if attributes["n_features_in_"] != len(encoder["columns"]):
+        raise ValueError(f"state.attributes.n_features_in_ is not the number of columns, {len(encoder['columns'])}")
+    labels = state["classes"]["values"]
+    if len({str(label) for label in labels}) != len(labels) or len({type(label) for label in labels}) != 1:
+        raise ValueError("state.classes.values must be different labels of one type")
+    if attributes["n_iter_"] != len(attributes["history_"]):
+        raise ValueError(f"state.attributes.n_iter_ is not the length of history_, {len(attributes['history_'])}")
+    _check_prototypes(attributes["_prototype_table"], parameters["n_prototypes"], state["classes"]["values"])
+
+
+def _check_shapes(state: dict[str, Any], weights: dict[str, NDArray[Any]]) -> None:
+    """The network that the parameters describe is the one whose weights are there, before memory is taken for it."""
+    parameters, encoder = state["parameters"], state["encoder"]
+    width, n_numeric = parameters["d_token"], len(encoder["numeric"])
+    shapes: dict[str, tuple[int, ...]] = {
+        "readout.prototypes": (parameters["n_prototypes"], width),
+        "head.weight": (len(state["classes"]["values"]), width),
+    }
+    for i in range(parameters["n_blocks"]):
+        shapes[f"encoder.blocks.{i}.attention.out.weight"] = (width, width)
+        shapes[f"encoder.blocks.{i}.feed_forward.1.weight"] = (2 * width, width)
+    if n_numeric:
+        shapes["tokenizer.missing"] = (n_numeric, width)
+    if encoder["categorical"]:
+        n_codes = sum(len(column["categories"]) + N_RESERVED for column in encoder["categorical"])
+        shapes["tokenizer.categorical.weight"] = (n_codes, width)
+    for name, shape in shapes.items():
+        found = weights[name].shape if name in weights else None
+        if found != shape:
+            raise ValueError(f"weights of {name} have the shape {found}; the state describes {shape}")
+
+
+def _check_prototypes(table: dict[str, Any], n_prototypes: int, classes: list[Any]) -> None:
+    where = "state.attributes._prototype_table"
+    wanted = {"prototype": _COUNT, "name": _TEXT, "medoid": _TEXT, "share": _FINITE}
+    wanted |= {f"{what} {label}": _FINITE for what in ("share", "says") for label in classes}
+    _check(table, {name: [wanted.get(name, _CELL)] for name in table | wanted}, where)
+    for name, column in table.items():
+        if len(column) != n_prototypes:
+            raise ValueError(f"{where}.{name} has {len(column)} rows, not one a prototype")
+        if len({isinstance(cell, str) for cell in column if cell is not None}) > 1:
+            raise ValueError(f"{where}.{name} mixes texts and numbers")
+
+
+def _check_weights(weights: dict[str, NDArray[Any]]) -> None:
+    for name, value in weights.items():
+        if not (np.abs(value) <= _LARGEST_WEIGHT).all():  # false for NaN, too
+            raise ValueError(f"weights of {name} hold values that are not finite or beyond {_LARGEST_WEIGHT:g}")
+    temperature = weights.get("readout.temperature", np.ones(()))
+    if not (temperature >= _SMALLEST_TEMPERATURE).all():
+        raise ValueError(f"readout.temperature must be at least {_SMALLEST_TEMPERATURE:g}, not {temperature}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value) if not isinstance(value, int) or abs(value) <= _LARGEST else "a number of many digits"
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+_PLAIN_ATTRIBUTES = (
+    "n_features_in_",
+    "n_iter_",
+    "n_unlabelled_",
+    "history_",
+    "_prototype_table",
+    "_frame_library",
+)
+
+
+def write_state(clf: Any, path: str | os.PathLike[str]) -> None:
+    """Write a fitted classifier.
+
+    Raises
+    ------
+    ConfigurationError
+        The class labels are of a type that JSON cannot hold.
+    """
+    if clf.classes_.dtype.kind not in "biufUO" or not all(
+        isinstance(c, (str, int, float)) for c in clf.classes_.tolist()
+    ):
+        raise ConfigurationError(
+            f"class labels of type {clf.classes_.dtype} cannot be saved: use texts, numbers or booleans as labels."
+        )
+    parameters = clf.get_params(deep=False)
+    if isinstance(parameters["class_weight"], dict):
+        # Pairs, for JSON would make texts of the keys; of the classes, for a key may be of another type and equal one.
+        own = {name: name for name in clf.classes_.tolist()}
+        parameters["class_weight"] = [[own.get(key, key), float(w)] for key, w in parameters["class_weight"].items()]
+    if not isinstance(parameters["random_state"], (int, np.integer)):
+        parameters["random_state"] = None
+    state = {
+        "parameters": parameters | {"device": "cpu"},
+        "classes": {"dtype": clf.classes_.dtype.str, "values": clf.classes_.tolist()},
+        "named": hasattr(clf, "feature_names_in_"),
+        "encoder": clf.encoder_.to_json(),
+        "certificates": [asdict(epoch) for epoch in clf._certificates],
+        "interrupted": clf._interrupted,
+        "attributes": {name: getattr(clf, name) for name in _PLAIN_ATTRIBUTES},
+    }
+    weights = {name: value.cpu().contiguous().numpy() for name, value in clf.network_.state_dict().items()}
+    write_model(path, plain(state), weights)
+
+
+def read_state(cls: type, path: str | os.PathLike[str]) -> Any:
+    """Read a fitted classifier.
+
+    Raises
+    ------
+    ModelFileError
+        The file is no whole model, or of a format that is not read.
+    """
+    state, weights, version = read_model(path)
+    try:
+        if version == 1:
+            state, weights = _from_format_1(state, weights)
+        check_state(state, weights, set(cls().get_params(deep=False)))
+        return _restore(cls, state, weights)
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
+        raise ModelFileError(
+            f"{path}: its parts do not fit together ({error}): damaged or altered after it was written. "
+            "Copy it again from where it came from, or train again."
+        ) from error
+
+
+def _from_format_1(
+    state: dict[str, Any], weights: dict[str, NDArray[Any]]
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """State and weights in format 2: predictions are those of the version that wrote them.
+
+    Parameters that did not exist get the value that says what was done then, and what the network says of its columns,
+    which decides no class, is zero where it was not learned. Certificates that lack figures of today's conditions, or
+    had others, cannot be judged and are left out.
+    """
+    parameters = {"certify": False, "column_weight": 0.0, "teacher_share": 0.0} | state["parameters"]
+    # Weight of the labels of an earlier kind of distillation, until teacher_share took its place.
+    parameters.pop("teacher_weight", None)
+    encoder = dict(state["encoder"])
+    encoder["numeric"] = [{"low": -CLIP, "high": CLIP} | scale for scale in encoder["numeric"]]
+    certificates = state.get("certificates", [])
+    if any(epoch.keys() != EpochCertificate.__dataclass_fields__.keys() for epoch in certificates):
+        certificates = []
+    attributes = {name: value for name, value in state["attributes"].items() if name != "_names"}
+    if "decoder.weight" not in weights:
+        n_codes = sum(len(column["categories"]) + N_RESERVED for column in encoder["categorical"])
+        decoder = np.zeros((len(encoder["numeric"]) + n_codes, weights["head.weight"].shape[1]), dtype=np.float32)
+        weights = weights | {"decoder.weight": decoder, "decoder.bias": decoder[:, 0].copy()}
+    filled = {"encoder": encoder, "certificates": certificates, "attributes": attributes, "parameters": parameters}
+    return {"interrupted": None} | state | filled, weights
+
+
+def _restore(cls: type, state: dict[str, Any], weights: dict[str, Any]) -> Any:
+    parameters = state["parameters"]
+    if isinstance(parameters["class_weight"], list):
+        parameters["class_weight"] = dict(parameters["class_weight"])
+    check_parameters(parameters)
+    clf = cls(**parameters)
+    clf.classes_ = _labels(**state["classes"])
+    clf.encoder_ = TableEncoder.from_json(state["encoder"])
+    clf._certificates = tuple(EpochCertificate(**epoch) for epoch in state["certificates"])
+    clf._interrupted = state["interrupted"]
+    for name in _PLAIN_ATTRIBUTES:
+        setattr(clf, name, state["attributes"][name])
+    if state["named"]:
+        clf.feature_names_in_ = np.array(clf.encoder_.columns_, dtype=object)
+    clf.network_ = clf._build_network(0)
+    clf.network_.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+    clf.network_.eval()
+    return clf
+
+
+def _labels(dtype: str, values: list[Any]) -> NDArray[Any]:
+    """Class labels; texts take the room that they need, not the one that the file claims."""
+    return np.array(values, dtype="U" if dtype[1] == "U" else dtype)

@@ -1,0 +1,384 @@
+"""Check what is handed to ``fit``: all constructor parameters at once; features, labels, weights and groups."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any, Literal, NamedTuple
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, column_or_1d
+
+from ddcl_tab.errors import ConfigurationError, InputError
+from ddcl_tab.estimators._columns import as_table, is_frame, is_missing, to_polars
+from ddcl_tab.space._join import launch_of
+
+
+class Rule(NamedTuple):
+    """A condition on one parameter and how to say it."""
+
+    holds: Callable[[Any], bool]
+    text: str
+
+
+def _integer(lower: int) -> Rule:
+    return Rule(
+        lambda v: isinstance(v, numbers.Integral) and not isinstance(v, bool) and int(v) >= lower,
+        f"an integer of at least {lower}",
+    )
+
+
+def _number(holds: Callable[[float], bool], text: str) -> Rule:
+    return Rule(
+        lambda v: isinstance(v, numbers.Real) and not isinstance(v, bool) and holds(_float(v)), f"a number {text}"
+    )
+
+
+def _float(value: Any) -> float:
+    """The value as a float; an integer beyond all floats counts as infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def _is_device(value: Any) -> bool:
+    try:
+        torch.device(value)
+    except (RuntimeError, TypeError):
+        return False
+    return True
+
+
+_POSITIVE = _number(lambda v: 0.0 < v < float("inf"), "above 0")
+_NOT_NEGATIVE = _number(lambda v: 0.0 <= v < float("inf"), "of at least 0")
+
+RULES: dict[str, Rule] = {
+    "n_prototypes": _integer(2),
+    "temperature": _number(
+        lambda v: 0.0 < v < 1.0,
+        "in (0, 1): it is relative to the critical temperature, and from 1 on collapsed prototypes stay so",
+    ),
+    "lr": _POSITIVE,
+    "lr_ratio": _POSITIVE,
+    "quantization_weight": _POSITIVE,
+    "column_weight": _NOT_NEGATIVE,
+    "teacher_share": _number(lambda v: 0.0 <= v <= 1.0, "in [0, 1]"),
+    "d_token": _integer(1),
+    "n_blocks": _integer(1),
+    "n_heads": _integer(1),
+    "dropout": _number(lambda v: 0.0 <= v < 1.0, "in [0, 1)"),
+    "batch_size": _integer(1),
+    "max_epochs": _integer(1),
+    "patience": _integer(1),
+    "validation_fraction": _number(lambda v: 0.0 <= v < 1.0, "in [0, 1)"),
+    "class_weight": Rule(
+        lambda v: v is None or isinstance(v, dict) or (isinstance(v, str) and v == "balanced"),
+        "None, 'balanced' or a dict from class to weight",
+    ),
+    "target": Rule(lambda v: isinstance(v, str) and bool(v), "the name of a column"),
+    "allow_leaks": Rule(lambda v: isinstance(v, bool), "True or False"),
+    "certify": Rule(lambda v: v is False or v in ("epoch", "end"), "'epoch', 'end' or False"),
+    "device": Rule(_is_device, "a torch device such as 'cpu' or 'cuda'"),
+    "verbose": _integer(0),
+}
+
+
+def check_parameters(parameters: dict[str, Any]) -> None:
+    """Check constructor parameters.
+
+    Parameters
+    ----------
+    parameters : dict
+        As ``get_params`` returns them.
+
+    Raises
+    ------
+    ConfigurationError
+        Lists every parameter that breaks its rule.
+
+    Examples
+    --------
+    >>> check_parameters({"lr": -1.0, "n_blocks": 0, "dropout": 0.1})
+    Traceback (most recent call last):
+    ddcl_tab.errors.ConfigurationError: 2 parameters break their rules:
+      lr must be a number above 0, not -1.0
+      n_blocks must be an integer of at least 1, not 0
+    """
+    broken = [
+        f"{name} must be {rule.text}, not {parameters[name]!r}"
+        for name, rule in RULES.items()
+        if name in parameters and not rule.holds(parameters[name])
+    ]
+    weights = parameters.get("class_weight")
+    for key, weight in weights.items() if isinstance(weights, dict) else ():
+        if not _NOT_NEGATIVE.holds(weight):
+            broken.append(f"class_weight[{key!r}] must be {_NOT_NEGATIVE.text}, not {weight!r}")
+    d_token, n_heads = parameters.get("d_token"), parameters.get("n_heads")
+    if not broken and d_token is not None and n_heads is not None and d_token % n_heads:
+        broken.append(f"d_token must be a multiple of n_heads ({n_heads}), not {d_token}")
+    if broken:
+        count = "1 parameter breaks its rule" if len(broken) == 1 else f"{len(broken)} parameters break their rules"
+        raise ConfigurationError("\n  ".join([f"{count}:", *broken]))
+
+
+#: Value of a target column that means "nobody knows yet".
+UNKNOWN = "UNKNOWN"
+
+
+class Labelled(NamedTuple):
+    """A frame whose labels stood in a column of it.
+
+    Attributes
+    ----------
+    X : frame
+        Rows with a label, without the target column.
+    y : ndarray, shape (n,)
+    kept : ndarray of bool, shape (all rows,)
+        Which rows have a label.
+    """
+
+    X: Any
+    y: NDArray[Any]
+    kept: NDArray[np.bool_]
+
+
+def take_target(X: Any, target: str) -> Labelled:
+    """Split a frame into features and the labels in its column ``target``.
+
+    Rows whose label is missing (see :func:`read_labels`) or ``"UNKNOWN"`` are left out.
+
+    Raises
+    ------
+    InputError
+        ``X`` is no frame, lacks the column, has no labelled row, or the labels are of no one kind.
+    """
+    X = as_table(X)
+    if not is_frame(X):
+        raise InputError(
+            "DDCLClassifier requires y to be passed, but the target y is None: call fit(X, y), or fit(df) with a "
+            f"pandas or polars frame that holds the target column {target!r}."
+        )
+    frame = nw.from_native(X, eager_only=True)
+    if target not in frame.columns:
+        raise InputError(
+            f"the target column {target!r} is not among the columns {frame.columns}: "
+            "set target=... to the column that holds the classes, or call fit(X, y)."
+        )
+    labels, missing = read_labels(frame[target])
+    kept = np.array([not gone and label != UNKNOWN for label, gone in zip(labels, missing, strict=True)], dtype=bool)
+    if not kept.any():
+        raise InputError(f"column {target!r} holds no label: every row is missing or {UNKNOWN!r}.")
+    return Labelled(frame.drop(target).filter(kept.tolist()).to_native(), _plain(labels, kept), kept)
+
+
+def read_labels(y: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Labels as they are, and which of them are missing.
+
+    Missing are None, NaN, NaT, ``pandas.NA``, null, and what is masked.
+
+    Parameters
+    ----------
+    y : array-like, shape (n,)
+        Also a series or array of pandas, polars, pyarrow or narwhals.
+
+    Returns
+    -------
+    labels, missing : ndarray, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        ``y`` is no column.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> read_labels(pd.Series(["DEBRIS", pd.NA], dtype="string"))[1]
+    array([False,  True])
+    """
+    y = as_table(y)
+    if isinstance(y, nw.Series) or hasattr(y, "to_pylist"):
+        # numpy reads no dictionaries of pyarrow.
+        y = np.fromiter(y.to_list() if isinstance(y, nw.Series) else y.to_pylist(), dtype=object)
+    elif isinstance(y, (list, tuple)):
+        # Of objects: numpy makes the text "nan" of a NaN among texts.
+        y = np.array(y, dtype=object)
+    labels = column_or_1d(np.asarray(y), warn=True)
+    if labels.dtype.kind in "fM":
+        return labels, np.isnan(labels)
+    if labels.dtype.kind not in "OT":
+        return labels, np.zeros(len(labels), dtype=bool)
+    labels = labels.astype(object)
+    return labels, np.array([is_missing(label) for label in labels], dtype=bool)
+
+
+def _kind(label: object) -> str | None:
+    if isinstance(label, str):
+        return "texts"
+    if isinstance(label, (bool, np.bool_)):
+        return "booleans"
+    # numpy counts durations among its integers.
+    is_number = isinstance(label, (int, float, np.integer, np.floating)) and not isinstance(label, np.timedelta64)
+    return "numbers" if is_number else None
+
+
+def _plain(labels: NDArray[Any], kept: NDArray[np.bool_]) -> NDArray[Any]:
+    """Labels that are ``kept``, out of objects as texts, booleans, integers or floats."""
+    if labels.dtype.kind == "S":
+        raise InputError(
+            f"class labels are texts, numbers or booleans, not bytes ({labels.dtype}): decode them, for example with "
+            "np.char.decode(y)."
+        )
+    if labels.dtype != object:
+        return labels[kept]
+    rows = np.flatnonzero(kept)
+    kinds = [_kind(labels[row]) for row in rows]
+    for row, kind in zip(rows, kinds, strict=True):
+        if kind is None or kind != kinds[0]:
+            other = f", and row {rows[0]} holds {labels[rows[0]]!r}" if kind else ""
+            raise InputError(
+                f"class labels are all texts, all numbers or all booleans: row {row} holds {labels[row]!r} of type "
+                f"{type(labels[row]).__name__}{other}. Cast them to one of these."
+            )
+    values = labels[kept].tolist()
+    if kinds[:1] != ["numbers"] or not all(isinstance(value, Integral) for value in values):
+        return np.array(values)
+    lowest, highest = min(values), max(values)
+    if lowest < -(2**63) or highest >= 2 ** (64 if lowest >= 0 else 63):
+        raise InputError("class labels that are integers must fit into 64 bits: hand them over as texts.")
+    return np.array(values, dtype=np.int64 if highest < 2**63 else np.uint64)
+
+
+def check_labels(X: Any, y: Any) -> NDArray[Any]:
+    """Labels as a one-dimensional array that fits ``X``: texts, booleans, integers or floats.
+
+    Raises
+    ------
+    InputError, ValueError
+        Labels are continuous, missing, of several kinds, or not as many as rows.
+    """
+    labels, missing = read_labels(y)
+    if missing.any():
+        raise InputError(
+            f"Input y contains NaN or missing labels (row {np.flatnonzero(missing)[0]}; {missing.sum()} in all): leave "
+            "those rows out, or call fit(df)."
+        )
+    y = _plain(labels, ~missing)
+    if y.dtype.kind == "f" and np.isinf(y).any():
+        raise InputError("Input y contains infinity: classes are finite numbers, texts or booleans.")
+    check_consistent_length(X, y)
+    check_classification_targets(y)
+    return y
+
+
+def check_class_weight(class_weight: Any, classes: NDArray[Any]) -> None:
+    """Check that a dict from class to weight names classes only.
+
+    Raises
+    ------
+    ConfigurationError
+        Names the keys that are no class.
+    """
+    known = set(classes.tolist())
+    strange = [key for key in class_weight if key not in known] if isinstance(class_weight, dict) else []
+    if strange:
+        raise ConfigurationError(
+            f"class_weight must be a dict from class to weight: its keys {strange} are not among the classes "
+            f"{classes.tolist()}."
+        )
+
+
+def class_weights(
+    class_weight: Any, classes: NDArray[Any], label: NDArray[np.intp], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Weight of each class, shape (C,).
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+        Checked by :func:`~ddcl_tab.estimators._validation.check_parameters`. Of a dict from class to weight, a class
+        that is not named weighs 1.
+    classes : ndarray, shape (C,)
+    label : ndarray of int, shape (n,)
+        Index of the class of each row.
+    weight : ndarray, shape (n,)
+        Of each row.
+
+    Raises
+    ------
+    ConfigurationError
+        A key is no class, or no row has any weight left.
+    """
+    if isinstance(class_weight, dict):
+        check_class_weight(class_weight, classes)
+        result = np.array([class_weight.get(name, 1.0) for name in classes.tolist()], dtype=np.float64)
+    else:
+        with np.errstate(divide="ignore"):
+            result = compute_class_weight(class_weight, classes=np.arange(len(classes)), y=label, sample_weight=weight)
+        result = np.where(np.isfinite(result), result, 0.0)  # of a class whose rows have no weight
+    if not (weight * result[label]).any():
+        raise ConfigurationError(f"class_weight {class_weight!r} leaves no row a weight above 0.")
+    return result
+
+
+def take(values: Any, kept: NDArray[np.bool_]) -> NDArray[Any] | None:
+    """Values of the rows that are kept, out of one a row (InputError); None stays None."""
+    if values is None:
+        return None
+    array = np.asarray(as_table(values))
+    if array.shape[:1] != kept.shape:
+        raise InputError(
+            f"weights and groups have one value a row: there are {len(kept)} rows, those without a label included, "
+            f"and values of shape {array.shape}."
+        )
+    return array[kept]
+
+
+def check_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
+    """Weights as float64, shape (n_rows,): non-negative, finite, not all zero."""
+    if sample_weight is None:
+        return np.ones(n_rows)
+    rows = np.empty((n_rows, 1))
+    return _check_sample_weight(as_table(sample_weight), rows, dtype=np.float64, ensure_non_negative=True)
+
+
+def check_groups(groups: Any, X: Any, n_rows: int) -> NDArray[np.int64] | None:
+    """Group number of each row, or None where there are no groups.
+
+    Without ``groups``, a frame with the columns ``OBJECT_ID`` and ``NORAD_CAT_ID`` is grouped by launch, for objects of
+    one launch share an orbit.
+    """
+    if groups is None:
+        named = {"OBJECT_ID", "NORAD_CAT_ID"}
+        if not is_frame(X) or not named <= set(nw.from_native(X, eager_only=True).columns):
+            return None
+        groups = launch_of(to_polars(nw.from_native(X, eager_only=True).select(*named).to_native())).to_numpy()
+    groups = column_or_1d(np.asarray(as_table(groups)).astype(str))
+    if len(groups) != n_rows:
+        raise InputError(f"groups has {len(groups)} values for {n_rows} rows: give one group a row.")
+    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
+
+
+def library_of(X: Any) -> Literal["pandas", "polars"]:
+    """Frame library of results for ``X``: ``"polars"`` for polars, else ``"pandas"``."""
+    frame = nw.from_native(X, pass_through=True)
+    is_polars = isinstance(frame, (nw.DataFrame, nw.LazyFrame)) and frame.implementation.is_polars()
+    return "polars" if is_polars else "pandas"
+
+
+def display_names(X: Any, n_rows: int) -> list[str]:
+    """What to call each row in tables for people; never a feature."""
+    if is_frame(X):
+        frame = nw.from_native(X, eager_only=True)
+        known = [name for name in ("NORAD_CAT_ID", "OBJECT_NAME") if name in frame.columns]
+        if known:
+            columns = [frame[name].to_list() for name in known]
+            return [" ".join(str(part) for part in row if not is_missing(part)) for row in zip(*columns, strict=True)]
+    return [f"row {i}" for i in range(n_rows)]

@@ -1,0 +1,247 @@
+"""Prototypes as cards: who their members are, what sets them apart, what they attend to, in physical units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+from numpy.typing import NDArray
+
+from ddcl_tab.errors import ConfigurationError, InputError
+from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn, as_table, is_frame
+from ddcl_tab.estimators._prototypes import CategorySummary, NumberSummary, name_prototypes, summarise
+from ddcl_tab.estimators._table import Table
+from ddcl_tab.estimators._validation import UNKNOWN, display_names, read_labels
+from ddcl_tab.interpret._model import FittedModel, exchange, take
+
+#: Columns that a card says set the prototype apart, and columns that it says the prototype captures.
+N_DISTINGUISHING, N_CAPTURED = 3, 4
+#: Prototypes named as its nearest.
+N_NEIGHBOURS = 3
+#: Rows whose columns are exchanged to see which a prototype depends on.
+CAPTURE_ROWS = 2000
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """Another prototype that shares rows.
+
+    Attributes
+    ----------
+    prototype : int
+    overlap : float
+        Share of the card's own memberships in rows where the other holds as much: ``sum min(q_k, q_j) / sum q_k``.
+    """
+
+    prototype: int
+    overlap: float
+
+
+@dataclass(frozen=True)
+class PrototypeCard:
+    """One prototype for a person to read.
+
+    Attributes
+    ----------
+    prototype : int
+        Its number, as in ``prototypes_`` and :meth:`DDCLClassifier.transform`.
+    name : str
+        One line, as in ``prototypes_``: "small debris, 760-880 km, 98.6 deg".
+    share : float
+        Of the memberships of all rows.
+    says : dict of float
+        Its own probability of each class.
+    members : dict of float
+        Recorded classes of its members, shares of those whose class is known; empty without recorded classes.
+    medoid : str
+        The row with the largest membership.
+    typical : list of str
+        The rows with the largest memberships, from different launches where those are known; the medoid first.
+    columns : dict of NumberSummary and CategorySummary
+        Every column against the whole table.
+    distinguishing : list of str
+        The columns that set it apart most, largest effect first, none saying the same as another.
+    captured : dict of float
+        The columns it depends on: share of its memberships lost when the column comes from another row.
+    neighbours : list of Neighbour
+        Most overlapping first.
+    """
+
+    prototype: int
+    name: str
+    share: float
+    says: dict[str, float]
+    members: dict[str, float]
+    medoid: str
+    typical: list[str]
+    columns: dict[str, NumberSummary | CategorySummary]
+    distinguishing: list[str]
+    captured: dict[str, float]
+    neighbours: list[Neighbour]
+
+    @property
+    def verdict(self) -> str:
+        """The class that it holds most probable."""
+        return max(self.says, key=lambda name: self.says[name])
+
+
+def prototype_cards(
+    classifier: Any, X: Any, y: Any = None, *, n_typical: int = 5, random_state: int = 0
+) -> list[PrototypeCard]:
+    """Cards of all prototypes over the rows of a table, largest prototype of the training rows first.
+
+    Parameters
+    ----------
+    classifier : DDCLClassifier
+        Fitted.
+    X : frame or array, shape (n, p)
+        Rows to describe the prototypes by, such as the whole catalog; names and catalog numbers in it are shown and
+        never learned from.
+    y : array-like, shape (n,), optional
+        Recorded classes. Default: the classifier's target column, where ``X`` has it.
+    n_typical : int, default=5
+        Rows named on each card.
+    random_state : int, default=0
+        Of the exchanged rows that tell which columns a prototype captures.
+
+    Returns
+    -------
+    list of PrototypeCard
+
+    Raises
+    ------
+    ConfigurationError
+        ``n_typical`` is below 1, or the classifier is none.
+    InputError
+        ``y`` has not one class a row.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from ddcl_tab import DDCLClassifier
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> clf = DDCLClassifier(n_prototypes=6, max_epochs=20, random_state=0).fit(X, y)
+    >>> card = prototype_cards(clf, X, y)[0]
+    >>> card.prototype, len(card.columns), len(card.typical)
+    (0, 4, 5)
+    """
+    if n_typical < 1:
+        raise ConfigurationError(f"n_typical must be at least 1, not {n_typical!r}")
+    model, X = FittedModel(classifier), as_table(X)
+    table = model.encode(X)
+    q = model.predict(table).q
+    columns = _columns_of(model, X)
+    summaries = summarise(columns, q, np.ones(len(q)))
+    recorded = _recorded(classifier, X, y, len(q))
+    apart = [name.distinguishing for name in name_prototypes([""] * q.shape[1], columns, summaries)]
+    typical = _typical(q, display_names(X, len(q)), _launches(X), n_typical)
+    captured = capture(model, table, q, random_state)
+    cards = []
+    for k in range(q.shape[1]):
+        own = {name: parts[k] for name, parts in summaries.items()}
+        cards.append(
+            PrototypeCard(
+                prototype=k,
+                name=classifier._prototype_table["name"][k],
+                share=float(q[:, k].sum() / len(q)),
+                says=_by_class(classifier.classes_, model.decide(np.eye(q.shape[1])[[k]])[0]),
+                members=_members(recorded, q[:, k], classifier.classes_),
+                medoid=typical[k][0],
+                typical=typical[k],
+                columns=own,
+                distinguishing=apart[k][:N_DISTINGUISHING],
+                captured=_largest(dict(zip(model.columns, captured[k].tolist(), strict=True)), N_CAPTURED),
+                neighbours=_neighbours(q, k),
+            )
+        )
+    return cards
+
+
+def capture(
+    model: FittedModel, table: Table, q: NDArray[np.float64], random_state: int, n_rows: int = CAPTURE_ROWS
+) -> NDArray[np.float64]:
+    """Share of its memberships that each prototype loses when a column comes from another row, shape (K, T).
+
+    Measured on the rows with the largest memberships mixed evenly over prototypes, at most ``n_rows``. Column tokens
+    are not assigned to prototypes one by one (training never asks for it); what a prototype captures of a column is
+    measured by taking the column away.
+    """
+    random = np.random.default_rng(random_state)
+    per_prototype = max(1, n_rows // q.shape[1])
+    chosen = np.unique(np.argsort(-q, axis=0, kind="stable")[:per_prototype].ravel())
+    rows, q = take(table, chosen), q[chosen]
+    lost = np.empty((q.shape[1], len(model.columns)))
+    held = np.maximum((q**2).sum(axis=0), np.finfo(float).tiny)
+    for j in range(len(model.columns)):
+        swapped = np.zeros((len(chosen), len(model.columns)), dtype=bool)
+        swapped[:, j] = True
+        other = take(table, random.integers(len(table.numeric), size=len(chosen)))
+        after = model.predict(exchange(rows, other, swapped)).q
+        lost[:, j] = 1.0 - (q * after).sum(axis=0) / held
+    return np.clip(lost, 0.0, 1.0)
+
+
+def _columns_of(model: FittedModel, X: Any) -> dict[str, NumericColumn | CategoricalColumn]:
+    read = model.classifier.encoder_.read(model.classifier._features_of(X))
+    return {name: read[name] for name in model.columns}
+
+
+def _recorded(classifier: Any, X: Any, y: Any, n_rows: int) -> NDArray[Any] | None:
+    """Recorded classes as objects, None where unknown."""
+    if y is None and is_frame(X):
+        frame = nw.from_native(X, eager_only=True)
+        y = frame[classifier.target] if classifier.target in frame.columns else None
+    if y is None:
+        return None
+    labels, missing = read_labels(y)
+    if len(labels) != n_rows:
+        raise InputError(f"y has {len(labels)} values for {n_rows} rows: give one a row.")
+    known = (None if gone or label == UNKNOWN else label for label, gone in zip(labels, missing, strict=True))
+    return np.fromiter(known, dtype=object)
+
+
+def _launches(X: Any) -> NDArray[np.object_] | None:
+    if not is_frame(X) or "OBJECT_ID" not in nw.from_native(X, eager_only=True).columns:
+        return None
+    designators = nw.from_native(X, eager_only=True)["OBJECT_ID"].to_list()
+    # pandas has NaN in a column without any value
+    launches = [d[:8] if isinstance(d, str) and d.strip() else f"row {i}" for i, d in enumerate(designators)]
+    return np.array(launches, dtype=object)
+
+
+def _typical(
+    q: NDArray[np.float64], names: Sequence[str], launches: NDArray[np.object_] | None, n_typical: int
+) -> list[list[str]]:
+    """Rows with the largest memberships of each prototype; one a launch first, siblings only to fill up."""
+    result = []
+    for k in range(q.shape[1]):
+        order = np.argsort(-q[:, k], kind="stable")[: 200 * n_typical]
+        if launches is not None:
+            _, first = np.unique(launches[order].astype(str), return_index=True)
+            order = np.concatenate([order[np.sort(first)], np.delete(order, first)])
+        result.append([names[i] for i in order[:n_typical]])
+    return result
+
+
+def _members(recorded: NDArray[Any] | None, mass: NDArray[np.float64], classes: NDArray[Any]) -> dict[str, float]:
+    if recorded is None:
+        return {}
+    by_class = np.array([mass[recorded == name].sum() for name in classes])
+    return _by_class(classes, by_class / max(by_class.sum(), np.finfo(float).tiny))
+
+
+def _by_class(classes: NDArray[Any], values: NDArray[np.float64]) -> dict[str, float]:
+    return {str(name): float(value) for name, value in zip(classes, values, strict=True)}
+
+
+def _largest(values: dict[str, float], n: int) -> dict[str, float]:
+    return dict(sorted(values.items(), key=lambda item: -item[1])[:n])
+
+
+def _neighbours(q: NDArray[np.float64], k: int) -> list[Neighbour]:
+    shared = np.minimum(q, q[:, [k]]).sum(axis=0) / max(q[:, k].sum(), np.finfo(float).tiny)
+    order = [int(j) for j in np.argsort(-shared, kind="stable") if j != k]
+    return [Neighbour(j, float(shared[j])) for j in order[:N_NEIGHBOURS]]

@@ -1,0 +1,143 @@
+"""How much each column of a row speaks for the class that the model decides: Shapley values by sampling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddcl_tab.errors import ConfigurationError
+from ddcl_tab.estimators._columns import NumericColumn
+from ddcl_tab.estimators._table import Table
+from ddcl_tab.estimators._validation import library_of
+from ddcl_tab.interpret._model import FittedModel, exchange, take
+
+#: Orders in which columns are exchanged, each with its reverse; see pipelines/results/faithfulness.md.
+N_ORDERS = 8
+#: Rows explained in one go, to bound memory.
+CHUNK = 512
+
+
+def column_contributions(classifier: Any, X: Any, background: Any = None, *, random_state: int = 0) -> Any:
+    """Contribution of each column to the probability of the decided class, row by row.
+
+    The columns of a background row are exchanged for those of the row, one after another in random order; a column's
+    contribution is the change of probability that it brings, on average over orders and background rows. The
+    contributions of a row sum to its probability minus that of the background rows used.
+
+    Parameters
+    ----------
+    classifier : DDCLClassifier
+        Fitted.
+    X : frame or array, shape (n, p)
+        Rows to explain.
+    background : frame or array, optional
+        Rows to compare with, such as the catalog. Default: ``X`` itself.
+    random_state : int, default=0
+        Of orders and background rows; the same gives the same bits.
+
+    Returns
+    -------
+    frame
+        ``n * p`` rows: ``row``, ``prediction``, ``column``, ``value`` (in its unit, as text), ``contribution``
+        (in probability, from -1 to 1), strongest first within a row; polars for polars, else pandas.
+
+    Notes
+    -----
+    Shapley values (Strumbelj and Kononenko, Knowl. Inf. Syst. 41, 2014) with orders taken forwards and backwards
+    (Mitchell et al., JMLR 23, 2022). Columns that say the same thing, such as period and semi-major axis, share what
+    they say.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from ddcl_tab import DDCLClassifier
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> clf = DDCLClassifier(n_prototypes=6, max_epochs=20, random_state=0).fit(X, y)
+    >>> table = column_contributions(clf, X[:1], background=X)
+    >>> list(table.columns)
+    ['row', 'prediction', 'column', 'value', 'contribution']
+    >>> table["column"][0] in ("petal length (cm)", "petal width (cm)")
+    True
+    """
+    model = FittedModel(classifier)
+    table = model.encode(X)
+    decided = model.predict(table).probability.argmax(axis=1)
+    among = table if background is None else model.encode(background)
+    values = shapley_values(model, table, among, decided, random_state)
+    order = np.argsort(-np.abs(values), axis=1, kind="stable")
+    shown = shown_values(model, X)
+    n, n_columns = values.shape
+    rows, columns = np.repeat(np.arange(n), n_columns), order.ravel()
+    long = {
+        "row": rows.tolist(),
+        "prediction": classifier.classes_[decided[rows]].tolist(),
+        "column": [model.columns[j] for j in columns],
+        "value": [shown[model.columns[j]][i] for i, j in zip(rows, columns, strict=True)],
+        "contribution": values[rows, columns].tolist(),
+    }
+    return classifier._frame_of(long, library_of(X))
+
+
+def shapley_values(
+    model: FittedModel, table: Table, background: Table, decided: NDArray[np.intp], random_state: int
+) -> NDArray[np.float64]:
+    """Contributions to the probability of class ``decided[i]`` of row ``i``, shape (n, T).
+
+    Parameters
+    ----------
+    model : FittedModel
+    table, background : Table
+        Rows to explain, rows to compare with.
+    decided : ndarray of int, shape (n,)
+    random_state : int
+
+    Returns
+    -------
+    ndarray, shape (n, T)
+    """
+    if not len(background.numeric):
+        raise ConfigurationError("background has no rows: hand over some of the catalog, or nothing")
+    random = np.random.default_rng(random_state)
+    n, n_columns = len(decided), len(model.columns)
+    orders = np.array([random.permutation(n_columns) for _ in range(N_ORDERS)])
+    values = np.zeros((n, n_columns))
+    for start in range(0, n, CHUNK):
+        rows = np.arange(start, min(start + CHUNK, n))
+        for order in orders:
+            other = take(background, random.integers(len(background.numeric), size=len(rows)))
+            for path in (order, order[::-1]):
+                values[rows] += _along(model, take(table, rows), other, decided[rows], path)
+    return values / (2 * N_ORDERS)
+
+
+def _along(
+    model: FittedModel, table: Table, other: Table, decided: NDArray[np.intp], path: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Change of probability as the columns of ``other`` are exchanged for those of ``table`` along a path."""
+    n, n_columns = len(decided), len(path)
+    position = np.argsort(path)
+    # Step s has the first s columns of the path from the row, the others from the background row.
+    steps = [exchange(table, other, np.tile(position >= s, (n, 1))) for s in range(n_columns + 1)]
+    together = Table(np.concatenate([s.numeric for s in steps]), np.concatenate([s.categorical for s in steps]))
+    probability = model.predict(together).probability[np.arange(len(together.numeric)), np.tile(decided, n_columns + 1)]
+    gained = np.diff(probability.reshape(n_columns + 1, n), axis=0)
+    return gained[position].T
+
+
+def shown_values(model: FittedModel, X: Any) -> dict[str, list[str]]:
+    """Values of the columns as a person reads them, with units, by column."""
+    shown = {}
+    columns = model.classifier.encoder_.read(model.classifier._features_of(X))
+    for name in model.columns:
+        column = columns[name]
+        if isinstance(column, NumericColumn):
+            year = column.unit == "year"
+            unit = "" if year or not column.unit else f" {column.unit}"
+            shown[name] = [
+                "missing" if np.isnan(v) else f"{v:.0f}" if year else f"{v:.6g}{unit}" for v in column.values
+            ]
+        else:
+            shown[name] = ["missing" if v is None else str(v) for v in column.values]
+    return shown

@@ -1,0 +1,94 @@
+"""A fitted classifier as arrays: encode rows, exchange columns, predict, take prototypes away."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import softmax
+from sklearn.utils.validation import check_is_fitted
+
+from ddcl_tab.errors import ConfigurationError
+from ddcl_tab.estimators._classifier import DDCLClassifier
+from ddcl_tab.estimators._table import Table
+from ddcl_tab.training._rows import Prediction, predict_rows
+
+
+class FittedModel:
+    """What the explanations need of a fitted :class:`DDCLClassifier`.
+
+    Parameters
+    ----------
+    classifier : DDCLClassifier
+        Fitted.
+
+    Attributes
+    ----------
+    classifier : DDCLClassifier
+    columns : list of str
+        Column of each token, numeric ones first.
+    prototype_logits : ndarray, shape (K, C)
+        What each prototype says; the logits of a row are their ``q``-mean.
+
+    Raises
+    ------
+    ConfigurationError
+        It is no DDCLClassifier (the last step of a pipeline is ``pipeline[-1]``).
+    NotFittedError
+    """
+
+    def __init__(self, classifier: DDCLClassifier) -> None:
+        if not isinstance(classifier, DDCLClassifier):
+            raise ConfigurationError(
+                f"explanations need a fitted DDCLClassifier, not {type(classifier).__name__}; of a pipeline hand over "
+                "its last step and the rows as that step sees them."
+            )
+        check_is_fitted(classifier)
+        self.classifier = classifier
+        self.columns = classifier.encoder_.feature_names_
+        network = classifier.network_
+        with torch.no_grad():
+            logits = network.head(network.readout.prototypes).double().cpu().numpy()
+        self.prototype_logits: NDArray[np.float64] = logits
+
+    @property
+    def says(self) -> NDArray[np.intp]:
+        """Index of the class that each prototype holds most probable, shape (K,)."""
+        return self.prototype_logits.argmax(axis=1)
+
+    def encode(self, X: object) -> Table:
+        """Scaled numbers and category codes of a frame or array."""
+        return self.classifier.encoder_.transform(self.classifier._features_of(X))
+
+    def predict(self, table: Table) -> Prediction:
+        """Class probabilities and memberships of encoded rows."""
+        return predict_rows(self.classifier.network_, *table, torch.device(self.classifier.device))
+
+    def decide(self, q: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Class probabilities, shape (n, C), of memberships ``(n, K)``: the head is linear in them."""
+        return softmax(q @ self.prototype_logits, axis=1)
+
+    def without(self, q: NDArray[np.float64], removed: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Memberships ``(n, K)`` once the prototypes marked in ``removed`` ``(n, K)`` are gone.
+
+        What they held goes to the others in proportion, as the softmax over fewer prototypes has it; a row that loses
+        all of its memberships to rounding is shared out evenly.
+        """
+        left = np.where(removed, 0.0, q)
+        total = left.sum(axis=1, keepdims=True)
+        even = ~removed / np.maximum((~removed).sum(axis=1, keepdims=True), 1)
+        return np.where(total > 0.0, left / np.where(total > 0.0, total, 1.0), even)
+
+
+def take(table: Table, rows: NDArray[np.intp]) -> Table:
+    """Some rows, in that order."""
+    return Table(table.numeric[rows], table.categorical[rows])
+
+
+def exchange(table: Table, other: Table, columns: NDArray[np.bool_]) -> Table:
+    """Rows whose columns marked in ``columns`` ``(n, T)`` come from ``other``; both have n rows."""
+    n_numeric = table.numeric.shape[1]
+    return Table(
+        np.where(columns[:, :n_numeric], other.numeric, table.numeric),
+        np.where(columns[:, n_numeric:], other.categorical, table.categorical),
+    )

@@ -1,0 +1,115 @@
+"""The domain: what a satellite is. Catalogs to checked polars frames, orbits on plain arrays, break-ups, explanations.
+
+Names, units and meaning of the columns: `SATCAT_COLUMNS` and `ELSET_COLUMNS`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ddcl_tab.space._breakup import (
+    FragmentOrbits,
+    Fragments,
+    area_to_mass_mixture,
+    average_area,
+    collision_count,
+    explosion_count,
+    fragment_orbits,
+    is_catastrophic,
+    sample_fragments,
+)
+from ddcl_tab.space._elements import (
+    WGS72,
+    WGS84,
+    EarthModel,
+    apogee_altitude,
+    eccentricity_from_altitudes,
+    mean_motion_from_period,
+    perigee_altitude,
+    period_from_mean_motion,
+    period_from_semi_major_axis,
+    semi_major_axis_from_altitudes,
+    semi_major_axis_from_period,
+    specific_angular_momentum,
+    specific_energy,
+)
+from ddcl_tab.space._gp import read_elsets, read_gp
+from ddcl_tab.space._join import add_orbit_shape, join_elsets, launch_of
+from ddcl_tab.space._other_catalogs import DISCOS_TYPES, object_types_of_discos, read_gcat, read_ucs
+from ddcl_tab.space._regimes import REGIMES, regime
+from ddcl_tab.space._satcat import read_satcat
+from ddcl_tab.space._scan import scan_gp, scan_satcat
+from ddcl_tab.space._schema import ELSET_COLUMNS, LEAKS, SATCAT_COLUMNS, UNITS, Column
+from ddcl_tab.space._states import (
+    KeplerianElements,
+    argument_of_perigee_rate,
+    elements_to_state,
+    orbital_energy,
+    raan_rate,
+    state_to_elements,
+)
+from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
+from ddcl_tab.space._write import write_gp
+
+__all__ = [
+    "DISCOS_TYPES",
+    "ELSET_COLUMNS",
+    "LEAKS",
+    "REGIMES",
+    "SATCAT_COLUMNS",
+    "UNITS",
+    "WGS72",
+    "WGS84",
+    "Column",
+    "EarthModel",
+    "FragmentOrbits",
+    "Fragments",
+    "KeplerianElements",
+    "add_orbit_shape",
+    "apogee_altitude",
+    "area_to_mass_mixture",
+    "argument_of_perigee_rate",
+    "average_area",
+    "collision_count",
+    "counterfactuals",
+    "eccentricity_from_altitudes",
+    "elements_to_state",
+    "explosion_count",
+    "fragment_orbits",
+    "is_catastrophic",
+    "join_elsets",
+    "launch_of",
+    "mean_motion_from_period",
+    "object_types_of_discos",
+    "orbital_energy",
+    "perigee_altitude",
+    "period_from_mean_motion",
+    "period_from_semi_major_axis",
+    "raan_rate",
+    "read_elsets",
+    "read_gcat",
+    "read_gp",
+    "read_satcat",
+    "read_ucs",
+    "regime",
+    "sample_fragments",
+    "scan_gp",
+    "scan_satcat",
+    "semi_major_axis_from_altitudes",
+    "semi_major_axis_from_period",
+    "specific_angular_momentum",
+    "specific_energy",
+    "state_to_elements",
+    "synthetic_catalog",
+    "write_gp",
+    "write_satcat",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: it asks a network, and importing torch takes seconds that readers of catalogs do not need.
+    if name == "counterfactuals":
+        from ddcl_tab.space._counterfactual import counterfactuals
+
+        return counterfactuals
+    raise AttributeError(f"module 'ddcl_tab.space' has no attribute {name!r}")

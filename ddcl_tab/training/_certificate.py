@@ -1,0 +1,396 @@
+"""What is measured after an epoch to tell whether training is sound; :mod:`._stability` judges it.
+
+Curvature is seen through the optimiser, against its limit: on a quadratic loss a step of SGD, momentum or Adam grows
+without bound where ``lr lambda_max(M^-1 H)`` exceeds 2, ``2 (1 + beta)`` or ``2 (1 + beta1) / (1 - beta1)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
+from torch import Tensor
+
+from ddcl_tab.errors import ConfigurationError
+from ddcl_tab.nn._network import Output, TableNetwork
+from ddcl_tab.nn._quantization import assign, critical_temperature, loss_terms
+from ddcl_tab.nn._readouts import Reading
+from ddcl_tab.training._objective import Objective
+
+#: A prototype that carries less than this share of the even share 1/K is dead.
+DEAD_SHARE = 0.25
+
+
+def usage(q: Tensor) -> Tensor:
+    """Share of the assignment mass on each prototype: mean of ``q`` ``(B, K)`` over rows; sums to 1."""
+    return q.mean(dim=0)
+
+
+def dead_prototypes(share: Tensor) -> Tensor:
+    """Numbers of the prototypes that carry less than ``1 / (4 K)`` of the assignment mass.
+
+    Examples
+    --------
+    >>> dead_prototypes(torch.tensor([0.6, 0.35, 0.05]))
+    tensor([2])
+    """
+    return torch.nonzero(share < DEAD_SHARE / len(share)).flatten()
+
+
+def effective_prototypes(q: Tensor) -> Tensor:
+    """Mean over rows of ``exp(entropy of q)``: between 1 (one prototype a row) and K.
+
+    Examples
+    --------
+    >>> effective_prototypes(torch.tensor([[1.0, 0.0], [0.5, 0.5]]))
+    tensor(1.5000)
+    """
+    return torch.special.entr(q).sum(-1).exp().mean()
+
+
+@torch.no_grad()
+def measure_reading(reading: Reading, prototypes: Tensor, weight: Tensor) -> dict[str, Any]:
+    """Measure what a readout said of a batch.
+
+    Parameters
+    ----------
+    reading : Reading
+        Of a :class:`ddcl_tab.nn._readouts.DDCLReadout`.
+    prototypes : Tensor, shape (K, D)
+    weight : Tensor, shape (B,)
+
+    Returns
+    -------
+    dict
+        ``quantization``, ``reconstruction``, ``variance`` (squared token distance); ``identity_residual``
+        (relative, see :class:`ddcl_tab.nn._quantization.LossTerms`); ``token_variance`` (trace of the tokens'
+        covariance); ``usage_perplexity`` (1 to K), ``dead_prototypes``, ``effective_prototypes``.
+    """
+    if reading.assignment is None:
+        raise ValueError("this readout has no prototypes to measure")
+    terms = loss_terms(reading.z, prototypes, reading.assignment, weight)
+    share = usage(reading.assignment.q)
+    return {
+        "quantization": float(terms.quantization),
+        "reconstruction": float(terms.reconstruction),
+        "variance": float(terms.variance),
+        "identity_residual": float(terms.residual),
+        "token_variance": float(reading.z.var(dim=0, correction=0).sum()),
+        "usage_perplexity": float(torch.special.entr(share).sum().exp()),
+        "dead_prototypes": len(dead_prototypes(share)),
+        "effective_prototypes": float(effective_prototypes(reading.assignment.q)),
+    }
+
+
+#: Relative accuracy of the largest eigenvalue, and Lanczos vectors kept: a margin needs one digit, not six.
+TOLERANCE = 1e-2
+N_LANCZOS = 8
+
+
+class StepRule(NamedTuple):
+    """How an optimiser steps on one parameter, right now.
+
+    Attributes
+    ----------
+    lr : float
+        Rate ``eta``.
+    scale : Tensor
+        Diagonal of ``M``, shape of the parameter.
+    limit : float
+        ``c``: steps are stable while ``lr * lambda_max(M^-1 H) < limit``.
+    """
+
+    lr: float
+    scale: Tensor
+    limit: float
+
+
+def step_rule(optimizer: torch.optim.Optimizer, parameter: Tensor) -> StepRule:
+    """Read the step rule of a parameter off an optimiser's real state.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.SGD, Adam or AdamW
+    parameter : Tensor
+        One of its parameters.
+
+    Returns
+    -------
+    StepRule
+
+    Raises
+    ------
+    ConfigurationError
+        The optimiser is of another kind, or has an option with another limit or none: ``nesterov``, ``dampening``,
+        ``amsgrad``, ``maximize``.
+    """
+    group = next(g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
+    unknown = [name for name in ("nesterov", "dampening", "amsgrad", "maximize") if group.get(name)]
+    if unknown:
+        kind = type(optimizer).__name__
+        raise ConfigurationError(f"no stability limit is known for {kind} with {' and '.join(unknown)}: leave it off.")
+    if isinstance(optimizer, torch.optim.SGD):
+        return StepRule(group["lr"], torch.ones_like(parameter), 2.0 * (1.0 + group["momentum"]))
+    if isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)):
+        beta1, beta2 = group["betas"]
+        limit = 2.0 * (1.0 + beta1) / (1.0 - beta1)
+        state = optimizer.state.get(parameter)
+        if not state:
+            return StepRule(group["lr"], torch.full_like(parameter, group["eps"]), limit)
+        second = state["exp_avg_sq"] / (1.0 - beta2 ** float(state["step"]))
+        return StepRule(group["lr"], second.sqrt() + group["eps"], limit)
+    raise ConfigurationError(f"no stability limit is known for {type(optimizer).__name__}: use SGD, Adam or AdamW.")
+
+
+def top_curvature(loss: Callable[[Tensor], Tensor], parameter: Tensor, scale: Tensor) -> float:
+    """Largest eigenvalue of ``M^-1 H`` by Lanczos iteration on Hessian-vector products.
+
+    Parameters
+    ----------
+    loss : callable
+        Maps a parameter tensor to a scalar; twice differentiable.
+    parameter : Tensor
+        Where the Hessian is taken.
+    scale : Tensor
+        Diagonal of ``M``, shape of the parameter. ``M^-1/2 H M^-1/2`` is symmetric with the same eigenvalues.
+
+    Returns
+    -------
+    float
+        To within :data:`TOLERANCE` of the eigenvalue largest in size: where all are negative, one near the top of them.
+
+    Examples
+    --------
+    >>> curvature = torch.tensor([1.0, 3.0, 2.0])
+    >>> round(top_curvature(lambda p: (curvature * p * p).sum() / 2, torch.zeros(3), torch.ones(3)), 3)
+    3.0
+    """
+    point = parameter.detach().clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(point), point, create_graph=True)
+    root = scale.detach().sqrt()
+
+    def product(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        direction = torch.as_tensor(vector, dtype=point.dtype, device=point.device).reshape(point.shape) / root
+        (image,) = torch.autograd.grad(gradient, point, direction, retain_graph=True)
+        return (image / root).detach().flatten().cpu().double().numpy()
+
+    n = point.numel()
+    if n <= 3:  # Lanczos needs more dimensions than eigenvalues
+        return float(np.linalg.eigvalsh(np.stack([product(row) for row in np.eye(n)])).max())
+    start = np.random.default_rng(0).standard_normal(n)
+    if not product(start).any():  # ARPACK fails on H = 0
+        return 0.0
+    operator = LinearOperator((n, n), matvec=product, dtype=np.float64)
+    options = {"v0": start, "ncv": min(n, N_LANCZOS), "tol": TOLERANCE, "return_eigenvectors": False}
+    try:
+        return float(eigsh(operator, k=1, which="LA", **options)[0])
+    except ArpackError:  # products that are not finite have no eigenvalue; the verdict counts NaN as failed
+        return float("nan")
+
+
+#: Rows of the probe batch for what takes many passes: curvature and relaxation.
+CURVATURE_ROWS = 512
+#: Steps of L-BFGS towards the quasi-steady prototypes.
+RELAXATION_STEPS = 10
+
+
+@dataclass(frozen=True)
+class EpochCertificate:
+    """What was measured after one epoch, on the fixed probe batch.
+
+    Attributes
+    ----------
+    epoch : int
+    quantization, reconstruction, variance : float
+        ``L_q``, ``L_rec``, ``V`` in squared token distance.
+    identity_residual : float
+        Relative.
+    tau : float
+        ``T / T_c`` with the covariance of the probe tokens: of the quantisation loss alone.
+    tau_joint : float
+        ``T`` over the critical temperature of the whole objective: from 1 on collapsed prototypes stay so.
+    token_variance : float
+        ``tr C``; an encoder that collapses drives it to 0.
+    min_separation, mean_separation : float
+        Distance of the nearest two, and of all pairs of prototypes, over ``sigma_z = sqrt(tr C)``.
+    usage_perplexity, effective_prototypes : float
+        Between 1 and K: prototypes in use over all rows, and in play per row.
+    dead_prototypes : int
+    dead_share : float
+        Of all prototypes.
+    lr_ratio : float
+        Nominal, prototypes over encoder.
+    effective_ratio : float
+        The same with each group's mean step per unit gradient, ``mean(eta / M)``.
+    gradient_ratio : float
+        Gradient norm of the prototypes over that of all other parameters, at the last step of the epoch.
+    sharpness : float
+        ``eta_p lambda_max(M^-1 H_PP) / c``: the prototypes' step over the largest stable one.
+    tracking_gap : float
+        ``|P - P*| / (sigma_z sqrt(K))``, with ``P*`` where the prototypes settle at this encoder.
+    lag : float
+        The same gap over the spread of the prototypes about their mean (``P`` or ``P*``, the larger): the share of
+        their way that they still have to go, near 1 where they have not parted yet.
+    """
+
+    epoch: int
+    quantization: float
+    reconstruction: float
+    variance: float
+    identity_residual: float
+    tau: float
+    tau_joint: float
+    token_variance: float
+    min_separation: float
+    mean_separation: float
+    usage_perplexity: float
+    effective_prototypes: float
+    dead_prototypes: int
+    dead_share: float
+    lr_ratio: float
+    effective_ratio: float
+    gradient_ratio: float
+    sharpness: float
+    tracking_gap: float
+    lag: float
+
+
+def certify_epoch(
+    epoch: int,
+    network: TableNetwork,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    output: Output,
+    batch: Any,
+) -> EpochCertificate:
+    """Measure everything of :class:`EpochCertificate` on a probe batch.
+
+    Parameters
+    ----------
+    epoch : int
+    network : TableNetwork
+        With a DDCL readout; its gradients are those of the last training step.
+    objective : Objective
+    optimizer : SGD, Adam or AdamW
+        Its state tells the real step of each parameter.
+    output : Output
+        Of the network on the batch, in evaluation mode.
+    batch : tuple
+        Inputs, and target and weight.
+    """
+    inputs, (target, weight) = batch
+    readout, z = network.readout, output.reading.z
+    prototypes = readout.prototypes.detach()
+    rule = step_rule(optimizer, readout.prototypes)
+    tiny = torch.finfo(z.dtype).tiny
+    covariance = torch.cov(z.T, correction=0, aweights=weight)
+    sigma = covariance.trace().clamp_min(tiny).sqrt()
+    separation = torch.pdist(prototypes) / sigma
+    loss = loss_of_prototypes(network, objective, output, inputs, target, weight)
+    settled = relax(loss, prototypes)
+    gap = (prototypes - settled).norm()
+    spread = torch.stack([p - p.mean(dim=0) for p in (prototypes, settled)]).norm(dim=(1, 2)).max()
+    pull = pull_of_task(network, objective, output, batch)
+    measured = measure_reading(output.reading, prototypes, weight)
+    others = [p for p in network.parameters() if p is not readout.prototypes and p.grad is not None]
+    return EpochCertificate(
+        epoch=epoch,
+        **measured,
+        dead_share=measured["dead_prototypes"] / len(prototypes),
+        tau=float(readout.temperature / critical_temperature(covariance).clamp_min(tiny)),
+        tau_joint=float(readout.temperature / critical_temperature(covariance, pull).clamp_min(tiny)),
+        min_separation=float(separation.min()),
+        mean_separation=float(separation.mean()),
+        lr_ratio=rule.lr / optimizer.param_groups[-1]["lr"],  # the last group holds what no pattern took: the encoder
+        effective_ratio=_mean_step(optimizer, [readout.prototypes]) / max(_mean_step(optimizer, others), tiny),
+        gradient_ratio=_norm(p.grad for p in [readout.prototypes]) / max(_norm(p.grad for p in others), tiny),
+        sharpness=rule.lr * top_curvature(loss, prototypes, rule.scale) / rule.limit,
+        tracking_gap=float(gap / (sigma * len(prototypes) ** 0.5)),
+        lag=float(gap / spread.clamp_min(tiny)),
+    )
+
+
+def pull_of_task(network: TableNetwork, objective: Objective, output: Output, batch: Any) -> Tensor:
+    """``G / lambda`` of :func:`ddcl_tab.nn._quantization.critical_temperature` on a batch, ``(D, D)``."""
+    inputs, (target, weight) = batch
+    z, readout = output.reading.z, network.readout
+    mean = (weight / weight.sum()) @ z
+    zhat = mean.expand_as(z).clone().requires_grad_()
+    loss = objective(
+        Output(network.head(zhat), output.direct_logits, output.reading, network.decoder(zhat)),
+        inputs,
+        readout.prototypes.detach(),
+        readout.temperature,
+        target,
+        weight,
+    )
+    if not loss.total.requires_grad:  # an objective without a task on zhat
+        return torch.zeros_like(z.mT @ z)
+    (slope,) = torch.autograd.grad(loss.total, zhat)
+    product = (z - mean).mT @ slope / objective.quantization_weight
+    return (product + product.mT) / 2
+
+
+def relax(loss: Callable[[Tensor], Tensor], prototypes: Tensor) -> Tensor:
+    """Prototypes settled with the encoder held still: the quasi-steady state ``P*`` next to ``P``, ``(K, D)``."""
+    settled = prototypes.detach().clone().requires_grad_()
+    optimizer = torch.optim.LBFGS([settled], max_iter=RELAXATION_STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        value = loss(settled)
+        value.backward(inputs=[settled])
+        return value.item()
+
+    optimizer.step(closure)
+    return settled.detach()
+
+
+def loss_of_prototypes(
+    network: TableNetwork,
+    objective: Objective,
+    output: Output,
+    inputs: dict[str, Tensor],
+    target: Tensor,
+    weight: Tensor,
+) -> Callable[[Tensor], Tensor]:
+    """The objective on the first rows of the probe batch as a function of the prototypes alone."""
+    z, temperature = output.reading.z[:CURVATURE_ROWS], network.readout.temperature
+    inputs = {name: part[:CURVATURE_ROWS] for name, part in inputs.items()}
+    target, weight, direct = target[:CURVATURE_ROWS], weight[:CURVATURE_ROWS], output.direct_logits[:CURVATURE_ROWS]
+
+    def loss(prototypes: Tensor) -> Tensor:
+        assignment = assign(z, prototypes, temperature)
+        said = Output(
+            network.head(assignment.zhat),
+            direct,
+            Reading(assignment.zhat, z, assignment),
+            network.decoder(assignment.zhat),
+        )
+        return objective(said, inputs, prototypes, temperature, target, weight).total
+
+    return loss
+
+
+def _norm(tensors: Iterable[Tensor | None]) -> float:
+    norms = [tensor.norm() for tensor in tensors if tensor is not None]
+    return float(torch.stack(norms).norm()) if norms else 0.0
+
+
+def _mean_step(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> float:
+    """Length of a step of some parameters over the length of the gradient that it follows.
+
+    Taken over averaged gradients where the optimiser keeps them, so that entries without gradient count for nothing.
+    """
+    steps, gradients = [], []
+    for parameter in parameters:
+        rule = step_rule(optimizer, parameter)
+        gradient = optimizer.state[parameter].get("exp_avg", parameter.grad)
+        steps.append(rule.lr * gradient / rule.scale)
+        gradients.append(gradient)
+    return _norm(steps) / max(_norm(gradients), torch.finfo(torch.float32).tiny)

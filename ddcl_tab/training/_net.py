@@ -1,0 +1,304 @@
+"""The skorch net: the network from a seed, one training step of the DDCL objective, and the loop around it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from torch import Tensor, nn
+
+from ddcl_tab.errors import TrainingError
+from ddcl_tab.nn._network import TableNetwork
+from ddcl_tab.nn._readouts import DDCLReadout
+from ddcl_tab.training._callbacks import BestEpoch, Certify, EarlyStop, LearningRates, Progress, Reseed
+from ddcl_tab.training._certificate import EpochCertificate
+from ddcl_tab.training._checkpoint import Checkpoint, CheckpointFile, Parts
+from ddcl_tab.training._objective import Loss, TokenCovariance, annealed
+from ddcl_tab.training._rows import Batches, RowsDataset
+
+#: Modules draw their initial weights from torch's global generator, which is seeded and put back under this lock.
+_BUILDING = threading.Lock()
+
+
+def build_network(seed: int, device: torch.device, *, n_prototypes: int, d_token: int, **sizes: Any) -> TableNetwork:
+    """Untrained network with a DDCL readout; the same seed gives the same weights and dropout masks.
+
+    Parameters
+    ----------
+    seed : int
+    device : torch.device
+    n_prototypes, d_token : int
+    **sizes
+        The other parameters of :class:`TableNetwork`, without the generator.
+
+    Returns
+    -------
+    TableNetwork
+    """
+    with _BUILDING, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = TableNetwork(
+            DDCLReadout(n_prototypes, d_token),
+            d_token=d_token,
+            generator=torch.Generator(device).manual_seed(seed),
+            **sizes,
+        )
+    return network.to(device)
+
+
+#: Rows of the probe batch and of the batch that places the prototypes.
+PROBE_ROWS = 1024
+#: At the start each prototype stands this share of the way from the mean token to a random token: nearly collapsed,
+#: so that the annealing splits them.
+START_SPREAD = 0.1
+#: An epoch has at least this many steps, small tables included.
+MIN_STEPS = 8
+MIN_BATCH = 16
+#: AdamW's decay of weight matrices.
+WEIGHT_DECAY = 1e-4
+
+
+class TrainingResult(NamedTuple):
+    """What training leaves behind beside the weights.
+
+    Attributes
+    ----------
+    history : list of dict
+        One an epoch, see ``DDCLClassifier.history_``.
+    certificates : tuple of EpochCertificate
+    interrupted : int or None
+        Epoch in which a KeyboardInterrupt ended it.
+    """
+
+    history: list[dict[str, Any]]
+    certificates: tuple[EpochCertificate, ...]
+    interrupted: int | None
+
+
+class DDCLNet(NeuralNet):
+    """skorch net of a :class:`TableNetwork` with a DDCL readout.
+
+    Parameters
+    ----------
+    module : TableNetwork
+    criterion : Objective
+    final_temperature : float
+        Relative temperature ``T / T_c`` at the end.
+    n_steps : int
+        Steps of the whole training.
+    **settings
+        Of :class:`skorch.NeuralNet`.
+    """
+
+    def __init__(
+        self, module: nn.Module, criterion: nn.Module, *, final_temperature: float, n_steps: int, **settings: Any
+    ):
+        super().__init__(module, criterion, **settings)
+        self.final_temperature, self.n_steps = final_temperature, n_steps
+
+    def place_prototypes(self, batch: Any, generator: torch.Generator) -> None:
+        """Start the prototypes near the mean token of a batch, and the temperature at the critical one."""
+        inputs, (_, weight) = batch
+        readout, self.step_ = self.module_.readout, 0
+        with torch.no_grad():
+            self.module_.eval()
+            z = self.module_(**inputs).reading.z
+            self.module_.train()
+            self.covariance_ = TokenCovariance(z, weight)
+            mean = self.covariance_.mean
+            chosen = torch.randint(len(z), (len(readout.prototypes),), generator=generator).to(z.device)
+            jitter = torch.randn(readout.prototypes.shape, generator=generator).to(z.device)
+            spread = self.covariance_.covariance.trace().sqrt() / z.shape[1] ** 0.5
+            # The jitter tells prototypes apart that start from the same row.
+            readout.prototypes.copy_(mean + START_SPREAD * (z[chosen] - mean + 0.1 * spread * jitter))
+            readout.temperature.copy_(self.covariance_.temperature(1.0))
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        """One forward and backward pass; moves the temperature along its schedule."""
+        self._set_training(True)
+        inputs, (target, weight) = batch
+        output = self.module_(**inputs)
+        loss = self._loss(output, inputs, target, weight)
+        if not bool(loss.total.isfinite()):
+            raise TrainingError(
+                f"the loss is {loss.total.item()} in step {self.step_ + 1} of {self.n_steps}: training diverged. "
+                f"Lower lr (now {self.lr}) or lr_ratio."
+            )
+        loss.total.backward()
+        self.covariance_.update(output.reading.z.detach(), weight)
+        self.step_ += 1
+        tau = annealed(self.step_ / self.n_steps, self.final_temperature)
+        self.module_.readout.temperature.copy_(self.covariance_.temperature(tau))
+        self.history.record_batch("quantization_loss", loss.quantization.item())
+        self.history.record_batch("direct_loss", loss.direct.item())
+        self.history.record_batch("column_loss", loss.columns.item())
+        return {"loss": loss.task, "y_pred": output.logits}
+
+    def _loss(self, output: Any, inputs: dict[str, Tensor], target: Tensor, weight: Tensor) -> Loss:
+        readout = self.module_.readout
+        return self.criterion_(output, inputs, readout.prototypes, readout.temperature, target, weight)
+
+    def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Record the mean losses of the epoch's batches and the temperatures beside skorch's losses."""
+        super().on_epoch_end(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
+        batches = self.history[-1]["batches"][: self.history[-1]["train_batch_count"]]
+        for name in _BATCH_LOSSES:
+            self.history.record(f"train_{name}", sum(batch[name] for batch in batches) / len(batches))
+        self.history.record("tau", annealed(self.step_ / self.n_steps, self.final_temperature))
+        self.history.record("temperature", float(self.module_.readout.temperature))
+
+
+def train_network(
+    network: TableNetwork,
+    objective: nn.Module,
+    train: RowsDataset,
+    validation: RowsDataset | None,
+    *,
+    lr: float,
+    lr_ratio: float,
+    final_temperature: float,
+    batch_size: int,
+    max_epochs: int,
+    patience: int,
+    generator: torch.Generator,
+    device: torch.device,
+    certify: str | bool,
+    verbose: int,
+    optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: CheckpointFile | None = None,
+) -> TrainingResult:
+    """Train a network in place; it ends with the weights of its best epoch.
+
+    Parameters
+    ----------
+    network : TableNetwork
+        Parameters that require no gradient stay as they are.
+    objective : Objective
+        Or a module called like one.
+    train, validation : RowsDataset, RowsDataset or None
+    lr, lr_ratio : float
+        Encoder's rate and prototypes' rate over encoder's.
+    final_temperature : float
+        ``tau`` at the end.
+    batch_size, max_epochs, patience : int
+    generator : torch.Generator
+        Source of all randomness in training except dropout.
+    device : torch.device
+    certify : {"epoch", "end", False}
+        How often the whole certificate is measured.
+    verbose : int
+        1 shows a progress bar.
+    optimizer : type, default=torch.optim.AdamW
+        Or ``torch.optim.SGD``: what the certificate can judge.
+    callbacks : sequence of skorch callbacks, default=()
+        To watch training with.
+    checkpoint : CheckpointFile, default=None
+        Written after every epoch, and gone on with. Then a KeyboardInterrupt ends training with the best epoch so far,
+        or the last one while annealing is not over.
+
+    Returns
+    -------
+    TrainingResult
+
+    Raises
+    ------
+    TrainingError
+        The loss stopped being finite.
+    WriteError
+        The checkpoint cannot be written.
+    KeyboardInterrupt
+        Without a checkpoint, before the first epoch has ended, or after the last step.
+    """
+    batch_size = min(batch_size, max(MIN_BATCH, len(train) // MIN_STEPS))
+    n_steps = max_epochs * len(Batches(train, batch_size))
+    probe = train.batch(torch.randperm(len(train), generator=generator)[:PROBE_ROWS].to(device))
+    certificate = Certify(probe, certify)
+    best = BestEpoch(validation, max_epochs, patience)
+    progress = Progress(n_steps, max_epochs)
+    rates = LearningRates(n_steps)
+    keeper = None if checkpoint is None else Checkpoint(checkpoint, Parts(rates, certificate, best, generator))
+    watched = [
+        ("rates", rates),
+        ("certify", certificate),
+        ("reseed", Reseed(probe, max_epochs, len(Batches(train, batch_size)), generator)),
+        ("best", best),
+        *((f"watch{i}", callback) for i, callback in enumerate(callbacks)),
+        *([] if keeper is None else [("checkpoint", keeper)]),
+    ]
+    net = DDCLNet(
+        network,
+        objective,
+        final_temperature=final_temperature,
+        n_steps=n_steps,
+        optimizer=optimizer,
+        optimizer__fused=True,
+        optimizer__param_groups=[
+            ("readout.prototypes", {"lr": lr * lr_ratio, "weight_decay": 0.0}),
+            ("*bias", {"weight_decay": 0.0}),
+            ("*norm.*", {"weight_decay": 0.0}),
+        ],
+        optimizer__weight_decay=WEIGHT_DECAY,
+        lr=lr,
+        max_epochs=max_epochs,
+        batch_size=batch_size,
+        iterator_train=Batches,
+        iterator_train__generator=generator,
+        train_split=None,
+        callbacks=watched + ([("progress", progress)] if verbose else []),
+        callbacks__print_log=None,
+        device=device,
+        verbose=0,
+    ).initialize()
+    net.place_prototypes(probe, generator)
+    net.notify("on_train_begin")
+    try:
+        interrupted = _run_epochs(net, train, keeper)
+    except BaseException:
+        # A training that failed has nothing to certify or to keep; only the bar must not stay open.
+        progress.close()
+        raise
+    net.notify("on_train_end")
+    network.eval()
+    kept_epoch = best.epoch_ or len(net.history)  # none is the best yet while annealing is not over
+    return TrainingResult(_history(net.history, kept_epoch), tuple(certificate.epochs_), interrupted)
+
+
+def _run_epochs(net: DDCLNet, train: RowsDataset, keeper: Checkpoint | None) -> int | None:
+    """Train to the end; with a checkpoint, or up to an interruption, whose epoch is returned."""
+    # An interruption after the last step is raised on, when the loop is left.
+    with nullcontext() if keeper is None else keeper.interrupts:
+        try:
+            net.fit_loop(train, epochs=net.max_epochs - len(net.history))
+        except EarlyStop:
+            pass
+        except KeyboardInterrupt:
+            if keeper is None or keeper.snapshot_ is None:
+                raise
+            epoch = len(net.history)
+            keeper.rewind(net)
+            return epoch
+    return None
+
+
+def _history(history: Any, kept_epoch: int) -> list[dict[str, float]]:
+    losses = [f"train_{name}" for name in _BATCH_LOSSES]
+    return [
+        {name: value for name, value in row.items() if name in _RECORDED}
+        | {name: row[name] for name in losses}
+        | {"best": row["epoch"] == kept_epoch}
+        for row in history
+    ]
+
+
+_BATCH_LOSSES = ("quantization_loss", "direct_loss", "column_loss")
+_RECORDED = (
+    "epoch", "dur", "train_loss", "valid_loss", "calibrated_loss", "tau", "temperature", "quantization",
+    "reconstruction", "variance", "identity_residual", "reseeded", "token_variance", "usage_perplexity",
+    "dead_prototypes", "effective_prototypes", "certify_seconds",
+)  # fmt: skip

@@ -1,0 +1,258 @@
+"""Rows for training: merge equal ones, set a validation part aside, slice batches; run a trained network over rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ddcl_tab.errors import InputError
+from ddcl_tab.nn._network import TableNetwork
+
+#: A validation part smaller than this many rows measures nothing; training then runs without one.
+MIN_VALIDATION_ROWS = 20
+
+#: Codes that every categorical column reserves: missing, and rare or unseen.
+MISSING, UNSEEN, N_RESERVED = 0, 1, 2
+
+
+class Rows(NamedTuple):
+    """Encoded rows with what training needs of them; arrays of equal length ``n``.
+
+    Attributes
+    ----------
+    numeric : ndarray (n, n_numeric) float32; categorical : ndarray (n, n_categorical) int64
+        See :class:`ddcl_tab.estimators.Table`.
+    label : ndarray (n,) int64
+        Class index.
+    weight : ndarray (n,) float64
+        Weight in the loss.
+    group : ndarray (n,) int64
+        Rows of one group stay on one side of the validation split.
+    """
+
+    numeric: NDArray[np.float32]
+    categorical: NDArray[np.int64]
+    label: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    group: NDArray[np.int64]
+
+    def take(self, index: NDArray[np.intp]) -> Rows:
+        """Rows of ``index``."""
+        return Rows(
+            self.numeric[index], self.categorical[index], self.label[index], self.weight[index], self.group[index]
+        )
+
+
+def merge_equal(rows: Rows, *, grouped: bool) -> Rows:
+    """Merge rows that are equal in columns, class and group into one that carries their weight, and sort them.
+
+    Training then depends on the weighted set of rows alone: neither on their order nor on whether a row stands twice
+    or weighs two. Rows without weight go.
+
+    Parameters
+    ----------
+    rows : Rows
+    grouped : bool
+        Whether ``rows.group`` means anything; if not, every merged row becomes a group of its own.
+
+    Returns
+    -------
+    Rows
+
+    Examples
+    --------
+    >>> two = np.zeros(2)
+    >>> rows = Rows(np.ones((2, 1), np.float32), np.zeros((2, 0), np.int64), np.zeros(2, np.int64),
+    ...             np.array([1.0, 2.0]), np.zeros(2, np.int64))
+    >>> merge_equal(rows, grouped=False).weight
+    array([3.])
+    """
+    # By weight first: a sum of floats depends on the order of its terms.
+    order = np.argsort(rows.weight, kind="stable")
+    rows = rows.take(order[rows.weight[order] > 0])
+    group = rows.group if grouped else np.zeros_like(rows.group)
+    # One NaN for all: a missing value has as many bit patterns as there are ways to compute it.
+    numeric = np.where(np.isnan(rows.numeric), np.float32(np.nan), rows.numeric)
+    key = np.concatenate(
+        [numeric.view(np.int32).astype(np.int64), rows.categorical, rows.label[:, None], group[:, None]], axis=1
+    )
+    _, first, inverse = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    merged = rows.take(first)
+    weight = np.bincount(inverse, weights=rows.weight, minlength=len(first)).astype(np.float64)
+    group = merged.group if grouped else np.arange(len(first), dtype=np.int64)
+    return merged._replace(weight=weight, group=group)
+
+
+def split_validation(rows: Rows, fraction: float, rng: np.random.Generator) -> tuple[Rows, Rows | None]:
+    """Set aside whole groups for validation, about ``fraction`` of each class.
+
+    Groups are taken in random order unless they would put more than ``fraction`` of a class into validation, so one
+    large group (a fragment cloud with a fifth of all debris) never becomes the validation set by itself.
+
+    Parameters
+    ----------
+    rows : Rows
+    fraction : float
+        Share of each class, in [0, 1).
+    rng : numpy Generator
+
+    Returns
+    -------
+    train, validation : Rows, Rows or None
+        None where the validation part would have under ``MIN_VALIDATION_ROWS`` rows.
+    """
+    group, index = np.unique(rows.group, return_inverse=True)
+    n_classes = int(rows.label.max()) + 1
+    size = np.zeros((len(group), n_classes))
+    np.add.at(size, (index, rows.label), 1.0)
+    quota = fraction * size.sum(axis=0)
+    taken, used = np.zeros(len(group), dtype=bool), np.zeros(n_classes)
+    for g in rng.permutation(len(group)):
+        if np.all(used + size[g] <= quota):
+            taken[g] = True
+            used += size[g]
+    validation = np.flatnonzero(taken[index])
+    if len(validation) < MIN_VALIDATION_ROWS:
+        return rows, None
+    return rows.take(np.flatnonzero(~taken[index])), rows.take(validation)
+
+
+class RowsDataset(Dataset):
+    """Rows as tensors on one device.
+
+    Parameters
+    ----------
+    rows : Rows
+    target : ndarray, shape (n, C), float32
+        Probability of each class to learn; rows sum to 1.
+    device : torch.device
+    """
+
+    def __init__(self, rows: Rows, target: NDArray[np.float32], device: torch.device) -> None:
+        self.numeric = torch.from_numpy(rows.numeric).to(device)
+        self.categorical = torch.from_numpy(rows.categorical).to(device)
+        self.target = torch.from_numpy(target).to(device)
+        self.weight = torch.from_numpy((rows.weight / rows.weight.mean()).astype(np.float32)).to(device)
+        self.label, self.group = rows.label, rows.group
+
+    def epoch(self, generator: torch.Generator) -> RowsDataset:
+        """Rows of another epoch: the same ones."""
+        return self
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def batch(self, index: Tensor | slice) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
+        """Inputs of the network, and target and weight."""
+        inputs = {"numeric": self.numeric[index], "categorical": self.categorical[index]}
+        return inputs, (self.target[index], self.weight[index])
+
+
+class Batches:
+    """Batches sliced from whole tensors; a row-by-row loader would spend more time collating than training.
+
+    Parameters
+    ----------
+    dataset : RowsDataset
+    batch_size : int
+    generator : torch.Generator, optional
+        Shuffles anew at every pass, which is another epoch of the dataset; without one, all rows as they are.
+    """
+
+    def __init__(self, dataset: RowsDataset, batch_size: int, generator: torch.Generator | None = None) -> None:
+        self.dataset, self.batch_size, self.generator = dataset, batch_size, generator
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.dataset) / self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], tuple[Tensor, Tensor]]]:
+        dataset, n = self.dataset, len(self.dataset)
+        order = None
+        if self.generator is not None:
+            dataset = dataset.epoch(self.generator)
+            order = torch.randperm(n, generator=self.generator).to(dataset.target.device)
+        for start in range(0, n, self.batch_size):
+            part = slice(start, min(start + self.batch_size, n))
+            yield dataset.batch(part if order is None else order[part])
+
+
+#: Rows in one pass, filled up with empty rows at the end: matrix products of one fixed shape make a row's result
+#: independent, to the bit, of which rows stand beside it.
+CHUNK = 256
+
+
+class Prediction(NamedTuple):
+    """What a network says about rows.
+
+    Attributes
+    ----------
+    probability : ndarray, shape (n, C), float64
+    q : ndarray, shape (n, K), float64
+        Prototype memberships; rows sum to 1.
+    """
+
+    probability: NDArray[np.float64]
+    q: NDArray[np.float64]
+
+
+@torch.no_grad()
+def predict_rows(
+    network: TableNetwork, numeric: NDArray[np.float32], categorical: NDArray[np.int64], device: torch.device
+) -> Prediction:
+    """Class probabilities and memberships of encoded rows.
+
+    Parameters
+    ----------
+    network : TableNetwork
+        In evaluation mode.
+    numeric : ndarray, shape (n, n_numeric); categorical : ndarray, shape (n, n_categorical)
+    device : torch.device
+
+    Returns
+    -------
+    Prediction
+
+    Raises
+    ------
+    InputError
+        There are no rows.
+    """
+    logits, memberships = [], []
+    for output in _chunks(network, numeric, categorical, device):
+        logits.append(output.logits)
+        memberships.append(output.reading.assignment.q)
+    probability = torch.cat(logits)[: len(numeric)].double().softmax(dim=1)
+    q = torch.cat(memberships)[: len(numeric)].double()
+    return Prediction(probability.cpu().numpy(), (q / q.sum(dim=1, keepdim=True)).cpu().numpy())
+
+
+@torch.no_grad()
+def token_distances(
+    network: TableNetwork, numeric: NDArray[np.float32], categorical: NDArray[np.int64], device: torch.device
+) -> NDArray[np.float64]:
+    """Squared distances, shape (n, K), of the rows' tokens to the prototypes; parameters as of :func:`predict_rows`."""
+    chunks = _chunks(network, numeric, categorical, device)
+    return torch.cat([c.reading.assignment.distances for c in chunks])[: len(numeric)].double().cpu().numpy()
+
+
+def _chunks(
+    network: TableNetwork, numeric: NDArray[np.float32], categorical: NDArray[np.int64], device: torch.device
+) -> Iterator[Any]:
+    """Outputs for ``CHUNK`` rows after another; the last chunk is filled up with empty rows."""
+    n = len(numeric)
+    if not n:
+        raise InputError("the table has no rows: there is nothing to predict.")
+    for start in range(0, n, CHUNK):
+        rows = slice(start, min(start + CHUNK, n))
+        fill = CHUNK - (rows.stop - rows.start)
+        yield network(
+            torch.from_numpy(np.pad(numeric[rows], ((0, fill), (0, 0)))).to(device),
+            torch.from_numpy(np.pad(categorical[rows], ((0, fill), (0, 0)))).to(device),
+        )

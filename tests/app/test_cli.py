@@ -1,0 +1,342 @@
+"""The commands as a user types them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from ddcl_tab import DDCLClassifier
+from ddcl_tab.app._apply import classify_catalog
+from ddcl_tab.cli import main
+from ddcl_tab.errors import InputError
+from ddcl_tab.space._gp import read_gp
+from ddcl_tab.space._satcat import read_satcat
+from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
+from ddcl_tab.space._write import write_gp
+from tests.conftest import SYNTHETIC
+
+QUICK = "n_prototypes = 6\nd_token = 16\nn_heads = 2\nn_blocks = 1\nmax_epochs = 4\nlr = 0.005\n"
+BRIEF = QUICK.replace("= 4", "= 2") + "teacher_share = 0.0\n"
+SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def fails(result) -> str:
+    """The one line a user sees; no traceback, exit code 2."""
+    assert result.exit_code == 2, result.output
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Error:")]
+    assert len(lines) == 1
+    assert "Traceback" not in result.output
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("train")
+    (folder / "quick.toml").write_text(QUICK)
+    result = run("train", SYNTHETIC, "--config", folder / "quick.toml", "--seed", 3, "--out", folder / "run")
+    assert result.exit_code == 0, result.output
+    return folder / "run", result.stdout
+
+
+def test_help_and_import_stay_fast_and_without_torch():
+    code = "import ddcl_tab, ddcl_tab.cli, sys; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    # The fastest of several counts: other work on the machine only ever adds to it.
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "ddcl_tab.cli", "--help"], check=True, capture_output=True)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5
+
+
+def test_synth_makes_the_catalog_of_data(tmp_path):
+    result = run("synth", "--rows", 5000, "--seed", 0, "--out", tmp_path / "synthetic_satcat.csv.gz")
+    assert result.exit_code == 0
+    # Unpacked, since another build of zlib may pack the same bytes differently.
+    made, kept = (gzip.decompress(path.read_bytes()) for path in (tmp_path / "synthetic_satcat.csv.gz", SYNTHETIC))
+    assert made == kept
+
+
+def test_train_writes_model_metrics_and_prototypes(trained):
+    folder, _ = trained
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (folder / "model.ddcl").is_file()
+    for scores in (metrics, *metrics["peers"].values()):
+        assert all(scores[name] >= 0 for name in SCORES)
+        assert set(scores["per_class"]) == {"DEBRIS", "PAYLOAD", "ROCKET BODY"}
+    assert set(metrics["peers"]) == {"majority class", "logistic regression", "HistGradientBoosting"}
+    assert metrics["n_train"] + metrics["n_test"] + metrics["n_left_out"] == 5000
+    assert "by launch" in metrics["split"]
+    assert metrics["synthetic"] is True
+    assert metrics["fit_seconds"] > 0
+    assert metrics["identity_residual_max"] < 1e-5
+    with (folder / "held_out.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == metrics["n_test"]
+    with (folder / "prototypes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    assert sum(float(row["share"]) for row in rows) == pytest.approx(1.0)
+    for what in ("share", "says"):
+        for row in rows:
+            of_classes = [float(row[f"{what} {name}"]) for name in ("DEBRIS", "PAYLOAD", "ROCKET BODY")]
+            assert sum(of_classes) == pytest.approx(1.0)
+
+
+def test_probabilities_and_shares_have_at_most_six_digits_that_mean_something(trained, tmp_path):
+    folder, _ = trained
+    assert run("classify", folder / "model.ddcl", SYNTHETIC, "--out", tmp_path / "all.csv").exit_code == 0
+    for file in (tmp_path / "all.csv", folder / "held_out.csv", folder / "prototypes.csv"):
+        with file.open() as lines:
+            rows = list(csv.DictReader(lines))
+        names = [n for n in rows[0] if n.startswith(("p(", "share", "says")) or n.endswith(("share", "weight"))]
+        assert len(names) >= 3
+        digits = [Decimal(row[name]).normalize().as_tuple().digits for row in rows for name in names]
+        assert max(map(len, digits)) == 6
+        assert sum(len(one) == 6 for one in digits) > len(digits) / 2
+
+
+def test_columns_without_any_value_are_left_out_of_prototypes_csv(tmp_path):
+    # Space-Track gives no radar cross section; nobody has filled in the site of these rows.
+    catalog = tmp_path / "catalog.csv"
+    write_satcat(synthetic_catalog(n_rows=400, random_state=0).with_columns(SITE=pl.lit(None, pl.String)), catalog)
+    assert read_satcat(catalog)["RCS"].null_count() == 400
+    (tmp_path / "quick.toml").write_text(BRIEF)
+    result = run("train", catalog, "--config", tmp_path / "quick.toml", "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    table = pl.read_csv(tmp_path / "run" / "prototypes.csv")
+    assert not [name for name in table.columns if name.startswith(("RCS [", "SITE"))]
+    assert {"PERIGEE [km] q50", "COUNTRY top", "COUNTRY top share", "RCS_SIZE top"} <= set(table.columns)
+    model = DDCLClassifier.load(tmp_path / "run" / "model.ddcl")
+    assert "RCS [m^2] q50" in model.prototypes_.columns  # in Python the columns of all models are alike
+
+
+def test_train_prints_the_tables_and_says_synthetic(trained):
+    _, printed = trained
+    assert "SYNTHETIC" in printed.splitlines()[1]
+    assert "model.ddcl, metrics.json, prototypes.csv, held_out.csv" in printed
+    for text in ("HistGradientBoosting", "macro_f1", "most typical", "prototypes in use", "identity"):
+        assert text in printed
+
+
+def test_classify_gives_class_probabilities_prototype_and_reason(trained, tmp_path):
+    folder, _ = trained
+    result = run("classify", folder / "model.ddcl", SYNTHETIC, "--only", "UNKNOWN", "--out", tmp_path / "unknown.csv")
+    assert result.exit_code == 0, result.output
+    with (tmp_path / "unknown.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 100
+    for row in rows:
+        probability = {name: float(row[f"p({name})"]) for name in ("DEBRIS", "PAYLOAD", "ROCKET BODY")}
+        assert row["recorded"] == "UNKNOWN"
+        assert row["class"] == max(probability, key=probability.get)
+        assert sum(probability.values()) == pytest.approx(1.0)
+        assert f"prototype {row['prototype']}:" in row["reason"]
+    assert "SYNTHETIC" in result.stdout
+
+
+def test_classify_names_the_known_classes_when_none_matches(trained, tmp_path):
+    folder, _ = trained
+    result = run("classify", folder / "model.ddcl", SYNTHETIC, "--only", "ROCKET", "--out", tmp_path / "x.csv")
+    assert "no object has OBJECT_TYPE 'ROCKET'; the catalog has DEBRIS, PAYLOAD" in fails(result)
+
+
+@pytest.mark.parametrize("typed", ["rocket body", "Rocket Body", " ROCKET  BODY "])
+def test_only_takes_a_class_in_any_case_of_letters(trained, tmp_path, typed):
+    folder, _ = trained
+    result = run("classify", folder / "model.ddcl", SYNTHETIC, "--only", typed, "--out", tmp_path / "x.csv")
+    assert result.exit_code == 0, result.output
+    assert set(pl.read_csv(tmp_path / "x.csv")["recorded"]) == {"ROCKET BODY"}
+
+
+def test_classes_that_differ_in_case_alone_are_told_apart_and_labels_may_be_numbers(small_model):
+    clf, rows = small_model
+    kinds = pl.Series(["a", "A", "b", None] * 5)
+    counts = {
+        typed: len(classify_catalog(clf, rows[:20].with_columns(OBJECT_TYPE=kinds), typed)) for typed in ("a", "A", "B")
+    }
+    assert counts == {"a": 5, "A": 5, "B": 5}
+    assert len(classify_catalog(clf, rows[:20].with_columns(OBJECT_TYPE=pl.Series([1, 2] * 10)), "2")) == 10
+    with pytest.raises(InputError, match="leave --only out"):
+        classify_catalog(clf, rows[:20].drop("OBJECT_TYPE"), "DEBRIS")
+
+
+def test_a_name_that_was_mistyped_is_asked_about(trained, tmp_path):
+    folder, _ = trained
+    only = ("classify", folder / "model.ddcl", SYNTHETIC, "--out", tmp_path / "x.csv", "--only")
+    assert "the catalog has DEBRIS, PAYLOAD, ROCKET BODY, UNKNOWN. Did you mean DEBRIS?" in fails(run(*only, "debirs"))
+    assert "Did you mean" not in fails(run(*only, "satellite"))
+    (tmp_path / "c.toml").write_text("n_prototype = 3\n")
+    train = ("train", SYNTHETIC, "--out", tmp_path / "run")
+    assert fails(run(*train, "--config", tmp_path / "c.toml")).endswith("Did you mean n_prototypes?")
+    for command in ("train", "tune"):
+        typed = (command, SYNTHETIC, "--out", tmp_path / "run", "--target", "object_typ")
+        assert fails(run(*typed)).endswith("Did you mean OBJECT_TYPE?")
+
+
+# --- which file is which --------------------------------------------------------------------------------------------
+
+
+def _xml(rows: list[dict]) -> str:
+    messages = ["<omm>" + "".join(f"<{k}>{v}</{k}>" for k, v in row.items()) + "</omm>" for row in rows]
+    return f"<ndm>{''.join(messages)}</ndm>"
+
+
+def _kvn(rows: list[dict]) -> str:
+    return "".join("CCSDS_OMM_VERS = 3.0\n" + "".join(f"{k} = {v}\n" for k, v in row.items()) for row in rows)
+
+
+@pytest.fixture(scope="module")
+def with_elsets(tmp_path_factory):
+    """A folder with satcat.csv, the same element sets in all forms, and a model that was trained with them."""
+    folder = tmp_path_factory.mktemp("elsets")
+    raw = synthetic_catalog(n_rows=400, random_state=0)
+    numbers = pl.Series([str(90001 + i) for i in range(400)])
+    write_satcat(raw.with_columns(NORAD_CAT_ID=numbers, OBJECT_NUMBER=numbers), folder / "satcat.csv")
+    shape = pl.col("INCLINATION", "ECCENTRICITY")
+    sets = read_satcat(folder / "satcat.csv").select("NORAD_CAT_ID", "OBJECT_NAME", "PERIOD", shape).drop_nulls()
+    zero = dict.fromkeys(("RA_OF_ASC_NODE", "ARG_OF_PERICENTER", "MEAN_ANOMALY", "MEAN_MOTION_DDOT"), 0.0)
+    sets = sets.with_columns(
+        MEAN_MOTION=1440.0 / pl.col("PERIOD"), EPOCH=datetime(2031, 4, 10, tzinfo=UTC), MEAN_MOTION_DOT=1e-6, **zero
+    ).with_columns(BSTAR=pl.col("INCLINATION") * 1e-6)
+    for name in ("sets.csv", "sets.json", "sets.tle"):
+        write_gp(sets, folder / name)
+    lines = (folder / "sets.tle").read_text().splitlines()
+    (folder / "sets.2le").write_text("\n".join(line for line in lines if line[:2] in ("1 ", "2 ")) + "\n")
+    rows = json.loads((folder / "sets.json").read_text())[:3]
+    rows = [{name: value for name, value in row.items() if value is not None} for row in rows]
+    (folder / "sets.xml").write_text(_xml(rows))
+    (folder / "sets.kvn").write_text(_kvn(rows))
+    (folder / "quick.toml").write_text(BRIEF)
+    files = (folder / "satcat.csv", "--elsets", folder / "sets.csv")
+    result = run("train", *files, "--config", folder / "quick.toml", "--out", folder / "run")
+    assert result.exit_code == 0, result.output
+    assert "BSTAR" in result.stdout
+    return folder
+
+
+def test_a_model_trained_with_element_sets_asks_for_them(with_elsets, tmp_path):
+    model, satcat = with_elsets / "run" / "model.ddcl", with_elsets / "satcat.csv"
+    for command in ("classify", "report"):
+        out = tmp_path / command
+        said = fails(run(command, model, satcat, "--out", out))
+        assert "this model was trained with element sets: add --elsets FILE" in said
+        assert not out.exists()
+        assert run(command, model, satcat, "--elsets", with_elsets / "sets.tle", "--out", out).exit_code == 0
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "tle", "2le", "xml", "kvn"])
+def test_element_sets_given_as_catalog_are_sent_to_elsets(with_elsets, trained, tmp_path, form):
+    sets = with_elsets / f"sets.{form}"
+    assert len(read_gp(sets))
+    commands = [("train", sets)]
+    if form == "tle":
+        commands += [("tune", sets), ("classify", trained[0] / "model.ddcl", sets)]
+        commands += [("report", with_elsets / "run" / "model.ddcl", sets, "--elsets", with_elsets / "satcat.csv")]
+    for command in commands:
+        said = fails(run(*command, "--out", tmp_path / command[0]))
+        assert f"sets.{form}: these are element sets, not a SATCAT: pass it as --elsets" in said
+        assert "Did you mean" not in said
+
+
+def test_a_satcat_given_as_element_sets_is_sent_to_the_catalog(with_elsets, trained, tmp_path):
+    for satcat in (with_elsets / "satcat.csv", SYNTHETIC):
+        files = (with_elsets / "satcat.csv", "--elsets", satcat)
+        for command in ("classify", "report"):
+            said = fails(run(command, trained[0] / "model.ddcl", *files, "--out", tmp_path / "x"))
+            assert f"{satcat.name}: this is a SATCAT, not element sets: pass it as CATALOG" in said
+
+
+def test_a_file_that_is_neither_keeps_its_own_error(with_elsets, tmp_path):
+    bad = (with_elsets / "satcat.csv").read_text().replace("90007", "-90007")
+    (tmp_path / "bad.csv").write_text(bad)
+    train = ("train", tmp_path / "bad.csv", "--out", tmp_path / "run")
+    assert "value '-90007' breaks the rule: NORAD_CAT_ID is a positive integer" in fails(run(*train))
+    (tmp_path / "words.txt").write_text("no catalog at all\n")
+    files = (with_elsets / "satcat.csv", "--elsets", tmp_path / "words.txt")
+    assert "two- or three-line element sets" in fails(run("train", *files, "--out", tmp_path / "run"))
+
+
+def test_a_catalog_given_as_model_is_refused(tmp_path, trained):
+    folder, _ = trained
+    result = run("classify", SYNTHETIC, folder / "model.ddcl", "--out", tmp_path / "x.csv")
+    assert "not a whole model file" in fails(result)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("n_prototype = 3\n", "unknown parameters ['n_prototype']"),
+        ("lr = \n", "not a TOML file"),
+        ("lr = -1.0\ntemperature = 2.0\n", "2 parameters break their rules"),
+    ],
+)
+def test_a_wrong_config_is_one_line(tmp_path, config, message):
+    (tmp_path / "c.toml").write_text(config)
+    assert message in fails(run("train", SYNTHETIC, "--config", tmp_path / "c.toml", "--out", tmp_path / "run"))
+
+
+def test_wrong_catalogs_and_targets_are_one_line(tmp_path):
+    (tmp_path / "page.html").write_text("<!DOCTYPE html><html></html>")
+    assert "page.html" in fails(run("train", tmp_path / "page.html", "--out", tmp_path / "run"))
+    assert "no column 'KIND'" in fails(run("train", SYNTHETIC, "--target", "KIND", "--out", tmp_path / "run"))
+    assert "does not exist" in fails(run("train", tmp_path / "absent.csv", "--out", tmp_path / "run"))
+
+
+@pytest.mark.filterwarnings("default::ddcl_tab.errors.CatalogWarning")
+def test_a_catalog_without_designators_goes_all_the_way(tmp_path):
+    catalog, config, out = tmp_path / "debris.csv", tmp_path / "quick.toml", tmp_path / "run"
+    table = pl.read_csv(SYNTHETIC, infer_schema=False).drop("OBJECT_ID", "INTLDES").head(300)
+    catalog.write_bytes(table.write_csv(line_terminator="\r\n").encode("utf-16"))
+    config.write_bytes(QUICK.replace("= 4", "= 2").replace("\n", "\r").encode("utf-16"))
+    result = run("train", catalog, "--config", config, "--out", out)
+    assert result.exit_code == 0, result.output
+    (note,) = (line for line in result.stderr.splitlines() if line.startswith("Note: "))
+    assert "no split by launch" in note
+    assert "CatalogWarning" not in result.output
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["epochs"] == 2
+    assert "no object has an OBJECT_ID" in metrics["split"]
+    result = run("classify", out / "model.ddcl", catalog, "--out", tmp_path / "classes.csv")
+    assert result.exit_code == 0, result.output
+
+
+def test_time_split_trains_on_the_past(tmp_path):
+    (tmp_path / "quick.toml").write_text(QUICK)
+    out = tmp_path / "run"
+    result = run("train", SYNTHETIC, "--split", "time", "--config", tmp_path / "quick.toml", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "launches before 2015" in json.loads((out / "metrics.json").read_text())["split"]
+
+
+def test_train_on_the_real_catalog_with_element_sets(shared_data, tmp_path):
+    # A short training: that it runs and learns, not how well; pipelines/results/first_run.md has the figures.
+    (tmp_path / "quick.toml").write_text(QUICK.replace("= 4", "= 3"))
+    satcat = shared_data / "satcat" / "spacetrack_satcat_current_2025-03-16.json.gz"
+    elsets = shared_data / "elsets" / "spacetrack_3le_2025-03-15.txt.gz"
+    out = tmp_path / "run"
+    result = run("train", satcat, "--elsets", elsets, "--config", tmp_path / "quick.toml", "--out", out)
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["synthetic"] is False
+    assert "BSTAR" in metrics["features"]
+    assert metrics["macro_f1"] > metrics["peers"]["majority class"]["macro_f1"] + 0.3
+    again = run("classify", out / "model.ddcl", satcat, "--elsets", elsets, "--out", out / "c.csv")
+    assert again.exit_code == 0, again.output
+    assert "(BSTAR, MEAN_MOTION_DOT come from there)" in fails(
+        run("classify", out / "model.ddcl", satcat, "--out", out / "c.csv")
+    )

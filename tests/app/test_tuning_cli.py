@@ -1,0 +1,110 @@
+"""``ddcl-tab tune`` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+
+import pandas as pd
+import pytest
+
+from ddcl_tab import DDCLClassifier
+from ddcl_tab.space._satcat import read_satcat
+from tests.app.test_cli import fails, run
+
+#: The smallest training of the small catalog that is sound; the space reaches further by itself.
+BEGIN = """
+n_prototypes = 6
+temperature = 0.3
+lr = 0.02
+lr_ratio = 30.0
+d_token = 8
+n_heads = 2
+n_blocks = 1
+max_epochs = 8
+"""
+PICTURES = ("history.png", "contour.png", "importance.png")
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """Folder with catalog, configuration and results; the command; what it printed."""
+    folder = tmp_path_factory.mktemp("tune")
+    (folder / "begin.toml").write_text(BEGIN)
+    assert run("synth", "--rows", 700, "--out", folder / "catalog.csv").exit_code == 0
+    command = ["tune", folder / "catalog.csv", "--config", folder / "begin.toml", "--seed", 1, "--out", folder / "run"]
+    result = run(*command, "--trials", 3)
+    assert result.exit_code == 0, result.output
+    return folder, command, result
+
+
+# The fixture trains a dozen networks, some of them wide: 15 s on a free core.
+def test_tune_shows_the_bar_and_a_table_of_all_trials(tuned):
+    _, _, result = tuned
+    assert re.search(r"3/3 .*best=-0\.\d+, infeasible=\d, pruned=\d", result.stderr)
+    assert "| trial | state " in result.stdout
+    rows = re.findall(r"^\| ([012]) +\| (complete|pruned|infeasible) ", result.stdout, flags=re.M)
+    assert sorted(number for number, _ in rows) == ["0", "1", "2"]
+    assert "lr_ratio searched from" in result.stdout
+    assert "SYNTHETIC" in result.stdout
+
+
+def test_tune_writes_trials_best_parameters_model_and_pictures(tuned):
+    folder, _, result = tuned
+    out = folder / "run"
+    trials = pd.read_csv(out / "trials.csv")
+    assert list(trials["trial"]) == [0, 1, 2]
+    best = tomllib.loads((out / "best.toml").read_text())
+    top = trials[trials["rank_test_score"] == 1].iloc[0]
+    assert top["feasible"]
+    assert best["lr_ratio"] == pytest.approx(top["param_lr_ratio"])
+    assert best["max_epochs"] == 8
+    written = pd.read_csv(out / "trials.csv", dtype=str)
+    measured = [name for name in written if name.startswith(("split", "mean_test", "std_test", "margin_"))]
+    assert len(measured) >= 10
+    texts = [text for name in measured for text in written[name].dropna()]
+    assert max(len(text.partition(".")[2].partition("e")[0].lstrip("0")) for text in texts) == 6
+    clf = DDCLClassifier.load(out / "model.ddcl")
+    assert clf.get_params().items() >= best.items()
+    assert len(clf.predict(read_satcat(folder / "catalog.csv"))) == 700
+    assert (out / "history.png").read_bytes().startswith(b"\x89PNG")
+    for name in PICTURES:
+        assert (out / name).is_file() != (f"no {name}: " in result.stdout)
+
+
+def test_tune_scores_beside_the_untuned_classifier_and_the_peers(tuned):
+    folder, _, result = tuned
+    metrics = json.loads((folder / "run" / "metrics.json").read_text())
+    assert next(iter(metrics["peers"])) == "DDCLClassifier untuned"
+    assert "HistGradientBoosting" in metrics["peers"]
+    assert "DDCLClassifier untuned" in result.stdout
+
+
+def test_the_best_parameters_give_the_same_model_to_train(tuned):
+    folder, _, _ = tuned
+    config = folder / "run" / "best.toml"
+    again = run("train", folder / "catalog.csv", "--config", config, "--seed", 1, "--out", folder / "again")
+    assert again.exit_code == 0, again.output
+    scores = [json.loads((folder / name / "metrics.json").read_text())["log_loss"] for name in ("run", "again")]
+    assert scores[0] == scores[1]
+
+
+def test_tune_again_goes_on_and_other_rows_are_one_line(tuned):
+    folder, command, _ = tuned
+    before = (folder / "run" / "trials.csv").read_text()
+    again = run(*command, "--trials", 3)
+    assert again.exit_code == 0, again.output
+    assert (folder / "run" / "trials.csv").read_text() == before
+    other = [part if part != 1 else 2 for part in command]
+    assert "study 'ddcl-tab' was made with other rows and folds" in fails(run(*other))
+
+
+def test_no_feasible_trial_is_one_line_after_the_table(tuned, tmp_path):
+    folder, _, _ = tuned
+    (tmp_path / "wild.toml").write_text(BEGIN.replace("lr = 0.02", "lr = 1e20"))
+    result = run("tune", folder / "catalog.csv", "--config", tmp_path / "wild.toml", "--trials", 1, "--out", tmp_path)
+    assert "none of 1 trials was feasible" in fails(result)
+    assert "| 0     | infeasible |" in result.stdout
+    assert (tmp_path / "trials.csv").is_file()
+    assert not (tmp_path / "best.toml").exists()

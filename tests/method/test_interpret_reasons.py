@@ -1,0 +1,204 @@
+"""Reasons: contributions of columns, effects of prototypes, counterfactual orbits, each checked by asking the model."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import permutations
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy.special import softmax
+
+from ddcl_tab import DDCLClassifier
+from ddcl_tab.errors import ConfigurationError
+from ddcl_tab.estimators._explain import reasons
+from ddcl_tab.interpret._contributions import column_contributions, shapley_values
+from ddcl_tab.interpret._model import FittedModel, exchange, take
+from ddcl_tab.interpret._trust import NoveltyScore, prototype_distances
+from ddcl_tab.space._counterfactual import Orbits, counterfactuals, delta_v
+from ddcl_tab.space._elements import (
+    eccentricity_from_altitudes,
+    period_from_semi_major_axis,
+    semi_major_axis_from_altitudes,
+)
+
+
+@pytest.fixture(scope="module")
+def model(small_model) -> FittedModel:
+    return FittedModel(small_model[0])
+
+
+# --- sentences ------------------------------------------------------------------------------------------------------
+
+
+def test_a_reason_says_the_number_of_a_prototype_once():
+    alike = ["debris, 700 km (prototype 0)", "debris, 700 km (prototype 1)", "rocket body, 900 km"]
+    table = {
+        "name": alike,
+        "medoid": ["5 MADE UP", "7 MADE UP", "8 MADE UP"],
+        "says DEBRIS": [0.9, 0.8, 0.1],
+        "says ROCKET BODY": [0.1, 0.2, 0.9],
+    }
+    q = np.array([[0.2, 0.7, 0.1], [0.4, 0.0, 0.6]])
+    said = reasons(q, np.array([[0.8, 0.2], [0.6, 0.4]]), np.array(["DEBRIS", "ROCKET BODY"]), table)
+    assert said == [
+        "70 % prototype 1: debris, 700 km, such as 7 MADE UP",
+        "60 % prototype 2: rocket body, 900 km, such as 8 MADE UP; outvoted by 40 % on prototypes of DEBRIS, "
+        "first prototype 0: debris, 700 km",
+    ]
+
+
+# --- tables of every kind -------------------------------------------------------------------------------------------
+
+
+def test_lazy_frames_and_numbers_as_objects_have_the_same_reasons(small_model):
+    clf, rows = small_model
+    some = rows.head(3)
+    objects = some.to_pandas()
+    for name in ("PERIGEE", "APOGEE", "INCLINATION"):
+        objects[name] = pd.Series([Decimal(v) for v in some[name]], dtype=object)
+    score = NoveltyScore(clf).fit(rows.lazy())
+    for reason in (
+        lambda X: column_contributions(clf, X, background=X)["contribution"],
+        lambda X: counterfactuals(clf, X)["change"],
+        score.novelty,
+        lambda X: prototype_distances(clf, X).ravel(),
+    ):
+        assert list(reason(some.lazy())) == list(reason(some)) == list(reason(objects))
+    assert isinstance(column_contributions(clf, some.lazy()), pl.DataFrame)
+
+
+# --- columns --------------------------------------------------------------------------------------------------------
+
+
+def test_contributions_sum_to_the_probability_over_that_of_the_background_row(small_model, model):
+    clf, rows = small_model
+    some, one = rows.head(40), rows[100:101]
+    table = column_contributions(clf, some, one)
+    total = table.group_by("row").agg(pl.col("contribution").sum()).sort("row")["contribution"].to_numpy()
+    probability, at_one = clf.predict_proba(some), clf.predict_proba(one)[0]
+    decided = probability.argmax(axis=1)
+    np.testing.assert_allclose(total, probability.max(axis=1) - at_one[decided], atol=1e-6)
+
+
+def test_a_column_that_row_and_background_share_contributes_nothing(small_model):
+    clf, rows = small_model
+    one = rows[100:101]
+    same = rows.head(20).with_columns(pl.lit(one["INCLINATION"][0]).alias("INCLINATION"))
+    table = column_contributions(clf, same, one)
+    assert table.filter(pl.col("column") == "INCLINATION")["contribution"].abs().max() == 0.0
+    assert table["contribution"].abs().max() > 0.01
+
+
+def test_sampled_contributions_are_close_to_all_orders():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 4))
+    y = (X[:, 0] * X[:, 1] > 0).astype(int) + (X[:, 2] > 0)
+    clf = DDCLClassifier(n_prototypes=6, d_token=16, n_heads=2, max_epochs=10, certify=False, random_state=0).fit(X, y)
+    model = FittedModel(clf)
+    table, background = model.encode(X[:10]), model.encode(X[50:51])
+    decided = model.predict(table).probability.argmax(axis=1)
+    exact = np.zeros((10, 4))
+    orders = list(permutations(range(4)))
+    for order in orders:
+        kept = np.zeros((10, 4), dtype=bool)
+        other = take(background, np.zeros(10, dtype=int))
+        before = model.predict(exchange(table, other, ~kept)).probability[np.arange(10), decided]
+        for column in order:
+            kept[:, column] = True
+            after = model.predict(exchange(table, other, ~kept)).probability[np.arange(10), decided]
+            exact[:, column] += (after - before) / len(orders)
+            before = after
+    sampled = shapley_values(model, table, background, decided, random_state=0)
+    assert np.abs(sampled - exact).mean() < 0.03
+    assert np.corrcoef(sampled.ravel(), exact.ravel())[0, 1] > 0.95
+
+
+def test_the_same_seed_gives_the_same_bits_in_both_frame_libraries(small_model):
+    clf, rows = small_model
+    one = column_contributions(clf, rows.head(5), rows, random_state=3)
+    other = column_contributions(clf, rows.head(5).to_pandas(), rows.to_pandas(), random_state=3)
+    assert one["contribution"].to_list() == other["contribution"].tolist()
+    assert one["value"].to_list() == other["value"].tolist()
+    assert any(value.endswith(" km") for value in one["value"])
+
+
+def test_a_background_without_rows_is_refused(small_model):
+    clf, rows = small_model
+    with pytest.raises(ConfigurationError, match="background has no rows"):
+        column_contributions(clf, rows.head(3), rows.head(0))
+
+
+# --- prototypes -----------------------------------------------------------------------------------------------------
+
+
+def test_the_effect_of_a_prototype_is_what_the_network_says_without_it(small_model, model):
+    clf, rows = small_model
+    some = rows.head(30)
+    explained = clf.explain(some, n_top=3)
+    prediction = model.predict(model.encode(some))
+    decided = prediction.probability.argmax(axis=1)
+    for row, prototype, effect in explained.select("row", "prototype", "effect").iter_rows():
+        kept = np.delete(np.arange(6), prototype)
+        # The softmax over fewer prototypes, from the memberships' logarithms.
+        q = softmax(np.log(prediction.q[row, kept]))
+        without = softmax(q @ model.prototype_logits[kept])
+        assert effect == pytest.approx(prediction.probability[row, decided[row]] - without[decided[row]], abs=1e-5)
+
+
+def test_rows_that_lose_everything_are_shared_out_evenly(model):
+    q = np.array([[1.0, 0, 0, 0, 0, 0]])
+    removed = q > 0
+    assert model.without(q, removed).tolist() == [[0.0, 0.2, 0.2, 0.2, 0.2, 0.2]]
+
+
+# --- orbits ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_model_decides_otherwise_at_the_orbit_found(small_model):
+    clf, rows = small_model
+    some = rows.filter(pl.col("PERIGEE").is_not_null()).head(25)
+    table = counterfactuals(clf, some)
+    found = table.filter(pl.col("becomes").is_not_null())
+    assert len(found) >= 3
+    low, high = found["PERIGEE"].to_numpy(), found["APOGEE"].to_numpy()
+    axis = semi_major_axis_from_altitudes(low, high)
+    moved = some[found["row"].to_list()].with_columns(
+        found["PERIGEE"],
+        found["APOGEE"],
+        found["INCLINATION"],
+        pl.Series("SEMIMAJOR_AXIS", axis),
+        pl.Series("ECCENTRICITY", eccentricity_from_altitudes(low, high)),
+        pl.Series("PERIOD", period_from_semi_major_axis(axis)),
+    )
+    assert clf.predict(moved).tolist() == found["becomes"].to_list()
+    assert (found["becomes"] != found["prediction"]).all()
+    assert (found["delta_v"] > 0).all()
+
+
+def test_rows_without_an_orbit_have_no_counterfactual(small_model):
+    clf, rows = small_model
+    blank = rows.head(1).with_columns(pl.lit(None, pl.Float64).alias(n) for n in ("PERIGEE", "APOGEE", "INCLINATION"))
+    assert counterfactuals(clf, blank)["becomes"].to_list() == [None]
+
+
+def test_a_table_without_orbits_is_told_so():
+    clf = DDCLClassifier(n_prototypes=3, d_token=8, n_heads=2, max_epochs=1, certify=False, random_state=0)
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    with pytest.raises(ConfigurationError, match="need the columns PERIGEE, APOGEE, INCLINATION"):
+        counterfactuals(clf.fit(X, (X[:, 0] > 0).astype(int)), X)
+
+
+def orbit(perigee: float, apogee: float, inclination: float) -> Orbits:
+    return Orbits(np.array(perigee), np.array(apogee), np.array(inclination))
+
+
+def test_delta_v_agrees_with_textbook_transfers():
+    # Vallado (2013), example 6-1: Hohmann transfer from 191.34411 km to 35781.34857 km takes 3.935224 km/s.
+    assert delta_v(orbit(191.34411, 191.34411, 0), orbit(35781.34857, 35781.34857, 0)) == pytest.approx(3935.2, abs=1)
+    same = orbit(500.0, 700.0, 51.6)
+    assert delta_v(same, same) == 0.0
+    # Turning a circular orbit by 60 deg takes its own speed: 7.67 km/s at 400 km.
+    assert delta_v(orbit(400, 400, 0), orbit(400, 400, 60)) == pytest.approx(7669, abs=5)

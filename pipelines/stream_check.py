@@ -24,8 +24,8 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from ddcl_tab.errors import LeakWarning
-from ddcl_tab.estimators._columns import select_features
 from ddcl_tab.estimators._table import TableEncoder
+from ddcl_tab.space._domain import SPACE
 from ddcl_tab.space._join import add_orbit_shape
 from ddcl_tab.space._scan import scan_gp
 from ddcl_tab.space._schema import ELSET_COLUMNS, polars_schema
@@ -75,7 +75,7 @@ def features(folder: Path, n_rows: int) -> None:
     elsets = add_orbit_shape(scan_gp(folder / "elsets.parquet"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakWarning)
-        names = select_features(elsets.collect_schema().names())
+        names = SPACE.features_among(elsets.collect_schema().names())
     elsets.select(names).sink_parquet(folder / "features.parquet", row_group_size=CHUNK_ROWS)
 
 

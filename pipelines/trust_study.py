@@ -33,11 +33,11 @@ from ddcl_tab.app._evaluation import score
 from ddcl_tab.app._output import SYNTHETIC_NOTE, as_table
 from ddcl_tab.app._train import load_catalog
 from ddcl_tab.errors import LeakWarning, StabilityWarning
-from ddcl_tab.estimators._validation import UNKNOWN
 from ddcl_tab.interpret._labels import OutOfFold, likely_label_errors, out_of_fold
 from ddcl_tab.interpret._trust import ConformalSets
 from ddcl_tab.space._join import launch_of
 from ddcl_tab.space._satcat import read_satcat
+from ddcl_tab.space._schema import UNKNOWN
 
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
 ELSETS = "elsets/spacetrack_3le_2025-03-15.txt.gz"

@@ -27,6 +27,7 @@ from ddcl_tab.app._svg import MARKERS, Scale, number, percent, span, unit_words
 from ddcl_tab.app._train import HELD_OUT_FILE, METRICS_FILE, did_you_mean, is_synthetic, load_catalog_for
 from ddcl_tab.errors import CatalogError, InputError
 from ddcl_tab.estimators._classifier import DDCLClassifier
+from ddcl_tab.estimators._validation import target_of
 from ddcl_tab.space._content import separator_of
 from ddcl_tab.space._text import read_text
 
@@ -56,9 +57,10 @@ def classify_catalog(clf: DDCLClassifier, frame: pl.DataFrame, only: str | None)
     InputError
         No object has the recorded class ``only``; names those that are there.
     """
-    recorded = frame[clf.target] if clf.target in frame.columns else pl.Series([None] * len(frame), dtype=pl.String)
+    target = str(target_of(clf.target, frame))
+    recorded = frame[target] if target in frame.columns else pl.Series([None] * len(frame), dtype=pl.String)
     if only is not None:
-        chosen = _recorded_as(recorded, only, clf.target)
+        chosen = _recorded_as(recorded, only, target)
         frame, recorded = frame.filter(chosen), recorded.filter(chosen)
     probability, q, reasons = clf.decide(frame)
     written = rounded_shares(probability)

@@ -15,10 +15,11 @@ from ddcl_tab.app._report_data import SURE, Card, ConditionRow, Judged, Listing,
 from ddcl_tab.app._svg import Ink, class_inks, prototype_inks
 from ddcl_tab.errors import InputError
 from ddcl_tab.estimators._classifier import DDCLClassifier
-from ddcl_tab.estimators._validation import UNKNOWN
+from ddcl_tab.estimators._validation import target_of
 from ddcl_tab.interpret._cards import prototype_cards
 from ddcl_tab.interpret._contributions import column_contributions
 from ddcl_tab.interpret._trust import N_NEIGHBOURS, ConformalSets, NoveltyScore
+from ddcl_tab.space._schema import UNKNOWN
 from ddcl_tab.training._stability import CONDITIONS, Stability
 
 #: Coverage of the sets of classes, launch by launch.
@@ -152,7 +153,8 @@ def collect_report(
         raise InputError("the catalog has no rows: there is nothing to report.")
     decided = _Decided(*clf.decide(frame))
     classes = [str(name) for name in clf.classes_]
-    recorded = _recorded(frame, clf.target)
+    target = str(target_of(clf.target, frame))
+    recorded = _recorded(frame, target)
     member = decided.q.argmax(axis=1)
     prototypes = prototype_cards(clf, frame)
     says = [classes.index(card.verdict) for card in prototypes]
@@ -163,7 +165,7 @@ def collect_report(
     unknown = _unknown(clf, frame, recorded, decided, held_out)
     return Report(
         source=source,
-        target=clf.target,
+        target=target,
         classes=classes,
         class_inks=class_inks(len(classes)),
         features=list(clf.encoder_.feature_names_),

@@ -23,10 +23,10 @@ from ddcl_tab.app._output import rounded_shares, with_rounded_shares, without_em
 from ddcl_tab.errors import CatalogError, ConfigurationError, InputError, LeakWarning
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._model_file import fit_with_checkpoint
-from ddcl_tab.estimators._validation import UNKNOWN
 from ddcl_tab.space._gp import read_gp
 from ddcl_tab.space._join import FROM_ELSETS, join_elsets, launch_of
 from ddcl_tab.space._satcat import read_satcat
+from ddcl_tab.space._schema import UNKNOWN
 from ddcl_tab.space._text import text_chunks
 from ddcl_tab.training._checkpoint import CheckpointFile
 

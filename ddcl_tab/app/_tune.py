@@ -28,7 +28,7 @@ from ddcl_tab.app._output import as_table, rounded
 from ddcl_tab.app._train import TrainingRun, require_target, train_catalog
 from ddcl_tab.errors import LeakWarning
 from ddcl_tab.estimators._classifier import DDCLClassifier
-from ddcl_tab.estimators._validation import UNKNOWN
+from ddcl_tab.space._schema import UNKNOWN
 from ddcl_tab.tuning._search import DDCLSearchCV
 from ddcl_tab.tuning._trials import outcome
 

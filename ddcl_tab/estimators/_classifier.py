@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators._columns import as_table, is_frame
+from ddcl_tab.estimators._domain import Domain, domain_of
 from ddcl_tab.estimators._explain import fitted_html, reasons, top_prototypes
 from ddcl_tab.estimators._model_file import describe_training, read_state, write_state
 from ddcl_tab.estimators._prototypes import Members, describe_prototypes
@@ -30,6 +31,7 @@ from ddcl_tab.estimators._validation import (
     library_of,
     take,
     take_target,
+    target_of,
 )
 from ddcl_tab.nn._network import TableNetwork
 from ddcl_tab.training._certificate import EpochCertificate
@@ -45,6 +47,7 @@ class FittedPrototypes(TransformerMixin):
     """Part of :class:`DDCLClassifier` that only reads what ``fit`` has left behind."""
 
     classes_: NDArray[Any]
+    domain_: Domain
     encoder_: TableEncoder
     network_: TableNetwork
     history_: list[dict[str, Any]]
@@ -218,8 +221,9 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
     class_weight : dict or "balanced", optional
         Factor of the weights of each class's rows. A dict from class to weight, ``{"ROCKET BODY": 5}``: classes that it
         does not name weigh 1. "balanced": all classes weigh the same.
-    target : str, default="OBJECT_TYPE"
-        Column that holds the classes in ``fit(df)``.
+    target : str, optional
+        Column that holds the classes in ``fit(df)``. Default: the one that the frame's domain names, ``OBJECT_TYPE`` in
+        catalogs of space objects.
     allow_leaks : bool, default=False
         Learn from catalog columns that give the class away.
     certify : {"epoch", "end", False}, default="epoch"
@@ -249,7 +253,9 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
     n_iter_ : int
         Epochs trained.
     n_unlabelled_ : int
-        Rows of ``fit(df)`` left out because their label is missing or UNKNOWN.
+        Rows of ``fit(df)`` left out because their label is missing, or UNKNOWN in a catalog.
+    domain_ : Domain
+        What is known about the columns: that of the frame.
     network_ : TableNetwork
     encoder_ : TableEncoder
 
@@ -283,7 +289,7 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         patience: int = 8,
         validation_fraction: float = 0.1,
         class_weight: dict[Any, float] | str | None = None,
-        target: str = "OBJECT_TYPE",
+        target: str | None = None,
         allow_leaks: bool = False,
         certify: str | bool = "epoch",
         device: str = "cpu",
@@ -327,15 +333,15 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         Parameters
         ----------
         X : pandas, polars or pyarrow frame (a lazy one is collected), or array (masked is missing), shape (n, p)
-            Without ``y``, a frame that holds the column ``target``; its rows of ``"UNKNOWN"`` or missing class are left
-            out (``n_unlabelled_``).
+            Without ``y``, a frame that holds the column ``target``; its rows of missing class, and those that a catalog
+            calls ``"UNKNOWN"``, are left out (``n_unlabelled_``).
         y : array-like, shape (n,), optional
             Classes: texts, booleans or numbers, none missing.
         sample_weight : array-like, shape (n,), optional
             A row of weight 2 and the same row twice give the same model.
         groups : array-like, shape (n,), optional
-            Rows of one group stay together in the validation split. Default: the launch, where the frame has the
-            columns ``OBJECT_ID`` and ``NORAD_CAT_ID``.
+            Rows of one group stay together in the validation split. Default: the groups that the frame's domain knows,
+            such as the launch of each object of a catalog.
 
         Returns
         -------
@@ -374,17 +380,20 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         check_parameters(self.get_params(deep=False))
         self.n_unlabelled_ = 0
         X = as_table(X)
+        self.domain_ = domain_of(X)
         if y is None:
-            X, y, kept = take_target(X, self.target)
+            target = target_of(self.target, X)
+            X, y, kept = take_target(X, target)
             sample_weight, groups = take(sample_weight, kept), take(groups, kept)
             self.n_unlabelled_ = int(len(kept) - kept.sum())
-            _log.info("%d rows without a known %s are left out of training", self.n_unlabelled_, self.target)
+            _log.info("%d rows without a known %s are left out of training", self.n_unlabelled_, target)
         features = self._check_features(X)
         y = check_labels(features, y)
         weight = check_weight(sample_weight, len(y))
         group = check_groups(groups, X, len(y))
         self.classes_, label = np.unique(y, return_inverse=True)
-        self.encoder_ = TableEncoder(allow_leaks=self.allow_leaks).fit(features, sample_weight=weight)
+        self.encoder_ = TableEncoder(allow_leaks=self.allow_leaks, domain=self.domain_)
+        self.encoder_.fit(features, sample_weight=weight)
         if is_frame(features):
             self.feature_names_in_ = np.array(self.encoder_.columns_, dtype=object)
             self.n_features_in_ = len(self.encoder_.columns_)
@@ -397,7 +406,9 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
         """A frame without the target column, or a two-dimensional array; at least one row and column."""
         if not is_frame(X):
             return validate_data(self, X, dtype=None, ensure_all_finite=False)
-        frame = nw.from_native(X, eager_only=True).drop(self.target, strict=False)
+        frame = nw.from_native(X, eager_only=True)
+        target = target_of(self.target, X)
+        frame = frame if target is None else frame.drop(target, strict=False)
         if 0 in frame.shape:
             raise InputError(
                 f"Found array with {frame.shape[0]} sample(s) and {frame.shape[1]} feature(s) (shape={frame.shape}) "
@@ -471,4 +482,4 @@ class DDCLClassifier(ClassifierMixin, FittedPrototypes, BaseEstimator):
             prototypes.copy_(prototypes[torch.from_numpy(order).to(device)])
             verdict = self.network_.head(prototypes).double().softmax(dim=1).cpu().numpy()
         members = Members(self.encoder_.read(X), q[:, order], weight, label, self.classes_, names)
-        self._prototype_table = describe_prototypes(members, verdict)
+        self._prototype_table = describe_prototypes(members, verdict, self.domain_)

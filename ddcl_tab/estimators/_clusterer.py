@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_n_features, check_is_fitted
 
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators._columns import as_table, is_frame
+from ddcl_tab.estimators._domain import domain_of
 from ddcl_tab.estimators._table import TableEncoder
 from ddcl_tab.estimators._validation import library_of
 from ddcl_tab.nn._quantization import assign, critical_temperature, loss_terms, squared_distances
@@ -27,8 +28,6 @@ N_STARTS, FIRST_STEPS = 10, 10
 MAX_STEPS, STILL = 300, 1e-4
 #: Smallest variance of a prototype's rows along a direction, in units of the mean one.
 SPREAD_FLOOR = 0.1
-#: What an object is stands here; clusters are to find it, not to be told.
-CLASS_COLUMN = "OBJECT_TYPE"
 
 
 class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
@@ -41,8 +40,8 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
 
     Numbers are scaled as the classifier scales them, a missing one counts as the mean; categories are one-hot. A column
     has variance 1, less where others say the same (period, apogee and semi-major axis): numbers are divided by the root
-    of their summed squared correlations. Names, catalog numbers and other leaks, and the column ``OBJECT_TYPE``, are no
-    features.
+    of their summed squared correlations. Names, catalog numbers and other leaks, and the target of the frame's domain
+    (``OBJECT_TYPE`` in a catalog), are no features.
 
     Parameters
     ----------
@@ -181,9 +180,11 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         return X if is_frame(X) else check_array(X, dtype=None, ensure_all_finite="allow-nan", estimator=self)
 
     def _without_class(self, X: Any) -> Any:
-        if is_frame(X) and CLASS_COLUMN not in (self.columns or []):
-            return nw.from_native(X, eager_only=True).drop(CLASS_COLUMN, strict=False).to_native()
-        return X
+        # What a row is stands there; clusters are to find it, not to be told.
+        target = domain_of(X).target
+        if target is None or target in (self.columns or []):
+            return X
+        return nw.from_native(X, eager_only=True).drop(target, strict=False).to_native()
 
     def _check_n_clusters(self, n_rows: int) -> None:
         n = self.n_clusters

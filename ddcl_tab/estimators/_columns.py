@@ -1,12 +1,11 @@
-"""Read the columns of a frame or array: their kind, their unit, and whether they may be learned from."""
+"""Read the columns of a frame or array: their kind, their unit, their values."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from numbers import Integral, Real
@@ -18,19 +17,11 @@ import polars as pl
 from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
-from ddcl_tab.errors import ColumnTypeError, InputError, LeakWarning
-from ddcl_tab.space._schema import ELSET_COLUMNS, LEAKS, SATCAT_COLUMNS, UNITS
+from ddcl_tab.errors import ColumnTypeError, InputError
 
 #: How columns end that `history_features` adds: in the unit of the column per year, and in its unit.
 RATE, SCATTER = "_RATE", "_SCATTER"
 SPAN = "SPAN_YEARS"
-
-_CATALOG = {column.name for column in (*SATCAT_COLUMNS, *ELSET_COLUMNS)}
-_BOOKKEEPING = {
-    column.name: f"about the record, not the object: {column.description}"
-    for column in (*SATCAT_COLUMNS, *ELSET_COLUMNS)
-    if column.role == "bookkeeping"
-}
 
 
 @dataclass(frozen=True)
@@ -129,52 +120,9 @@ def to_polars(X: Any) -> pl.DataFrame:
     return pl.DataFrame([_typed(one) if _holds_objects(one) else one.to_polars() for one in series])
 
 
-def select_features(names: list[str], *, allow_leaks: bool = False) -> list[str]:
-    """Names of the columns that may be learned from, in their order.
-
-    Columns about the record or the moment (dates, set numbers, angles at epoch) are left out silently; columns that
-    give the class away are left out with a warning.
-
-    Parameters
-    ----------
-    names : list of str
-    allow_leaks : bool, default=False
-        Keep the columns that give the class away; for experiments that want to measure the leak.
-
-    Returns
-    -------
-    list of str
-
-    Warns
-    -----
-    LeakWarning
-        Names each refused column and why it is refused.
-
-    Examples
-    --------
-    >>> import warnings
-    >>> with warnings.catch_warnings(record=True) as caught:
-    ...     warnings.simplefilter("always")
-    ...     select_features(["OBJECT_NAME", "PERIOD", "LAUNCH"])
-    ['PERIOD']
-    >>> print(caught[0].message)
-    left out of the features because they give the class away: OBJECT_NAME (the name says DEB or R/B).
-    allow_leaks=True keeps them.
-    """
-    if allow_leaks:
-        return [name for name in names if name not in _BOOKKEEPING]
-    leaks = [name for name in names if name in LEAKS]
-    if leaks:
-        reasons = "; ".join(f"{name} ({LEAKS[name]})" for name in leaks)
-        warnings.warn(
-            f"left out of the features because they give the class away: {reasons}. allow_leaks=True keeps them.",
-            LeakWarning,
-            stacklevel=4,
-        )
-    return [name for name in names if name not in LEAKS and name not in _BOOKKEEPING]
-
-
-def to_columns(X: Any, names: list[str]) -> list[NumericColumn | CategoricalColumn]:
+def to_columns(
+    X: Any, names: list[str], units: Mapping[str, str] | None = None
+) -> list[NumericColumn | CategoricalColumn]:
     """Read columns out of a frame or array.
 
     Numbers and booleans become numeric columns, dates decimal years (without a time zone they are UTC), texts and
@@ -187,6 +135,8 @@ def to_columns(X: Any, names: list[str]) -> list[NumericColumn | CategoricalColu
     X : pandas, polars or pyarrow frame (also a lazy one), or ndarray, shape (n, p)
     names : list of str
         Columns to read; for an array, the names of all its columns.
+    units : mapping of str to str, optional
+        Unit of a column by its name, as in `Domain`.
 
     Returns
     -------
@@ -204,14 +154,15 @@ def to_columns(X: Any, names: list[str]) -> list[NumericColumn | CategoricalColu
     Examples
     --------
     >>> import polars as pl
-    >>> columns = to_columns(pl.DataFrame({"PERIOD": [95.0, None], "SITE": ["TSC", None]}), ["PERIOD", "SITE"])
+    >>> frame = pl.DataFrame({"PERIOD": [95.0, None], "SITE": ["TSC", None]})
+    >>> columns = to_columns(frame, ["PERIOD", "SITE"], {"PERIOD": "min"})
     >>> columns[0].unit, columns[0].values, columns[1].values
     ('min', array([95., nan]), array(['TSC', None], dtype=object))
     """
     X = as_table(X)
     if not is_frame(X):
         X = np.asarray(X)
-        return [_from_array(name, X[:, i]) for i, name in enumerate(names)]
+        return [_with_unit(_from_array(name, X[:, i]), units) for i, name in enumerate(names)]
     frame = nw.from_native(X, eager_only=True)
     missing = [name for name in names if name not in frame.columns]
     if missing:
@@ -219,7 +170,20 @@ def to_columns(X: Any, names: list[str]) -> list[NumericColumn | CategoricalColu
             f"columns {missing} were there in fit and are missing now; the frame has {frame.columns}. "
             "Add them (null where unknown) or fit without them."
         )
-    return [_from_series(frame[name]) for name in names]
+    return [_with_unit(_from_series(frame[name]), units) for name in names]
+
+
+def _with_unit(
+    column: NumericColumn | CategoricalColumn, units: Mapping[str, str] | None
+) -> NumericColumn | CategoricalColumn:
+    """A number in the unit of its column, or of the one that a history has made it from; dates keep theirs."""
+    if not isinstance(column, NumericColumn) or column.unit:
+        return column
+    units, base = units or {}, column.name.removesuffix(RATE)
+    if base != column.name and base in units:
+        return replace(column, unit=f"{units[base] or '1'} per yr")
+    unit = "yr" if column.name == SPAN else units.get(column.name.removesuffix(SCATTER), "")
+    return replace(column, unit=unit)
 
 
 def _from_series(series: nw.Series) -> NumericColumn | CategoricalColumn:
@@ -361,7 +325,7 @@ def _texts(series: nw.Series) -> NDArray[np.object_]:
     return _objects(None if is_missing(value) else str(value) for value in series.to_list())
 
 
-def _numeric(name: str, values: NDArray[Any], unit: str | None = None) -> NumericColumn:
+def _numeric(name: str, values: NDArray[Any], unit: str = "") -> NumericColumn:
     # A zero is added because -0.0 and 0.0 are one value but two bit patterns.
     values = np.asarray(values, dtype=np.float64) + 0.0
     infinite = np.flatnonzero(np.isinf(values))
@@ -370,7 +334,7 @@ def _numeric(name: str, values: NDArray[Any], unit: str | None = None) -> Numeri
             f"column {name!r} holds an infinite value (row {infinite[0]}, inf; {len(infinite)} in all): values are "
             "finite, or missing (null, NaN)."
         )
-    return NumericColumn(name, _unit(name) if unit is None else unit, values)
+    return NumericColumn(name, unit, values)
 
 
 def _decimal_years(series: nw.Series) -> NDArray[np.float64]:
@@ -378,11 +342,3 @@ def _decimal_years(series: nw.Series) -> NDArray[np.float64]:
         series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     microseconds = series.cast(nw.Datetime("us")).dt.timestamp("us").cast(nw.Float64)
     return 1970.0 + microseconds.to_numpy() / (86_400e6 * 365.2425)
-
-
-def _unit(name: str) -> str:
-    """Unit of a column of a catalog, or of one that a history adds to it."""
-    base = name.removesuffix(RATE)
-    if name != base and base in _CATALOG:
-        return f"{UNITS.get(base, '1')} per yr"
-    return "yr" if name == SPAN else UNITS.get(name.removesuffix(SCATTER), "")

@@ -16,8 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ddcl_tab.errors import InputError, LeakWarning
 from ddcl_tab.estimators._classifier import DDCLClassifier
-from ddcl_tab.estimators._columns import RATE, SCATTER, SPAN, as_table, is_frame, select_features, to_polars
-from ddcl_tab.estimators._validation import check_labels, take, take_target
+from ddcl_tab.estimators._columns import RATE, SCATTER, SPAN, as_table, is_frame, to_polars
+from ddcl_tab.estimators._domain import domain_of
+from ddcl_tab.estimators._validation import check_labels, take, take_target, target_of
 
 DAYS_PER_YEAR = 365.25
 #: Column that counts the epochs.
@@ -173,7 +174,7 @@ def _thin(frame: pl.DataFrame, id: str, rng: np.random.Generator) -> pl.DataFram
 def _features(frame: pl.DataFrame) -> list[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakWarning)  # whoever learns from the result says it
-        return select_features(frame.columns)
+        return domain_of(frame).features_among(frame.columns)
 
 
 def _line(name: str, years: pl.Expr) -> list[pl.Expr]:
@@ -192,7 +193,7 @@ def _line(name: str, years: pl.Expr) -> list[pl.Expr]:
     ]
 
 
-_GROUP = "__group__"
+_GROUP, _TARGET = "__group__", "__class__"
 
 
 class DDCLHistoryClassifier(ClassifierMixin, BaseEstimator):
@@ -239,10 +240,10 @@ class DDCLHistoryClassifier(ClassifierMixin, BaseEstimator):
             One row an object and epoch, in any order.
         y : array, shape (rows of X,), optional
             Class of each row, the same in all rows of an object, none missing. Default: the classifier's target column;
-            objects whose class is missing or "UNKNOWN" are left out.
+            objects whose class is missing, or "UNKNOWN" in a catalog, are left out.
         groups : array, shape (rows of X,), optional
-            Objects of one group stay together in the validation split. Default: the launch, where there is a column
-            ``OBJECT_ID``, and else the object.
+            Objects of one group stay together in the validation split. Default: the groups that the frame's domain
+            knows, such as launches, and else the object.
         id, time : str
             Columns of object and epoch, found whatever their case.
 
@@ -254,26 +255,31 @@ class DDCLHistoryClassifier(ClassifierMixin, BaseEstimator):
         classifier = DDCLClassifier() if self.classifier is None else clone(self.classifier)
         self._id, self._time = id, time
         long, number, time = check_long(X, id, time)
-        for name, values in {classifier.target: y, _GROUP: groups}.items():
+        target = target_of(classifier.target, long) or _TARGET
+        classifier.set_params(target=target)
+        for name, values in {target: y, _GROUP: groups}.items():
             if values is not None:
                 long = long.with_columns(_column(name, values, len(long)))
-        find_column(long, classifier.target)
-        told = [name for name in (classifier.target, _GROUP) if name in long.columns]
+        if target == _TARGET and y is None:
+            raise InputError(f"no column is known to hold the classes among {long.columns}: give y, or set target.")
+        find_column(long, target)
+        told = [name for name in (target, _GROUP) if name in long.columns]
         _check_one_each(long, number, told)
         seed = int(check_random_state(classifier.random_state).randint(2**31 - 1))
         wide = training_histories(long.drop(told), number, time, seed=seed)
         wide = wide.join(_newest(long, number, told), on=number, how="left", maintain_order="left")
-        key = _GROUP if groups is not None else number
-        # with OBJECT_ID and no groups the classifier keeps launches together, and so objects
-        group = None if groups is None and "OBJECT_ID" in wide.columns else wide[key].to_numpy()
-        self.classifier_ = classifier.fit(self._features(wide.drop(_GROUP, strict=False)), groups=group)
+        features = self._features(wide.drop(_GROUP, strict=False))
+        # where the domain knows groups, such as launches, they keep the copies of an object together, too
+        known = groups is None and domain_of(features).group_of(features) is not None
+        group = None if known else wide[_GROUP if groups is not None else number].to_numpy()
+        self.classifier_ = classifier.fit(features, groups=group)
         self.classes_ = self.classifier_.classes_
         return self
 
     def wide(self, X: Any) -> pl.DataFrame:
         """The row of each object that the classifier sees, sorted by object."""
         check_is_fitted(self)
-        target = self.classifier_.target
+        target = str(self.classifier_.target)
         long, number, time = check_long(X, self._id, self._time)
         wide = history_features(long.drop(target, strict=False), number, time)
         if target not in long.columns:
@@ -333,9 +339,10 @@ class DDCLHistoryClassifier(ClassifierMixin, BaseEstimator):
         return loaded
 
     def _features(self, wide: pl.DataFrame) -> pl.DataFrame:
-        """The object's number stays only where it helps to keep launches together; it is no feature."""
-        number = find_column(wide, self._id)
-        return wide.rename({number: "NORAD_CAT_ID"}) if "OBJECT_ID" in wide.columns else wide.drop(number)
+        """The object's number stays only where the domain needs it to know groups; it is no feature."""
+        number, needed = find_column(wide, self._id), domain_of(wide).group_columns
+        lacking = [name for name in needed if name not in wide.columns or name == number]
+        return wide.rename({number: lacking[0]}) if len(lacking) == 1 else wide.drop(number)
 
 
 def _column(name: str, values: Any, n_rows: int) -> pl.Series:

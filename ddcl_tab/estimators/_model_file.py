@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ddcl_tab._files import plain, read_model, write_model
 from ddcl_tab.errors import ConfigurationError, ModelFileError
+from ddcl_tab.estimators._domain import UnknownDomainError, domain_named, domain_with
 from ddcl_tab.estimators._table import CLIP, NumericScale, TableEncoder
 from ddcl_tab.estimators._validation import check_parameters
 from ddcl_tab.training._certificate import EpochCertificate
@@ -132,6 +133,7 @@ _STATE = {
     "parameters": _OBJECT,
     "classes": {"dtype": _LABEL_TYPE, "values": [_LABEL]},
     "named": _FLAG,
+    "domain": _TEXT,
     "encoder": {
         "columns": [_TEXT],
         "empty": [_TEXT],
@@ -173,7 +175,7 @@ def check_state(state: Any, weights: dict[str, NDArray[Any]], parameters: set[st
     >>> check_state({"parameters": {}}, {}, set())
     Traceback (most recent call last):
     ...
-    ValueError: state lacks 'classes', 'named', 'encoder', 'certificates', 'interrupted', 'attributes'
+    ValueError: state lacks 'classes', 'named', 'domain', 'encoder', 'certificates', 'interrupted', 'attributes'
     """
     _check(state, _STATE, "state")
     _check(state["parameters"], dict.fromkeys(parameters, _Rule(lambda _: True, "anything")), "state.parameters")
@@ -315,6 +317,7 @@ def write_state(clf: Any, path: str | os.PathLike[str]) -> None:
         "parameters": parameters | {"device": "cpu"},
         "classes": {"dtype": clf.classes_.dtype.str, "values": clf.classes_.tolist()},
         "named": hasattr(clf, "feature_names_in_"),
+        "domain": clf.domain_.name,
         "encoder": clf.encoder_.to_json(),
         "certificates": [asdict(epoch) for epoch in clf._certificates],
         "interrupted": clf._interrupted,
@@ -338,6 +341,8 @@ def read_state(cls: type, path: str | os.PathLike[str]) -> Any:
             state, weights = _from_format_1(state, weights)
         check_state(state, weights, set(cls().get_params(deep=False)))
         return _restore(cls, state, weights)
+    except UnknownDomainError as error:
+        raise ModelFileError(f"{path}: {error}") from error
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
         raise ModelFileError(
             f"{path}: its parts do not fit together ({error}): damaged or altered after it was written. "
@@ -367,8 +372,9 @@ def _from_format_1(
         n_codes = sum(len(column["categories"]) + N_RESERVED for column in encoder["categorical"])
         decoder = np.zeros((len(encoder["numeric"]) + n_codes, weights["head.weight"].shape[1]), dtype=np.float32)
         weights = weights | {"decoder.weight": decoder, "decoder.bias": decoder[:, 0].copy()}
+    domain = domain_with([*encoder["columns"], parameters["target"]] if state["named"] else [])
     filled = {"encoder": encoder, "certificates": certificates, "attributes": attributes, "parameters": parameters}
-    return {"interrupted": None} | state | filled, weights
+    return {"interrupted": None, "domain": domain.name} | state | filled, weights
 
 
 def _restore(cls: type, state: dict[str, Any], weights: dict[str, Any]) -> Any:
@@ -378,7 +384,8 @@ def _restore(cls: type, state: dict[str, Any], weights: dict[str, Any]) -> Any:
     check_parameters(parameters)
     clf = cls(**parameters)
     clf.classes_ = _labels(**state["classes"])
-    clf.encoder_ = TableEncoder.from_json(state["encoder"])
+    clf.domain_ = domain_named(state["domain"])
+    clf.encoder_ = TableEncoder.from_json(state["encoder"], clf.domain_)
     clf._certificates = tuple(EpochCertificate(**epoch) for epoch in state["certificates"])
     clf._interrupted = state["interrupted"]
     for name in _PLAIN_ATTRIBUTES:

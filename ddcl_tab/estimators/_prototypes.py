@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn
+from ddcl_tab.estimators._domain import Domain
 
 #: Levels of the quantiles that describe a numeric column.
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -130,13 +131,7 @@ SAME_THING = 0.9
 NAMED_SHARE = 0.6
 #: Numbers in a name that need more decimals are written with an exponent.
 MAX_DECIMALS = 5
-#: Columns that say an orbit in words; a table with all of them gets names of orbits.
-ORBIT = ("PERIGEE", "APOGEE", "INCLINATION")
-#: Columns that follow from these.
-OF_ORBIT = (*ORBIT, "PERIOD", "SEMIMAJOR_AXIS", "ECCENTRICITY", "MEAN_MOTION")
-#: Apogee and perigee further apart than this share of the larger one are named apart.
-ROUND = 0.25
-#: Columns named in a table without orbits.
+#: Columns named where the domain has no name.
 N_NAMED = 2
 #: What tells apart names that are the same otherwise.
 _NUMBERED = " (prototype {})"
@@ -158,7 +153,7 @@ class Name(NamedTuple):
     distinguishing: list[str]
 
 
-def name_prototypes(labels: list[str], columns: Columns, summaries: Summaries) -> list[Name]:
+def name_prototypes(labels: list[str], columns: Columns, summaries: Summaries, domain: Domain) -> list[Name]:
     """Names of all prototypes, no two the same: what distinguishes likes from each other is added.
 
     Parameters
@@ -169,58 +164,30 @@ def name_prototypes(labels: list[str], columns: Columns, summaries: Summaries) -
         Columns of the table.
     summaries : dict
         Of :func:`ddcl_tab.estimators._prototypes.summarise`.
+    domain : Domain
+        Names prototypes in its own words, where it can.
 
     Returns
     -------
     list of Name
     """
-    orbital = all(name in summaries for name in ORBIT)
     alike = _alike(columns)
     own = [{name: parts[k] for name, parts in summaries.items()} for k in range(len(labels))]
     distinct = [_distinct(sorted(o, key=lambda n: -o[n].effect), alike) for o in own]
+    name_of = domain.name_prototype or (lambda label, summaries: None)
+    said = [name_of(label, o) for label, o in zip(labels, own, strict=True)]
     texts = [
-        _orbit_name(label, o) if orbital else ", ".join([label, *_phrases(o, order, N_NAMED)])
-        for label, o, order in zip(labels, own, distinct, strict=True)
+        name or ", ".join([label, *_phrases(o, order, N_NAMED)])
+        for name, label, o, order in zip(said, labels, own, distinct, strict=True)
     ]
-    return [Name(text, order) for text, order in zip(_told_apart(texts, own, distinct, orbital), distinct, strict=True)]
+    rest = [
+        [column for column in order if not (name and column in domain.named_columns)]
+        for name, order in zip(said, distinct, strict=True)
+    ]
+    return [Name(text, order) for text, order in zip(_told_apart(texts, own, rest), distinct, strict=True)]
 
 
-def _orbit_name(label: str, own: dict[str, NumberSummary | CategorySummary]) -> str:
-    size = _common(own.get("RCS_SIZE"), lift=0.0)
-    words = [f"{size.lower()} {label.lower()}" if size and size != MISSING else label.lower()]
-    perigee, apogee, inclination = (own[name].quantiles for name in ORBIT)  # type: ignore[union-attr]
-    if not np.isnan(perigee[2]):
-        words.append(_altitudes(perigee, apogee))
-        words.append(_angle(inclination))
-    return ", ".join(words)
-
-
-def _altitudes(perigee: tuple[float, ...], apogee: tuple[float, ...]) -> str:
-    if apogee[2] - perigee[2] <= ROUND * apogee[2]:
-        return f"{_range(perigee[1], apogee[3])} km"
-    return f"{_range(perigee[1], perigee[3])} x {_range(apogee[1], apogee[3])} km"
-
-
-def _angle(inclination: tuple[float, ...]) -> str:
-    if inclination[3] - inclination[1] < 1.0:
-        return f"{inclination[2]:.1f} deg"
-    return f"{_range(inclination[1], inclination[3])} deg"
-
-
-def _range(low: float, high: float) -> str:
-    """Both ends to two or three digits, as far as they differ.
-
-    Examples
-    --------
-    >>> _range(761.2, 878.0), _range(35_771.0, 35_802.0), _range(-3.0, 12.0)
-    ('760-880', '35770-35800', '-3 to 12')
-    """
-    step = 10.0 if max(abs(low), abs(high)) >= 200.0 else 1.0
-    ends = [f"{step * round(end / step):.0f}" for end in (low, high)]
-    return ends[0] if ends[0] == ends[1] else (" to " if low < 0 else "-").join(ends)
-
-
-def _common(summary: NumberSummary | CategorySummary | None, lift: float) -> str | None:
+def common_category(summary: NumberSummary | CategorySummary | None, lift: float = 0.0) -> str | None:
     """Category that most members have, if it is ``lift`` times as common among them as in the table."""
     if not isinstance(summary, CategorySummary):
         return None
@@ -238,20 +205,19 @@ def _phrases(own: dict[str, NumberSummary | CategorySummary], names: list[str], 
             low, high = summary.quantiles[1], summary.quantiles[3]
             phrases += [] if np.isnan(low) else [interval(name, low, high, summary.unit)]
         else:
-            category = _common(summary, LIFT)
+            category = common_category(summary, LIFT)
             phrases += [] if category is None else [f"{name} {category}"]
     return phrases
 
 
 def _told_apart(
-    texts: list[str], own: list[dict[str, NumberSummary | CategorySummary]], distinct: list[list[str]], orbital: bool
+    texts: list[str], own: list[dict[str, NumberSummary | CategorySummary]], rest: list[list[str]]
 ) -> list[str]:
-    """Every name once: likes get a further phrase, then their number."""
+    """Every name once: likes get a phrase on one of the ``rest`` of their columns, then their number."""
     result = list(texts)
     for k, text in enumerate(texts):
         if texts.count(text) > 1:
-            rest = [name for name in distinct[k] if not (orbital and name in (*OF_ORBIT, "RCS_SIZE"))]
-            result[k] = ", ".join([text, *_phrases(own[k], rest, 1)])
+            result[k] = ", ".join([text, *_phrases(own[k], rest[k], 1)])
     return [f"{text}{_NUMBERED.format(k)}" if result.count(text) > 1 else text for k, text in enumerate(result)]
 
 
@@ -341,7 +307,7 @@ class Members:
     names: list[str]
 
 
-def describe_prototypes(members: Members, verdict: NDArray[np.float64]) -> dict[str, list[Any]]:
+def describe_prototypes(members: Members, verdict: NDArray[np.float64], domain: Domain) -> dict[str, list[Any]]:
     """Table of prototypes.
 
     Parameters
@@ -349,6 +315,8 @@ def describe_prototypes(members: Members, verdict: NDArray[np.float64]) -> dict[
     members : Members
     verdict : ndarray, shape (K, C)
         Class probabilities at each prototype.
+    domain : Domain
+        Names prototypes.
 
     Returns
     -------
@@ -363,7 +331,7 @@ def describe_prototypes(members: Members, verdict: NDArray[np.float64]) -> dict[
     labels = [str(members.classes[c]) for c in verdict.argmax(axis=1)]
     table: dict[str, list[Any]] = {
         "prototype": list(range(len(total))),
-        "name": [name.text for name in name_prototypes(labels, members.columns, summaries)],
+        "name": [name.text for name in name_prototypes(labels, members.columns, summaries, domain)],
         "share": (total / total.sum()).tolist(),
     }
     for c, name in enumerate(members.classes):

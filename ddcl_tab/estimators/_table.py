@@ -16,9 +16,9 @@ from ddcl_tab.estimators._columns import (
     NumericColumn,
     as_table,
     is_frame,
-    select_features,
     to_columns,
 )
+from ddcl_tab.estimators._domain import Domain, domain_of
 from ddcl_tab.training._rows import MISSING, N_RESERVED, UNSEEN
 
 #: A category seen in fewer rows is as rare as an unseen one.
@@ -150,13 +150,16 @@ class TableEncoder(BaseEstimator):
     Parameters
     ----------
     columns : list of str, optional
-        Columns to use; for an array, names for all of its columns. Default: those that
-        :func:`ddcl_tab.estimators.select_features` lets through; ``x0``, ``x1``, ... for an array.
+        Columns to use; for an array, names for all of its columns. Default: those that may be learned from by the
+        domain; ``x0``, ``x1``, ... for an array.
     allow_leaks : bool, default=False
         Keep columns that give the class away.
+    domain : Domain, optional
+        What is known of the columns: units, leaks. Default: that of the frame.
 
     Attributes
     ----------
+    domain_ : Domain
     numeric_ : list of NumericScale
         In column order; columns without any value are left out (see ``empty_``).
     categorical_ : list of CategoryCodes
@@ -177,9 +180,12 @@ class TableEncoder(BaseEstimator):
     array([1, 0, 1, 1])
     """
 
-    def __init__(self, *, columns: list[str] | None = None, allow_leaks: bool = False) -> None:
+    def __init__(
+        self, *, columns: list[str] | None = None, allow_leaks: bool = False, domain: Domain | None = None
+    ) -> None:
         self.columns = columns
         self.allow_leaks = allow_leaks
+        self.domain = domain
 
     def fit(self, X: Any, y: Any = None, sample_weight: NDArray[np.float64] | None = None) -> Self:
         """Learn scales and categories.
@@ -205,8 +211,9 @@ class TableEncoder(BaseEstimator):
             Columns that give the class away were left out.
         """
         X = as_table(X)
+        self.domain_ = domain_of(X) if self.domain is None else self.domain
         self.columns_ = self._choose(X)
-        columns = to_columns(X, self.columns_)
+        columns = to_columns(X, self.columns_, self.domain_.units)
         self.numeric_: list[NumericScale] = []
         self.categorical_: list[CategoryCodes] = []
         self.empty_: list[str] = []
@@ -230,7 +237,7 @@ class TableEncoder(BaseEstimator):
         if not is_frame(X):
             return [f"x{i}" for i in range(np.shape(X)[1])]
         there = nw.from_native(X, eager_only=True).columns
-        chosen = select_features(there, allow_leaks=self.allow_leaks)
+        chosen = self.domain_.features_among(there, allow_leaks=self.allow_leaks)
         if not chosen:
             raise InputError(f"nothing to learn from: none of the columns {there} may be a feature.")
         return chosen
@@ -247,7 +254,7 @@ class TableEncoder(BaseEstimator):
 
     def read(self, X: Any) -> dict[str, NumericColumn | CategoricalColumn]:
         """Columns of ``X`` as they are, in their units, by name."""
-        return {column.name: column for column in to_columns(X, self.columns_)}
+        return {column.name: column for column in to_columns(X, self.columns_, self.domain_.units)}
 
     def transform(self, X: Any) -> Table:
         """Encode rows.
@@ -264,7 +271,7 @@ class TableEncoder(BaseEstimator):
         Raises
         ------
         InputError
-            As :func:`ddcl_tab.estimators.to_columns`, or a column changed between numbers, texts and dates.
+            As in `fit`, or a column changed between numbers, texts and dates.
         """
         columns = self.read(X)
         n_rows = len(next(iter(columns.values())).values)
@@ -286,9 +293,10 @@ class TableEncoder(BaseEstimator):
         }
 
     @classmethod
-    def from_json(cls, state: dict[str, Any]) -> Self:
+    def from_json(cls, state: dict[str, Any], domain: Domain) -> Self:
         """Encoder from what :meth:`to_json` returned."""
-        encoder = cls()
+        encoder = cls(domain=domain)
+        encoder.domain_ = domain
         encoder.columns_, encoder.empty_ = list(state["columns"]), list(state["empty"])
         encoder.numeric_ = [NumericScale(**scale) for scale in state["numeric"]]
         encoder.categorical_ = [CategoryCodes(c["name"], tuple(c["categories"])) for c in state["categorical"]]
@@ -297,8 +305,8 @@ class TableEncoder(BaseEstimator):
 
 def _as_numbers(column: NumericColumn | CategoricalColumn, unit: str) -> NDArray[np.float64]:
     if isinstance(column, NumericColumn):
-        # Of one name, only dates have another unit than numbers: decimal years, which mean nothing among others.
-        if column.unit != unit and not np.isnan(column.values).all():
+        # Dates are decimal years, which mean nothing among other numbers.
+        if (column.unit == "year") != (unit == "year") and not np.isnan(column.values).all():
             now, before = ("dates", "numbers") if column.unit == "year" else ("numbers", "dates")
             raise InputError(
                 f"column {column.name!r} held {before} in fit and holds {now} now: hand it over as in fit, or fit "

@@ -16,8 +16,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, column_or_1d
 
 from ddcl_tab.errors import ConfigurationError, InputError
-from ddcl_tab.estimators._columns import as_table, is_frame, is_missing, to_polars
-from ddcl_tab.space._join import launch_of
+from ddcl_tab.estimators._columns import as_table, is_frame, is_missing
+from ddcl_tab.estimators._domain import Domain, domain_of
 
 
 class Rule(NamedTuple):
@@ -82,7 +82,7 @@ RULES: dict[str, Rule] = {
         lambda v: v is None or isinstance(v, dict) or (isinstance(v, str) and v == "balanced"),
         "None, 'balanced' or a dict from class to weight",
     ),
-    "target": Rule(lambda v: isinstance(v, str) and bool(v), "the name of a column"),
+    "target": Rule(lambda v: v is None or (isinstance(v, str) and bool(v)), "the name of a column, or None"),
     "allow_leaks": Rule(lambda v: isinstance(v, bool), "True or False"),
     "certify": Rule(lambda v: v is False or v in ("epoch", "end"), "'epoch', 'end' or False"),
     "device": Rule(_is_device, "a torch device such as 'cpu' or 'cuda'"),
@@ -128,10 +128,6 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         raise ConfigurationError("\n  ".join([f"{count}:", *broken]))
 
 
-#: Value of a target column that means "nobody knows yet".
-UNKNOWN = "UNKNOWN"
-
-
 class Labelled(NamedTuple):
     """A frame whose labels stood in a column of it.
 
@@ -149,10 +145,21 @@ class Labelled(NamedTuple):
     kept: NDArray[np.bool_]
 
 
-def take_target(X: Any, target: str) -> Labelled:
+def target_of(target: str | None, X: Any) -> str | None:
+    """Name of the column of the classes: ``target``, or where it is None that of the domain of ``X``, if any."""
+    return domain_of(X).target if target is None else target
+
+
+def take_target(X: Any, target: str | None) -> Labelled:
     """Split a frame into features and the labels in its column ``target``.
 
-    Rows whose label is missing (see :func:`read_labels`) or ``"UNKNOWN"`` are left out.
+    Rows whose label is missing (see :func:`read_labels`) or the domain's word for unknown are left out.
+
+    Parameters
+    ----------
+    X : frame
+    target : str or None
+        None: the column that the domain of the frame names.
 
     Raises
     ------
@@ -163,19 +170,32 @@ def take_target(X: Any, target: str) -> Labelled:
     if not is_frame(X):
         raise InputError(
             "DDCLClassifier requires y to be passed, but the target y is None: call fit(X, y), or fit(df) with a "
-            f"pandas or polars frame that holds the target column {target!r}."
+            f"pandas or polars frame that holds the target column{'' if target is None else f' {target!r}'}."
         )
-    frame = nw.from_native(X, eager_only=True)
+    frame, domain = nw.from_native(X, eager_only=True), domain_of(X)
+    target = target_of(target, X)
+    if target is None:
+        raise InputError(
+            f"no column is known to hold the classes among {frame.columns}: set target=... to the one that does, or "
+            "call fit(X, y)."
+        )
     if target not in frame.columns:
         raise InputError(
             f"the target column {target!r} is not among the columns {frame.columns}: "
             "set target=... to the column that holds the classes, or call fit(X, y)."
         )
     labels, missing = read_labels(frame[target])
-    kept = np.array([not gone and label != UNKNOWN for label, gone in zip(labels, missing, strict=True)], dtype=bool)
+    known = (not gone and not is_unknown(label, domain) for label, gone in zip(labels, missing, strict=True))
+    kept = np.fromiter(known, dtype=bool)
     if not kept.any():
-        raise InputError(f"column {target!r} holds no label: every row is missing or {UNKNOWN!r}.")
+        or_unknown = "" if domain.unknown is None else f" or {domain.unknown!r}"
+        raise InputError(f"column {target!r} holds no label: every row is missing{or_unknown}.")
     return Labelled(frame.drop(target).filter(kept.tolist()).to_native(), _plain(labels, kept), kept)
+
+
+def is_unknown(label: object, domain: Domain) -> bool:
+    """Whether a label is the domain's word for an object that nobody has classified yet."""
+    return domain.unknown is not None and isinstance(label, str) and label == domain.unknown
 
 
 def read_labels(y: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -352,14 +372,12 @@ def check_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
 def check_groups(groups: Any, X: Any, n_rows: int) -> NDArray[np.int64] | None:
     """Group number of each row, or None where there are no groups.
 
-    Without ``groups``, a frame with the columns ``OBJECT_ID`` and ``NORAD_CAT_ID`` is grouped by launch, for objects of
-    one launch share an orbit.
+    Without ``groups`` they are those that the domain of ``X`` knows, such as the launch of each object.
     """
     if groups is None:
-        named = {"OBJECT_ID", "NORAD_CAT_ID"}
-        if not is_frame(X) or not named <= set(nw.from_native(X, eager_only=True).columns):
-            return None
-        groups = launch_of(to_polars(nw.from_native(X, eager_only=True).select(*named).to_native())).to_numpy()
+        groups = domain_of(X).group_of(X)
+    if groups is None:
+        return None
     groups = column_or_1d(np.asarray(as_table(groups)).astype(str))
     if len(groups) != n_rows:
         raise InputError(f"groups has {len(groups)} values for {n_rows} rows: give one group a row.")
@@ -377,7 +395,7 @@ def display_names(X: Any, n_rows: int) -> list[str]:
     """What to call each row in tables for people; never a feature."""
     if is_frame(X):
         frame = nw.from_native(X, eager_only=True)
-        known = [name for name in ("NORAD_CAT_ID", "OBJECT_NAME") if name in frame.columns]
+        known = [name for name in domain_of(X).display if name in frame.columns]
         if known:
             columns = [frame[name].to_list() for name in known]
             return [" ".join(str(part) for part in row if not is_missing(part)) for row in zip(*columns, strict=True)]

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn, as_table, is_frame
+from ddcl_tab.estimators._domain import domain_of
 from ddcl_tab.estimators._prototypes import CategorySummary, NumberSummary, name_prototypes, summarise
 from ddcl_tab.estimators._table import Table
-from ddcl_tab.estimators._validation import UNKNOWN, display_names, read_labels
+from ddcl_tab.estimators._validation import display_names, is_unknown, read_labels, target_of
 from ddcl_tab.interpret._model import FittedModel, exchange, take
 
 #: Columns that a card says set the prototype apart, and columns that it says the prototype captures.
@@ -59,7 +60,7 @@ class PrototypeCard:
     medoid : str
         The row with the largest membership.
     typical : list of str
-        The rows with the largest memberships, from different launches where those are known; the medoid first.
+        The rows with the largest memberships, from different groups (launches) where those are known; the medoid first.
     columns : dict of NumberSummary and CategorySummary
         Every column against the whole table.
     distinguishing : list of str
@@ -136,8 +137,8 @@ def prototype_cards(
     columns = _columns_of(model, X)
     summaries = summarise(columns, q, np.ones(len(q)))
     recorded = _recorded(classifier, X, y, len(q))
-    apart = [name.distinguishing for name in name_prototypes([""] * q.shape[1], columns, summaries)]
-    typical = _typical(q, display_names(X, len(q)), _launches(X), n_typical)
+    apart = [name.distinguishing for name in name_prototypes([""] * q.shape[1], columns, summaries, classifier.domain_)]
+    typical = _typical(q, display_names(X, len(q)), _groups(X), n_typical)
     captured = capture(model, table, q, random_state)
     cards = []
     for k in range(q.shape[1]):
@@ -193,34 +194,32 @@ def _recorded(classifier: Any, X: Any, y: Any, n_rows: int) -> NDArray[Any] | No
     """Recorded classes as objects, None where unknown."""
     if y is None and is_frame(X):
         frame = nw.from_native(X, eager_only=True)
-        y = frame[classifier.target] if classifier.target in frame.columns else None
+        target = target_of(classifier.target, X)
+        y = frame[target] if target in frame.columns else None
     if y is None:
         return None
     labels, missing = read_labels(y)
     if len(labels) != n_rows:
         raise InputError(f"y has {len(labels)} values for {n_rows} rows: give one a row.")
-    known = (None if gone or label == UNKNOWN else label for label, gone in zip(labels, missing, strict=True))
+    domain = classifier.domain_
+    known = (None if gone or is_unknown(label, domain) else label for label, gone in zip(labels, missing, strict=True))
     return np.fromiter(known, dtype=object)
 
 
-def _launches(X: Any) -> NDArray[np.object_] | None:
-    if not is_frame(X) or "OBJECT_ID" not in nw.from_native(X, eager_only=True).columns:
-        return None
-    designators = nw.from_native(X, eager_only=True)["OBJECT_ID"].to_list()
-    # pandas has NaN in a column without any value
-    launches = [d[:8] if isinstance(d, str) and d.strip() else f"row {i}" for i, d in enumerate(designators)]
-    return np.array(launches, dtype=object)
+def _groups(X: Any) -> NDArray[np.object_] | None:
+    groups = domain_of(X).group_of(X)
+    return None if groups is None else groups.astype(object)
 
 
 def _typical(
-    q: NDArray[np.float64], names: Sequence[str], launches: NDArray[np.object_] | None, n_typical: int
+    q: NDArray[np.float64], names: Sequence[str], groups: NDArray[np.object_] | None, n_typical: int
 ) -> list[list[str]]:
-    """Rows with the largest memberships of each prototype; one a launch first, siblings only to fill up."""
+    """Rows with the largest memberships of each prototype; one a group first, others of it only to fill up."""
     result = []
     for k in range(q.shape[1]):
         order = np.argsort(-q[:, k], kind="stable")[: 200 * n_typical]
-        if launches is not None:
-            _, first = np.unique(launches[order].astype(str), return_index=True)
+        if groups is not None:
+            _, first = np.unique(groups[order].astype(str), return_index=True)
             order = np.concatenate([order[np.sort(first)], np.delete(order, first)])
         result.append([names[i] for i in order[:n_typical]])
     return result

@@ -13,6 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import as_table, is_frame
+from ddcl_tab.estimators._domain import domain_of
 from ddcl_tab.estimators._validation import (
     check_class_weight,
     check_groups,
@@ -24,7 +25,6 @@ from ddcl_tab.estimators._validation import (
 
 N_FOLDS = 5
 #: Columns that tell which object a row is.
-IDENTIFIERS = ("NORAD_CAT_ID", "OBJECT_ID", "OBJECT_NAME")
 
 
 class OutOfFold(NamedTuple):
@@ -75,8 +75,8 @@ def out_of_fold(
     y : array-like, shape (n,), optional
         Recorded classes, none missing.
     groups : array-like, shape (n,), optional
-        Rows of one group are in one fold. Default: the launch, where the frame has the columns ``OBJECT_ID`` and
-        ``NORAD_CAT_ID``; otherwise each row is one.
+        Rows of one group are in one fold. Default: the groups that the frame's domain knows, such as
+        launches; otherwise each row is one.
     n_folds : int, default=5
         A fit each.
 
@@ -149,9 +149,9 @@ def likely_label_errors(
     Returns
     -------
     frame
-        ``row``, those of NORAD_CAT_ID, OBJECT_ID and OBJECT_NAME that ``X`` has, ``recorded``, ``predicted``,
-        ``probability`` of the predicted class and ``probability_recorded``, ``reason``; sorted by the difference of the
-        two. polars for polars, else pandas.
+        ``row``, the identifiers that ``X`` has (NORAD_CAT_ID, OBJECT_ID and OBJECT_NAME in a catalog), ``recorded``,
+        ``predicted``, ``probability`` of the predicted class and ``probability_recorded``, ``reason``; sorted by the
+        difference of the two. polars for polars, else pandas.
 
     Raises
     ------
@@ -260,5 +260,5 @@ def _identifiers(X: Any, rows: NDArray[np.intp]) -> dict[str, list[Any]]:
     if not is_frame(X):
         return {}
     frame = nw.from_native(X, eager_only=True)
-    values = {name: frame[name].to_list() for name in IDENTIFIERS if name in frame.columns}
+    values = {name: frame[name].to_list() for name in domain_of(X).identifiers if name in frame.columns}
     return {name: [column[i] for i in rows] for name, column in values.items()}

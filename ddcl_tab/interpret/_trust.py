@@ -76,8 +76,8 @@ class ConformalSets(BaseEstimator):
         y : array-like, shape (n,), optional
             Classes, none missing.
         groups : array-like, shape (n,), optional
-            Exchangeable units. Default: the launch, where the frame has the columns ``OBJECT_ID`` and
-            ``NORAD_CAT_ID``; otherwise each row is one.
+            Exchangeable units. Default: the groups that the frame's domain knows, such as
+            launches; otherwise each row is one.
         probability : array-like, shape (n, C), optional
             Probabilities of rows from models that have not seen them, such as
             :func:`ddcl_tab.interpret._labels.out_of_fold` makes: then no rows need to be spared. The promise then
@@ -157,7 +157,7 @@ class ConformalSets(BaseEstimator):
         X = as_table(X)
         given = None if probability is None else _check_probability(probability, len(X), len(self.classes_))
         if y is None:
-            X, y, kept = take_target(X, getattr(self.classifier, "target", "OBJECT_TYPE"))
+            X, y, kept = take_target(X, getattr(self.classifier, "target", None))
             groups, given = take(groups, kept), take(given, kept)
         y = check_labels(X, y)
         strange = sorted(set(y.tolist()) - set(self.classes_.tolist()), key=str)

@@ -15,6 +15,9 @@ import polars as pl
 from ddcl_tab.errors import CatalogError, ConfigurationError
 from ddcl_tab.space._elements import WGS72
 
+UNKNOWN = "UNKNOWN"
+"""OBJECT_TYPE of an object that nobody has classified yet."""
+
 Role = Literal["feature", "identifier", "leak", "target", "bookkeeping"]
 
 EARTH_RADIUS_KM = WGS72.equatorial_radius_km

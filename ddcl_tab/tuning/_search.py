@@ -214,7 +214,7 @@ class DDCLSearchCV(FittedSearch, ClassifierMixin, MetaEstimatorMixin, BaseEstima
             Classes, none missing.
         groups : array-like, shape (n,), optional
             Rows of one group stay together, in the folds and in the classifier's own validation split. Default: the
-            launch, where the frame has the columns ``OBJECT_ID`` and ``NORAD_CAT_ID``.
+            groups that the frame's domain knows, such as launches.
         **fit_params
             Passed to ``estimator.fit``; cut to the fold where they have a value a row.
 

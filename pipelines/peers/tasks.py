@@ -12,8 +12,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from ddcl_tab.app._evaluation import N_FOLDS, split_catalog
 from ddcl_tab.errors import LeakWarning
-from ddcl_tab.estimators._columns import select_features
 from ddcl_tab.estimators._table import TableEncoder
+from ddcl_tab.space._domain import SPACE
 from ddcl_tab.space._join import launch_of
 
 #: Columns about the launch: the same for every piece of a cloud, so they would say its parent outright.
@@ -134,7 +134,7 @@ def _columns(train: pl.DataFrame, left_out: tuple[str, ...]) -> list[str]:
     """What :class:`DDCLClassifier` would learn from, less what the task withholds."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakWarning)  # they are left out, as it says
-        names = select_features([name for name in train.columns if name not in ("OBJECT_TYPE", *left_out)])
+        names = SPACE.features_among([name for name in train.columns if name not in ("OBJECT_TYPE", *left_out)])
     return TableEncoder(columns=names).fit(train).feature_names_
 
 

@@ -22,10 +22,10 @@ from ddcl_tab.estimators._columns import (
     NumericColumn,
     as_table,
     is_frame,
-    select_features,
     to_columns,
 )
 from ddcl_tab.estimators._table import TableEncoder
+from ddcl_tab.space._domain import SPACE
 from ddcl_tab.space._schema import LEAKS
 
 N = 40
@@ -65,7 +65,7 @@ NAMES = ["PERIOD", "SITE", "LAUNCHED", "SEEN", "COUNT"]
 def test_columns_that_give_the_class_away_are_refused_by_name_and_reason():
     names = ["PERIOD", "OBJECT_NAME", "LAUNCH_PIECE", "NORAD_CAT_ID", "RCS_SIZE"]
     with pytest.warns(LeakWarning) as caught:
-        assert select_features(names) == ["PERIOD", "RCS_SIZE"]
+        assert SPACE.features_among(names) == ["PERIOD", "RCS_SIZE"]
     (message,) = [str(warning.message) for warning in caught]
     for name in ("OBJECT_NAME", "LAUNCH_PIECE", "NORAD_CAT_ID"):
         assert f"{name} ({LEAKS[name]})" in message
@@ -76,14 +76,14 @@ def test_columns_that_give_the_class_away_are_refused_by_name_and_reason():
 def test_allow_leaks_keeps_them_and_says_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert select_features(["OBJECT_NAME", "EPOCH", "PERIOD"], allow_leaks=True) == ["OBJECT_NAME", "PERIOD"]
-        assert select_features(["LAUNCH", "PERIOD"]) == ["PERIOD"]  # bookkeeping goes without a word
+        assert SPACE.features_among(["OBJECT_NAME", "EPOCH", "PERIOD"], allow_leaks=True) == ["OBJECT_NAME", "PERIOD"]
+        assert SPACE.features_among(["LAUNCH", "PERIOD"]) == ["PERIOD"]  # bookkeeping goes without a word
 
 
 @pytest.mark.parametrize("name", sorted(LEAKS))
 def test_every_known_leak_is_refused(name):
     with pytest.warns(LeakWarning, match=name):
-        assert select_features([name, "PERIOD"]) == ["PERIOD"]
+        assert SPACE.features_among([name, "PERIOD"]) == ["PERIOD"]
 
 
 # Reading columns
@@ -101,7 +101,7 @@ def test_pandas_and_polars_give_the_same_arrays():
 
 def test_units_come_from_the_schema(frame):
     known = {"PERIOD": "min", "INCLINATION": "deg", "APOGEE": "km", "PERIGEE": "km", "ECCENTRICITY": "", "MADE_UP": ""}
-    columns = to_columns(frame({name: [1.0] for name in known}), list(known))
+    columns = to_columns(frame({name: [1.0] for name in known}), list(known), SPACE.units)
     assert {c.name: c.unit for c in columns} == known
 
 
@@ -461,7 +461,7 @@ def test_dates_and_numbers_do_not_stand_for_each_other(read_again):
     for before, now, said in ((dates, numbers, "dates in fit and holds numbers"), (numbers, dates, "numbers in fit")):
         encoder = TableEncoder().fit(before)
         if read_again:
-            encoder = TableEncoder.from_json(json.loads(json.dumps(encoder.to_json())))
+            encoder = TableEncoder.from_json(json.loads(json.dumps(encoder.to_json())), encoder.domain_)
         with pytest.raises(InputError, match=f"column 'SEEN' held {said}"):
             encoder.transform(now)
         nothing = encoder.transform(pd.DataFrame({"SEEN": [None, np.nan]}))
@@ -484,7 +484,7 @@ def test_structured_arrays_are_refused_by_their_fields(masked):
 def test_json_keeps_everything(frame):
     X = made_up(frame)
     encoder = TableEncoder(columns=NAMES).fit(X)
-    again = TableEncoder.from_json(json.loads(json.dumps(encoder.to_json())))
+    again = TableEncoder.from_json(json.loads(json.dumps(encoder.to_json())), encoder.domain_)
     assert again.to_json() == encoder.to_json()
     assert again.feature_names_ == encoder.feature_names_
     assert [scale.unit for scale in again.numeric_] == ["min", "year", "", ""]

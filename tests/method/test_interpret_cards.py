@@ -15,8 +15,9 @@ from scipy.stats import ks_2samp
 from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn
 from ddcl_tab.estimators._prototypes import CategorySummary, NumberSummary, summarise
-from ddcl_tab.interpret._cards import _launches, capture, prototype_cards
+from ddcl_tab.interpret._cards import capture, prototype_cards
 from ddcl_tab.interpret._model import FittedModel
+from ddcl_tab.space._domain import SPACE
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_pandas_gives_the_same_cards(small_model, cards):
 @pytest.mark.parametrize("empty", [np.nan, None, ""])
 def test_objects_without_designators_are_no_siblings(small_model, empty):
     _, rows = small_model
-    launches = _launches(rows.to_pandas().assign(OBJECT_ID=empty))
+    launches = SPACE.group_of(rows.to_pandas().assign(OBJECT_ID=empty))
     assert len(set(launches)) == len(rows)
 
 

@@ -1,0 +1,146 @@
+"""What a domain says about columns, and that the method knows none by itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from ddcl_tab import DDCLClassifier, DDCLClusterer
+from ddcl_tab.errors import InputError, LeakWarning, ModelFileError
+from ddcl_tab.estimators import Domain, _classifier, _domain
+from ddcl_tab.estimators._domain import GENERIC, domain_named, domain_of
+from ddcl_tab.estimators._model_file import read_state
+from ddcl_tab.space import SATCAT_COLUMNS
+from ddcl_tab.space._domain import SPACE
+
+QUICK = {
+    "n_prototypes": 3,
+    "max_epochs": 2,
+    "d_token": 8,
+    "n_heads": 2,
+    "n_blocks": 1,
+    "certify": False,
+    "random_state": 0,
+}
+
+
+def barrels(n: int = 120) -> pd.DataFrame:
+    """Made-up wines: several barrels of a vineyard; the label gives the cultivar away."""
+    random = np.random.default_rng(5)
+    alcohol, vineyard = random.normal(13.0, 1.0, n), np.arange(n) // 6
+    cultivar = np.where(alcohol > 13.0, "red", "white").astype(object)
+    cultivar[:9] = "not tasted"
+    return pd.DataFrame(
+        {
+            "alcohol": alcohol,
+            "ash": random.normal(2.3, 0.2, n),
+            "label": cultivar,
+            "visit": np.arange(n),
+            "barrel": [f"B{i}" for i in range(n)],
+            "vineyard": vineyard,
+            "cultivar": cultivar,
+        }
+    )
+
+
+def vineyards(frame) -> np.ndarray:
+    return np.asarray(frame["vineyard"])
+
+
+WINE = Domain(
+    name="wine",
+    columns=frozenset({"alcohol", "ash"}),
+    units={"alcohol": "%"},
+    leaks={"label": "printed from the cultivar"},
+    bookkeeping={"visit": "about the record", "vineyard": "a place", "barrel": "a name"},
+    target="cultivar",
+    unknown="not tasted",
+    identifiers=("barrel",),
+    display=("barrel",),
+    group_columns=("vineyard",),
+    group=vineyards,
+    name_prototype=lambda label, columns: f"{label} of {columns['alcohol'].quantiles[2]:.0f} %",
+    named_columns=frozenset({"alcohol"}),
+)
+
+
+@pytest.fixture
+def wine(monkeypatch):
+    monkeypatch.setattr(_domain, "_installed", lambda: (WINE, SPACE))
+    return barrels()
+
+
+def test_a_domain_of_ones_own_is_followed_from_fit_to_file(wine, tmp_path):
+    with pytest.warns(LeakWarning, match=r"label \(printed from the cultivar\)"):
+        clf = DDCLClassifier(**QUICK).fit(wine)
+    assert clf.domain_ is WINE
+    assert list(clf.feature_names_in_) == ["alcohol", "ash"]
+    assert clf.encoder_.numeric_[0].unit == "%"
+    assert clf.classes_.tolist() == ["red", "white"]
+    assert clf.n_unlabelled_ == 9
+    assert set(clf.prototypes_["medoid"]) <= set(wine["barrel"])
+    assert clf.prototypes_["name"].str.contains(r"^(?:red|white) of 1\d %").all()
+    clf.save(tmp_path / "wine.ddcl")
+    loaded = DDCLClassifier.load(tmp_path / "wine.ddcl")
+    assert loaded.domain_ is WINE
+    np.testing.assert_array_equal(loaded.predict_proba(wine), clf.predict_proba(wine))
+
+
+def test_groups_of_the_domain_stay_together_in_the_validation_part(wine, monkeypatch):
+    seen = []
+    split = _classifier.split_validation
+    monkeypatch.setattr(_classifier, "split_validation", lambda rows, *a: seen.append(rows.group) or split(rows, *a))
+    DDCLClassifier(**QUICK, allow_leaks=True).fit(wine)
+    assert len(np.unique(seen[0])) == len(np.unique(wine["vineyard"][9:]))
+
+
+def test_a_clusterer_is_not_told_the_target(wine):
+    with pytest.warns(LeakWarning):
+        clusterer = DDCLClusterer(n_clusters=2, random_state=0).fit(wine)
+    assert "cultivar" not in clusterer.encoder_.columns_
+
+
+def test_a_model_whose_domain_is_not_installed_says_so(wine, tmp_path, monkeypatch):
+    DDCLClassifier(**QUICK, allow_leaks=True).fit(wine).save(tmp_path / "wine.ddcl")
+    monkeypatch.setattr(_domain, "_installed", lambda: (SPACE,))
+    with pytest.raises(ModelFileError, match=r"the domain 'wine' is not installed; there are '', 'space'"):
+        read_state(DDCLClassifier, tmp_path / "wine.ddcl")
+    with zipfile.ZipFile(tmp_path / "wine.ddcl") as archive:
+        assert b'"domain": "wine"' in archive.read("state.json")
+
+
+def test_without_a_domain_nothing_is_known():
+    frame = barrels()
+    assert domain_of(frame) is GENERIC
+    assert domain_of(frame.to_numpy()) is GENERIC
+    with pytest.raises(InputError, match=r"no column is known to hold the classes among .*: set target="):
+        DDCLClassifier(**QUICK).fit(frame)
+    clf = DDCLClassifier(**QUICK, target="cultivar").fit(frame.drop(columns=["label", "barrel"]))
+    assert "not tasted" in clf.classes_  # nobody said that this is no class
+    assert domain_named("") is GENERIC
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame, lambda data: pl.DataFrame(data).to_arrow()])
+def test_catalogs_are_told_by_their_columns(library):
+    assert domain_of(library({"NORAD_CAT_ID": [5], "x": [1.0]})).name == "space"
+    assert domain_of(library({"OBJECT_TYPE": ["DEBRIS"], "x": [1.0]})).name == "space"
+    assert domain_of(library({"PERIGEE": [500.0], "APOGEE": [510.0]})).name == "space"
+    assert domain_of(library({"PERIOD": [3.2], "depth": [0.01]})) is GENERIC  # of a planet, in days
+    assert SPACE.units["INCLINATION"] == "deg"
+    assert {column.name for column in SATCAT_COLUMNS} <= SPACE.columns
+
+
+def test_the_method_loads_no_domain():
+    """A stranger's table pays for no catalog reader, no figure and no search."""
+    code = (
+        "import sys, ddcl_tab.estimators; "
+        "print([m for m in ('ddcl_tab.space', 'ddcl_tab.app', 'matplotlib', 'optuna', 'jinja2') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -4,11 +4,9 @@ from ddcl_tab.interpret._cards import PrototypeCard, prototype_cards
 from ddcl_tab.interpret._contributions import column_contributions
 from ddcl_tab.interpret._labels import likely_label_errors, out_of_fold
 from ddcl_tab.interpret._plots import (
-    plot_altitude_inclination,
     plot_card,
     plot_certificate,
     plot_contributions,
-    plot_gabbard,
 )
 from ddcl_tab.interpret._trust import ConformalSets, NoveltyScore, prototype_distances
 
@@ -19,11 +17,9 @@ __all__ = [
     "column_contributions",
     "likely_label_errors",
     "out_of_fold",
-    "plot_altitude_inclination",
     "plot_card",
     "plot_certificate",
     "plot_contributions",
-    "plot_gabbard",
     "prototype_cards",
     "prototype_distances",
 ]

@@ -25,62 +25,13 @@ HUES = ("#1b6ca8", "#d1495b", "#7a7a7a", "#edae49", "#2a9d5c", "#6a3d9a", "#0000
 MAX_POINTS = 20_000
 
 
-def plot_gabbard(classifier: Any, X: Any, *, prototypes: Sequence[int] = (), ax: Axes | None = None) -> Axes:
-    """Gabbard diagram: apogee and perigee altitude [km] against period [min], chosen prototypes marked.
-
-    Parameters
-    ----------
-    classifier : DDCLClassifier
-        Fitted.
-    X : frame
-        With the columns PERIOD, APOGEE and PERIGEE.
-    prototypes : sequence of int, default=()
-        Prototypes whose members (strongest membership) are marked; the other rows stay pale. None: all rows are
-        marked by decided class.
-    ax : matplotlib axes, optional
-        Default: a new figure.
-
-    Returns
-    -------
-    matplotlib axes
-        Apogees are filled, perigees hollow.
-
-    Raises
-    ------
-    InputError
-        A column is missing.
-    """
-    period, apogee, perigee = _read(X, "PERIOD", "APOGEE", "PERIGEE")
-    ax = _axes(ax)
-    for label, rows, style in _layers(classifier, X, prototypes):
-        ax.scatter(period[rows], apogee[rows], label=label, **style)
-        ax.scatter(period[rows], perigee[rows], **style | {"facecolors": "none", "edgecolors": style["color"]})
-    ax.set(xlabel="period [min]", ylabel="apogee (filled) and perigee (hollow) altitude [km]")
-    ax.set(xscale="log", yscale="log")
-    ax.legend(frameon=False)
-    return ax
-
-
-def plot_altitude_inclination(
-    classifier: Any, X: Any, *, prototypes: Sequence[int] = (), ax: Axes | None = None
-) -> Axes:
-    """Mean altitude [km] against inclination [deg], chosen prototypes marked; parameters as :func:`plot_gabbard`."""
-    inclination, apogee, perigee = _read(X, "INCLINATION", "APOGEE", "PERIGEE")
-    ax = _axes(ax)
-    for label, rows, style in _layers(classifier, X, prototypes):
-        ax.scatter(inclination[rows], (apogee[rows] + perigee[rows]) / 2, label=label, **style)
-    ax.set(xlabel="inclination [deg]", ylabel="mean altitude [km]", yscale="log")
-    ax.legend(frameon=False)
-    return ax
-
-
 def plot_card(card: PrototypeCard, *, ax: Axes | None = None) -> Axes:
     """Numeric columns of a prototype as bars on the percentiles of the whole table, largest effect on top.
 
     A thin line spans 5 to 95 % of the members, a thick one the middle half, a dot is the median; a prototype like the
     table itself would reach from 5 to 95. The text gives the middle half in the column's unit.
     """
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     numbers = [s for s in card.columns.values() if isinstance(s, NumberSummary) and not np.isnan(s.quantiles[2])]
     numbers.sort(key=lambda summary: summary.effect)
     for y, summary in enumerate(numbers):
@@ -107,7 +58,7 @@ def plot_certificate(classifier: Any, *, ax: Axes | None = None) -> Axes:
     epochs = FittedModel(classifier).classifier.stability_.epochs
     if not epochs:
         raise ConfigurationError("nothing was certified: fit with certify='epoch' to see the certificate")
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     styles = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
     for i, (name, condition) in enumerate(CONDITIONS.items()):
         values = [max(getattr(epoch, condition.figure) / condition.limit, 1e-4) for epoch in epochs]
@@ -136,7 +87,7 @@ def plot_contributions(contributions: Any, *, row: int = 0, ax: Axes | None = No
     frame = nw.from_native(contributions, eager_only=True).filter(nw.col("row") == row)
     if not len(frame):
         raise InputError(f"there is no row {row!r} among the contributions")
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     value = frame["contribution"].to_numpy()[::-1]
     names = [f"{c} = {v}" for c, v in zip(frame["column"].to_list(), frame["value"].to_list(), strict=True)][::-1]
     bars = ax.barh(range(len(value)), value, color=[HUES[0] if v >= 0 else "white" for v in value], edgecolor="black")
@@ -148,7 +99,7 @@ def plot_contributions(contributions: Any, *, row: int = 0, ax: Axes | None = No
     return ax
 
 
-def _layers(classifier: Any, X: Any, prototypes: Sequence[int]) -> list[tuple[str, NDArray[np.intp], dict[str, Any]]]:
+def layers(classifier: Any, X: Any, prototypes: Sequence[int]) -> list[tuple[str, NDArray[np.intp], dict[str, Any]]]:
     """What to draw, pale rows first: label, rows, style."""
     model = FittedModel(classifier)
     prediction = model.predict(model.encode(X))
@@ -174,7 +125,7 @@ def _layers(classifier: Any, X: Any, prototypes: Sequence[int]) -> list[tuple[st
     return layers
 
 
-def _read(X: Any, *names: str) -> list[NDArray[np.float64]]:
+def read_numbers(X: Any, *names: str) -> list[NDArray[np.float64]]:
     X = as_table(X)
     there = nw.from_native(X, eager_only=True).columns if is_frame(X) else []
     absent = [name for name in names if name not in there]
@@ -187,5 +138,5 @@ def _read(X: Any, *names: str) -> list[NDArray[np.float64]]:
     return [column.values for column in columns if isinstance(column, NumericColumn)]
 
 
-def _axes(ax: Axes | None) -> Axes:
+def axes_or_new(ax: Axes | None) -> Axes:
     return plt.subplots(layout="constrained")[1] if ax is None else ax

@@ -85,6 +85,8 @@ __all__ = [
     "perigee_altitude",
     "period_from_mean_motion",
     "period_from_semi_major_axis",
+    "plot_altitude_inclination",
+    "plot_gabbard",
     "raan_rate",
     "read_elsets",
     "read_gcat",
@@ -107,9 +109,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on first use: it asks a network, and importing torch takes seconds that readers of catalogs do not need.
-    if name == "counterfactuals":
-        from ddcl_tab.space._counterfactual import counterfactuals
+    # Imported on first use: they ask a network, and importing torch takes seconds that readers of catalogs do not need.
+    if name in __all__:
+        from ddcl_tab.space import _explanations
 
-        return counterfactuals
+        return getattr(_explanations, name)
     raise AttributeError(f"module 'ddcl_tab.space' has no attribute {name!r}")

@@ -14,12 +14,11 @@ from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.interpret._cards import prototype_cards
 from ddcl_tab.interpret._contributions import column_contributions
 from ddcl_tab.interpret._plots import (
-    plot_altitude_inclination,
     plot_card,
     plot_certificate,
     plot_contributions,
-    plot_gabbard,
 )
+from ddcl_tab.space import plot_altitude_inclination, plot_gabbard
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ from ddcl_tab.estimators._explain import reasons
 from ddcl_tab.interpret._contributions import column_contributions, shapley_values
 from ddcl_tab.interpret._model import FittedModel, exchange, take
 from ddcl_tab.interpret._trust import NoveltyScore, prototype_distances
-from ddcl_tab.space._counterfactual import Orbits, counterfactuals, delta_v
 from ddcl_tab.space._elements import (
     eccentricity_from_altitudes,
     period_from_semi_major_axis,
     semi_major_axis_from_altitudes,
 )
+from ddcl_tab.space._explanations import Orbits, counterfactuals, delta_v
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,12 @@
-"""The smallest change of orbit that makes the model decide otherwise, in metres per second."""
+"""Decisions in terms of orbits: the smallest change of orbit that makes another one [m/s], and two diagrams."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
@@ -13,6 +15,7 @@ from ddcl_tab.estimators._columns import as_table
 from ddcl_tab.estimators._table import Table
 from ddcl_tab.estimators._validation import library_of
 from ddcl_tab.interpret._model import FittedModel, take
+from ddcl_tab.interpret._plots import axes_or_new, layers, read_numbers
 from ddcl_tab.space._elements import (
     WGS72,
     eccentricity_from_altitudes,
@@ -215,3 +218,52 @@ def _words(start: Orbits, end: Orbits) -> str:
         if before != after:
             parts.append(f"{name} {before} to {after} {unit}")
     return ", ".join(parts) or "less than 1 km and 0.01 deg"
+
+
+def plot_gabbard(classifier: Any, X: Any, *, prototypes: Sequence[int] = (), ax: Axes | None = None) -> Axes:
+    """Gabbard diagram: apogee and perigee altitude [km] against period [min], chosen prototypes marked.
+
+    Parameters
+    ----------
+    classifier : DDCLClassifier
+        Fitted.
+    X : frame
+        With the columns PERIOD, APOGEE and PERIGEE.
+    prototypes : sequence of int, default=()
+        Prototypes whose members (strongest membership) are marked; the other rows stay pale. None: all rows are
+        marked by decided class.
+    ax : matplotlib axes, optional
+        Default: a new figure.
+
+    Returns
+    -------
+    matplotlib axes
+        Apogees are filled, perigees hollow.
+
+    Raises
+    ------
+    InputError
+        A column is missing.
+    """
+    period, apogee, perigee = read_numbers(X, "PERIOD", "APOGEE", "PERIGEE")
+    ax = axes_or_new(ax)
+    for label, rows, style in layers(classifier, X, prototypes):
+        ax.scatter(period[rows], apogee[rows], label=label, **style)
+        ax.scatter(period[rows], perigee[rows], **style | {"facecolors": "none", "edgecolors": style["color"]})
+    ax.set(xlabel="period [min]", ylabel="apogee (filled) and perigee (hollow) altitude [km]")
+    ax.set(xscale="log", yscale="log")
+    ax.legend(frameon=False)
+    return ax
+
+
+def plot_altitude_inclination(
+    classifier: Any, X: Any, *, prototypes: Sequence[int] = (), ax: Axes | None = None
+) -> Axes:
+    """Mean altitude [km] against inclination [deg], chosen prototypes marked; parameters as :func:`plot_gabbard`."""
+    inclination, apogee, perigee = read_numbers(X, "INCLINATION", "APOGEE", "PERIGEE")
+    ax = axes_or_new(ax)
+    for label, rows, style in layers(classifier, X, prototypes):
+        ax.scatter(inclination[rows], (apogee[rows] + perigee[rows]) / 2, label=label, **style)
+    ax.set(xlabel="inclination [deg]", ylabel="mean altitude [km]", yscale="log")
+    ax.legend(frameon=False)
+    return ax

@@ -40,7 +40,7 @@ CLOUDS = "clouds/*.tle"
 ORBIT = ("PERIOD", "APOGEE", "PERIGEE", "ECCENTRICITY", "INCLINATION", "BSTAR", "MEAN_MOTION_DOT")
 KEY = ("NORAD_CAT_ID", "EPOCH")
 N_FOLDS, EARLY_SHARE = 5, 0.7
-SMALL = {"n_prototypes": 4, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 2, "teacher_share": 0.0}
+SMALL = {"n_prototypes": 4, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 2, "augmented_share": 0.0}
 OURS, PEERS = "DDCL", ("HistGradientBoosting", "CatBoost")
 #: What a model sees; the last, to show why thinned histories are learned from too, with the first peer only.
 KINDS = ("newest", "history", "whole histories")

@@ -71,7 +71,7 @@ class Sizes(NamedTuple):
 
 
 FULL = Sizes({}, {"max_epochs": 20}, 10_000, 5000, 100)
-_SMALL = {"n_prototypes": 6, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 2, "teacher_share": 0.0}
+_SMALL = {"n_prototypes": 6, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 2, "augmented_share": 0.0}
 SHORT = Sizes(_SMALL, _SMALL, 600, 1500, 3)
 
 

@@ -23,6 +23,7 @@ from ddcl_tab.app._output import rounded_shares, with_rounded_shares, without_em
 from ddcl_tab.errors import CatalogError, ConfigurationError, InputError, LeakWarning
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._model_file import fit_with_checkpoint
+from ddcl_tab.estimators._validation import refuse_parameters
 from ddcl_tab.space._gp import read_gp
 from ddcl_tab.space._join import FROM_ELSETS, join_elsets, launch_of
 from ddcl_tab.space._satcat import read_satcat
@@ -175,12 +176,8 @@ def read_config(path: Path | None) -> dict[str, Any]:
         settings = tomllib.loads("".join(text_chunks(path)))  # editors write UTF-16 and byte-order marks too
     except (tomllib.TOMLDecodeError, CatalogError) as error:
         raise ConfigurationError(f"{path}: not a TOML file ({error})") from error
-    known = sorted(DDCLClassifier().get_params())
-    unknown = [name for name in settings if name not in known]
-    if unknown:
-        raise ConfigurationError(
-            f"{path}: unknown parameters {unknown}; known ones are {', '.join(known)}{did_you_mean(unknown[0], known)}"
-        )
+    known = DDCLClassifier().get_params()
+    refuse_parameters([name for name in settings if name not in known], f"{path}: DDCLClassifier")
     return settings
 
 

@@ -29,6 +29,7 @@ from ddcl_tab.estimators._validation import (
     class_weights,
     display_names,
     library_of,
+    names_unknown_parameters,
     take,
     take_target,
     target_of,
@@ -67,16 +68,16 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     column_weight : float, default=0.1
         Weight of telling the row's own columns from its prototypes. Higher: prototypes follow the physical structure
         inside a class more closely, and decide the class less sharply.
-    teacher_share : float, default=0.7
-        Share of the rows of an epoch that are made up from two training rows each and labelled by a teacher (gradient
-        boosting and randomised trees, fitted on the training rows first); 0 trains on the table alone, and tables under
-        1,000 rows have no teacher.
+    augmented_share : float, default=0.7
+        Share of the rows of an epoch that are augmented: mixed from two training rows each and labelled by distillation
+        from trees (gradient boosting and randomised trees, fitted on the training rows first). 0 trains on the table
+        alone, and so do tables under 1,000 rows.
     d_token : int, default=64
         Width of a token; a multiple of ``n_heads``.
     n_blocks, n_heads : int, default=2, 4
         Transformer blocks, attention heads.
     dropout : float, default=0
-        Share of activations dropped while training. A teacher leaves little to learn by heart.
+        Share of activations dropped while training; augmented rows leave little to learn by heart.
     batch_size : int, default=256
         Rows in a step; fewer in small tables, so that an epoch has at least eight steps.
     max_epochs : int, default=50
@@ -148,6 +149,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     _prototype_table: dict[str, list[Any]]
     _frame_library: str
 
+    @names_unknown_parameters
     def __init__(
         self,
         *,
@@ -157,7 +159,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         lr_ratio: float = 10.0,
         quantization_weight: float = 0.1,
         column_weight: float = 0.1,
-        teacher_share: float = 0.7,
+        augmented_share: float = 0.7,
         d_token: int = 64,
         n_blocks: int = 2,
         n_heads: int = 4,
@@ -180,7 +182,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.lr_ratio = lr_ratio
         self.quantization_weight = quantization_weight
         self.column_weight = column_weight
-        self.teacher_share = teacher_share
+        self.augmented_share = augmented_share
         self.d_token = d_token
         self.n_blocks = n_blocks
         self.n_heads = n_heads
@@ -418,7 +420,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 column_weight=self.column_weight,
                 cardinalities=self.encoder_.cardinalities_,
             ),
-            training_rows(train, n_classes, self.teacher_share, seed, device),
+            training_rows(train, n_classes, self.augmented_share, seed, device),
             None if validation is None else RowsDataset(validation, hard_targets(validation, n_classes), device),
             lr=self.lr,
             lr_ratio=self.lr_ratio,

@@ -359,9 +359,11 @@ def _from_format_1(
     which decides no class, is zero where it was not learned. Certificates that lack figures of today's conditions, or
     had others, cannot be judged and are left out.
     """
-    parameters = {"certify": False, "column_weight": 0.0, "teacher_share": 0.0} | state["parameters"]
-    # Weight of the labels of an earlier kind of distillation, until teacher_share took its place.
+    parameters = {"certify": False, "column_weight": 0.0, "augmented_share": 0.0} | state["parameters"]
+    # Weight of the labels of an earlier kind of distillation, which made up no rows.
     parameters.pop("teacher_weight", None)
+    if "teacher_share" in parameters:
+        parameters["augmented_share"] = parameters.pop("teacher_share")
     encoder = dict(state["encoder"])
     encoder["numeric"] = [{"low": -CLIP, "high": CLIP} | scale for scale in encoder["numeric"]]
     certificates = state.get("certificates", [])

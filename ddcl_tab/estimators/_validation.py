@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import wraps
 from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
@@ -69,7 +72,7 @@ RULES: dict[str, Rule] = {
     "lr_ratio": _POSITIVE,
     "quantization_weight": _POSITIVE,
     "column_weight": _NOT_NEGATIVE,
-    "teacher_share": _number(lambda v: 0.0 <= v <= 1.0, "in [0, 1]"),
+    "augmented_share": _number(lambda v: 0.0 <= v <= 1.0, "in [0, 1]"),
     "d_token": _integer(1),
     "n_blocks": _integer(1),
     "n_heads": _integer(1),
@@ -88,6 +91,47 @@ RULES: dict[str, Rule] = {
     "device": Rule(_is_device, "a torch device such as 'cpu' or 'cuda'"),
     "verbose": _integer(0),
 }
+
+
+#: Parameters that have another name today.
+RENAMED = {"teacher_share": "augmented_share"}
+
+
+def refuse_parameters(unknown: Iterable[str], owner: str) -> None:
+    """Raise the error that a constructor has no parameters of these names; none means no error.
+
+    Raises
+    ------
+    ConfigurationError
+        Says what a parameter is called today, or which name is near.
+
+    Examples
+    --------
+    >>> refuse_parameters(["teacher_share", "n_prototype"], "DDCLClassifier")
+    Traceback (most recent call last):
+    ddcl_tab.errors.ConfigurationError: DDCLClassifier has no parameter 'teacher_share', it is called \
+'augmented_share' now; it has no parameter 'n_prototype', did you mean 'n_prototypes'?
+    """
+    said = []
+    for name in unknown:
+        near = difflib.get_close_matches(name, RULES, n=1)
+        known = f", it is called {RENAMED[name]!r} now" if name in RENAMED else ""
+        known = known or (f", did you mean {near[0]!r}?" if near else f"; it has {', '.join(RULES)}")
+        said.append(f"no parameter {name!r}{known}")
+    if said:
+        raise ConfigurationError(f"{owner} has {'; it has '.join(said)}")
+
+
+def names_unknown_parameters(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that calls unknown parameters by name, with what `refuse_parameters` says of them."""
+    known = inspect.signature(init).parameters
+
+    @wraps(init)
+    def checked(self: Any, *args: Any, **settings: Any) -> None:
+        refuse_parameters([name for name in settings if name not in known], type(self).__name__)
+        init(self, *args, **settings)
+
+    return checked
 
 
 def check_parameters(parameters: dict[str, Any]) -> None:

@@ -34,11 +34,11 @@ from ddcl_tab.nn._quantization import (
     checked_integers,
     checked_mask,
     checked_tokens,
+    duplicate_prototypes,
     loss_terms,
     narrowed,
     precise,
     squared_distances,
-    twin_prototypes,
     without_autocast,
 )
 
@@ -313,7 +313,7 @@ class DDCLCodebook(PreciseBuffers):
 
     def _revive(self, tokens: Tensor, counts: list[int]) -> None:
         """Move codes that nobody uses, and one of two that have met, to tokens with large errors."""
-        twins = twin_prototypes(self.codebook, self.absolute_temperature)
+        twins = duplicate_prototypes(self.codebook, self.absolute_temperature)
         moves = self._usage < _DEAD
         moves[twins] = True
         ranks.copy_from_first(moves)  # rounding may differ between machines, and all must go on in the same way

@@ -212,7 +212,7 @@ class Output(NamedTuple):
     logits : Tensor, shape (B, C)
         Decision of the readout's summary: ``h(zhat)`` where there are prototypes.
     direct_logits : Tensor, shape (B, C)
-        Decision of the pooled token itself, ``h(z)``: teacher of the prototypes in training.
+        Decision of the pooled token itself, ``h(z)``: trains the encoder past its prototypes.
     reading : Reading
     columns : Tensor, shape (B, n_numeric + sum of cardinalities)
         What the summary says of the row's own columns: scaled numbers, then logits of the categories.

@@ -111,7 +111,7 @@ def checked_mask(x: Tensor, mask: Tensor | None, width: int, name: str) -> Tenso
 #: Factor of the critical temperature, ``T_c = 4 lambda_max(C)``; see :func:`critical_temperature`.
 CRITICAL_FACTOR = 4.0
 #: Prototypes whose squared distance is less than this many temperatures are twins.
-TWIN_DISTANCE = 0.25
+DUPLICATE_DISTANCE = 0.25
 
 
 class Assignment(NamedTuple):
@@ -255,15 +255,15 @@ def assign(z: Tensor, prototypes: Tensor, temperature: Tensor | float) -> Assign
     return Assignment(q, _product(q, prototypes), distances)
 
 
-def twin_prototypes(prototypes: Tensor, temperature: Tensor | float) -> Tensor:
+def duplicate_prototypes(prototypes: Tensor, temperature: Tensor | float) -> Tensor:
     """Numbers of the prototypes that stand within ``sqrt(T) / 2`` of an earlier one: no row tells such two apart.
 
     Examples
     --------
-    >>> twin_prototypes(torch.tensor([[0.0], [3.0], [0.1]]), temperature=1.0)
+    >>> duplicate_prototypes(torch.tensor([[0.0], [3.0], [0.1]]), temperature=1.0)
     tensor([2])
     """
-    near = squared_distances(prototypes, prototypes) < TWIN_DISTANCE * temperature
+    near = squared_distances(prototypes, prototypes) < DUPLICATE_DISTANCE * temperature
     return torch.nonzero(near.tril(diagonal=-1).any(dim=1)).flatten()
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddcl_tab.nn._network import Output, TableNetwork
-from ddcl_tab.nn._quantization import twin_prototypes
+from ddcl_tab.nn._quantization import duplicate_prototypes
 from ddcl_tab.training._certificate import EpochCertificate, certify_epoch, dead_prototypes, measure_reading, usage
 from ddcl_tab.training._objective import ANNEALING_SHARE
 from ddcl_tab.training._rows import Batches, RowsDataset
@@ -191,7 +191,7 @@ class Reseed(Callback):
         dead = dead_prototypes(usage(reading.assignment.q))
         steps_left = (self.max_epochs - epoch) * self.epoch_steps
         if epoch > ANNEALING_SHARE * self.max_epochs and steps_left >= SETTLING_STEPS:
-            dead = torch.unique(torch.cat([dead, twin_prototypes(prototypes, network.readout.temperature)]))
+            dead = torch.unique(torch.cat([dead, duplicate_prototypes(prototypes, network.readout.temperature)]))
         distortion = weight * (reading.assignment.q * reading.assignment.distances).sum(-1)
         if not len(dead) or not bool(distortion.sum() > 0):
             return

@@ -1,7 +1,9 @@
-"""A teacher of trees: it labels rows made up from two real ones, so that a network sees more rows than the table has.
+"""Distillation from trees: they label augmented rows, so that a network sees more rows than the table has.
+
+An augmented row is mixed from two real ones.
 
 Trees cut the columns one by one and generalise to launches that nobody has seen; a network learns the launches that it
-sees by heart. Given as many rows as it wants, all judged by the trees, it learns the trees' rules instead (model
+sees by heart. Given as many rows as it wants, all labelled by the trees, it learns the trees' rules instead (model
 compression: Bucila, Caruana and Niculescu-Mizil, KDD 2006; distillation: Hinton et al., arXiv:1503.02531).
 """
 
@@ -14,7 +16,7 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 
 from ddcl_tab.training._rows import UNSEEN, Rows, RowsDataset
 
-#: Rounds of gradient boosting and number of randomised trees; the teacher's opinion is the mean of both.
+#: Rounds of gradient boosting and number of randomised trees; the teacher's probabilities are the mean of both.
 N_ROUNDS = 150
 N_TREES = 200
 #: Of larger tables each randomised tree sees as many rows, drawn anew: fully grown trees of all would fill the memory.
@@ -23,7 +25,7 @@ MAX_TREE_ROWS = 50_000
 MIN_ROWS = 1000
 #: Gradient boosting takes categories below this code.
 MAX_CODE = 254
-#: Share of the columns that a made-up row has from its second parent.
+#: Share of the columns that an augmented row has from its second parent.
 SWAPPED = 0.3
 
 
@@ -33,7 +35,7 @@ def hard_targets(rows: Rows, n_classes: int) -> NDArray[np.float32]:
 
 
 class Teacher:
-    """Gradient boosting and extremely randomised trees, fitted on the training rows.
+    """The model that is distilled: gradient boosting and extremely randomised trees, fitted on the training rows.
 
     On held-out launches boosting has the better probabilities and randomised trees the better borders; their mean keeps
     most of both (pipelines/results/recipe.md).
@@ -62,13 +64,13 @@ class Teacher:
         for model in self.models:
             model.fit(columns, rows.label, sample_weight=rows.weight)
 
-    def opinion(self, numeric: NDArray[np.float32], categorical: NDArray[np.int64]) -> NDArray[np.float32]:
+    def predict_proba(self, numeric: NDArray[np.float32], categorical: NDArray[np.int64]) -> NDArray[np.float32]:
         """Class probabilities of encoded rows, shape (n, n_classes)."""
         columns = _columns(numeric, categorical)
         return np.mean([model.predict_proba(columns) for model in self.models], axis=0, dtype=np.float32)
 
 
-def can_teach(rows: Rows, n_classes: int) -> bool:
+def can_distil(rows: Rows, n_classes: int) -> bool:
     """Whether there are ``MIN_ROWS`` rows and two classes, none without a row."""
     return len(rows.label) >= MIN_ROWS and n_classes > 1 and bool(np.bincount(rows.label, minlength=n_classes).all())
 
@@ -78,24 +80,24 @@ def _columns(numeric: NDArray[np.float32], categorical: NDArray[np.int64]) -> ND
 
 
 def training_rows(rows: Rows, n_classes: int, share: float, seed: int, device: torch.device) -> RowsDataset:
-    """Rows to train on: with a teacher where one is asked for (``share > 0``) and possible, else as they are."""
-    if share > 0.0 and can_teach(rows, n_classes):
-        return TaughtRows(rows, Teacher(rows, n_classes, seed), share, device)
+    """Rows to train on: augmented where that is asked for (``share > 0``) and possible, else as they are."""
+    if share > 0.0 and can_distil(rows, n_classes):
+        return AugmentedRows(rows, Teacher(rows, n_classes, seed), share, device)
     return RowsDataset(rows, hard_targets(rows, n_classes), device)
 
 
-class TaughtRows(RowsDataset):
-    """Training rows of which every epoch replaces some by made-up ones.
+class AugmentedRows(RowsDataset):
+    """Training rows of which every epoch replaces some by augmented ones.
 
-    A made-up row is a real one (its first parent, whose weight it keeps) with :data:`SWAPPED` of its columns taken from
-    another, drawn anew every epoch; what class it is, the teacher says.
+    An augmented row is a real one (its first parent, whose weight it keeps) with :data:`SWAPPED` of its columns from
+    another, drawn anew every epoch; its label are the teacher's probabilities.
 
     Parameters
     ----------
     rows : Rows
     teacher : Teacher
     share : float
-        Share of the rows of an epoch that are made up, in [0, 1].
+        Share of the rows of an epoch that are augmented, in [0, 1].
     device : torch.device
     """
 
@@ -107,12 +109,12 @@ class TaughtRows(RowsDataset):
         """Rows of another epoch."""
         n, n_numeric = self.rows.numeric.shape
         n_columns = n_numeric + self.rows.categorical.shape[1]
-        made_up = (torch.rand(n, generator=generator) < self.share).numpy()
+        augmented = (torch.rand(n, generator=generator) < self.share).numpy()
         second = self.rows.take(torch.randint(n, (n,), generator=generator).numpy())
-        swap = (torch.rand(n, n_columns, generator=generator) < SWAPPED).numpy() & made_up[:, None]
+        swap = (torch.rand(n, n_columns, generator=generator) < SWAPPED).numpy() & augmented[:, None]
         numeric = np.where(swap[:, :n_numeric], second.numeric, self.rows.numeric)
         categorical = np.where(swap[:, n_numeric:], second.categorical, self.rows.categorical)
         target = hard_targets(self.rows, self.teacher.n_classes)
-        if made_up.any():
-            target[made_up] = self.teacher.opinion(numeric[made_up], categorical[made_up])
+        if augmented.any():
+            target[augmented] = self.teacher.predict_proba(numeric[augmented], categorical[augmented])
         return RowsDataset(self.rows._replace(numeric=numeric, categorical=categorical), target, self.device)

@@ -22,7 +22,7 @@ class Loss(NamedTuple):
     task : Tensor
         ``CE(h(zhat))`` against the target, nats: the prototypes decide.
     direct : Tensor
-        ``CE(h(z))``, nats: the pooled token decides, as the prototypes' teacher.
+        ``CE(h(z))``, nats: the pooled token decides, past the prototypes.
     quantization : Tensor
         ``L_q``, squared token distance.
     columns : Tensor

@@ -38,7 +38,7 @@ READOUTS: dict[str, Callable[[int], nn.Module]] = {
 }
 #: Parameters of ``DDCLClassifier`` that mean the same here.
 SHARED = (
-    "n_prototypes", "lr", "lr_ratio", "teacher_share", "d_token", "n_blocks", "n_heads", "dropout", "batch_size",
+    "n_prototypes", "lr", "lr_ratio", "augmented_share", "d_token", "n_blocks", "n_heads", "dropout", "batch_size",
     "max_epochs", "patience",
 )  # fmt: skip
 
@@ -113,7 +113,7 @@ class ReadoutPeer:
         self.classes_, self.encoder_ = encoded.classes, encoded.encoder
         self.network_ = self._build(encoded.seed)
         n_classes = len(self.classes_)
-        train = training_rows(encoded.train, n_classes, self.settings["teacher_share"], encoded.seed, CPU)
+        train = training_rows(encoded.train, n_classes, self.settings["augmented_share"], encoded.seed, CPU)
         held_out = encoded.validation
         validation = None if held_out is None else RowsDataset(held_out, hard_targets(held_out, n_classes), CPU)
         self._train(train, validation, encoded.seed)

@@ -151,7 +151,7 @@ def fit_classifier() -> DDCLClassifier:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakWarning)
         warnings.simplefilter("ignore", StabilityWarning)
-        settings = {"max_epochs": 1, "teacher_share": 0.0, "certify": False, "random_state": 0}
+        settings = {"max_epochs": 1, "augmented_share": 0.0, "certify": False, "random_state": 0}
         return DDCLClassifier(**settings).fit(read_satcat(SYNTHETIC))
 
 

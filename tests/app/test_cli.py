@@ -26,7 +26,7 @@ from ddcl_tab.space._write import write_gp
 from tests.conftest import SYNTHETIC
 
 QUICK = "n_prototypes = 6\nd_token = 16\nn_heads = 2\nn_blocks = 1\nmax_epochs = 4\nlr = 0.005\n"
-BRIEF = QUICK.replace("= 4", "= 2") + "teacher_share = 0.0\n"
+BRIEF = QUICK.replace("= 4", "= 2") + "augmented_share = 0.0\n"
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
 
 
@@ -280,7 +280,7 @@ def test_a_catalog_given_as_model_is_refused(tmp_path, trained):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("n_prototype = 3\n", "unknown parameters ['n_prototype']"),
+        ("n_prototype = 3\n", "DDCLClassifier has no parameter 'n_prototype', did you mean 'n_prototypes'?"),
         ("lr = \n", "not a TOML file"),
         ("lr = -1.0\ntemperature = 2.0\n", "2 parameters break their rules"),
     ],

@@ -483,3 +483,11 @@ def test_memberships_come_in_the_frame_that_is_asked_for(fitted, catalog):
 
 def clone_fitted(clf: DDCLClassifier) -> DDCLClassifier:
     return pickle.loads(pickle.dumps(clf))
+
+
+def test_a_renamed_or_mistyped_parameter_is_named():
+    with pytest.raises(ConfigurationError, match="'teacher_share', it is called 'augmented_share' now"):
+        DDCLClassifier(teacher_share=0.5)
+    with pytest.raises(ConfigurationError, match="no parameter 'n_prototype', did you mean 'n_prototypes'"):
+        DDCLClassifier(n_prototype=8)
+    assert "unknown" not in DDCLClassifier().get_params()

@@ -53,7 +53,7 @@ def test_what_older_formats_say_of_their_training():
     interrupted = DDCLClassifier.load(ROOT / "tests/golden/1-1c1b275-interrupted.ddcl").stability_
     assert interrupted.verdict.startswith("interrupted in epoch 2")
     # Distillation on augmented rows did not exist yet; a refit is like the fit that the file holds.
-    assert DDCLClassifier.load(ROOT / "tests/golden/1-e155723.ddcl").teacher_share == 0.0
+    assert DDCLClassifier.load(ROOT / "tests/golden/1-e155723.ddcl").augmented_share == 0.0
 
 
 def later(path, version, **more):

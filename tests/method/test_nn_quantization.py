@@ -13,10 +13,10 @@ from torch import Tensor
 from ddcl_tab.nn._quantization import (
     assign,
     critical_temperature,
+    duplicate_prototypes,
     loss_terms,
     quantization_loss,
     squared_distances,
-    twin_prototypes,
 )
 
 shapes = st.tuples(st.integers(1, 40), st.integers(1, 9), st.integers(1, 12))
@@ -191,7 +191,7 @@ def test_half_precision_is_rounded_once_and_not_on_the_way(dtype):
     assert assign(z, prototypes.double(), 0.5).zhat.dtype == torch.float64
     covariance = torch.eye(3, dtype=dtype)
     assert critical_temperature(covariance).equal(torch.tensor(4.0))
-    assert twin_prototypes(torch.cat([prototypes, prototypes[:1]]), 0.01).tolist() == [6]
+    assert duplicate_prototypes(torch.cat([prototypes, prototypes[:1]]), 0.01).tolist() == [6]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -263,7 +263,7 @@ def test_an_overshooting_ratio_warns_once_with_the_verdict(arrays):
 
 def unsettled(**parameters):
     """A classifier whose prototypes hardly move in its two epochs."""
-    quick = QUICK | {"max_epochs": 2, "lr_ratio": 1e-3, "teacher_share": 0.0}
+    quick = QUICK | {"max_epochs": 2, "lr_ratio": 1e-3, "augmented_share": 0.0}
     return DDCLClassifier(**(quick | parameters))
 
 

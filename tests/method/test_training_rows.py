@@ -13,7 +13,7 @@ from skorch.callbacks import Callback
 
 from ddcl_tab.errors import InputError
 from ddcl_tab.nn._network import TableNetwork
-from ddcl_tab.nn._quantization import twin_prototypes
+from ddcl_tab.nn._quantization import duplicate_prototypes
 from ddcl_tab.nn._readouts import DDCLReadout
 from ddcl_tab.training._certificate import dead_prototypes, effective_prototypes, measure_reading, usage
 from ddcl_tab.training._net import train_network
@@ -320,12 +320,12 @@ def test_measures_of_use():
 
 def test_of_prototypes_that_stand_together_all_but_the_first_are_twins():
     prototypes = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.1, 0.0], [0.0, 0.1], [5.0, 0.4]])
-    assert twin_prototypes(prototypes, temperature=1.0).tolist() == [2, 3, 4]
-    assert twin_prototypes(prototypes, temperature=0.1).tolist() == [2, 3]
-    assert twin_prototypes(prototypes[[1, 0]], temperature=1.0).tolist() == []
+    assert duplicate_prototypes(prototypes, temperature=1.0).tolist() == [2, 3, 4]
+    assert duplicate_prototypes(prototypes, temperature=0.1).tolist() == [2, 3]
+    assert duplicate_prototypes(prototypes[[1, 0]], temperature=1.0).tolist() == []
     far = 1e4 + torch.arange(40.0).unsqueeze(1).expand(40, 3)  # far from the origin distances are as exact
-    assert twin_prototypes(far, temperature=1.0).tolist() == []
-    assert twin_prototypes(torch.cat([far, far[:1]]), temperature=1.0).tolist() == [40]
+    assert duplicate_prototypes(far, temperature=1.0).tolist() == []
+    assert duplicate_prototypes(torch.cat([far, far[:1]]), temperature=1.0).tolist() == [40]
 
 
 class Meet(Callback):
@@ -363,5 +363,5 @@ def test_twins_are_parted_once_the_temperature_has_come_down_if_steps_are_left_t
         callbacks=[Meet(epoch=13)],
     ).history
     assert (history[13]["reseeded"] >= 1) == parted
-    twins = twin_prototypes(trained.readout.prototypes.detach(), trained.readout.temperature).tolist()
+    twins = duplicate_prototypes(trained.readout.prototypes.detach(), trained.readout.temperature).tolist()
     assert (1 not in twins) == parted

@@ -10,9 +10,9 @@ from ddcl_tab.training._distillation import (
     MAX_CODE,
     MIN_ROWS,
     SWAPPED,
-    TaughtRows,
+    AugmentedRows,
     Teacher,
-    can_teach,
+    can_distil,
     hard_targets,
     training_rows,
 )
@@ -34,8 +34,8 @@ def teacher() -> Teacher:
     return Teacher(rows_of(), 2, seed=0)
 
 
-def taught(teacher: Teacher, share: float = 0.7) -> TaughtRows:
-    return TaughtRows(rows_of(), teacher, share, CPU)
+def augmented(teacher: Teacher, share: float = 0.7) -> AugmentedRows:
+    return AugmentedRows(rows_of(), teacher, share, CPU)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -44,9 +44,9 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def test_the_teacher_knows_rows_that_it_has_not_seen(teacher):
     unseen = rows_of(seed=1)
-    opinion = teacher.opinion(unseen.numeric, unseen.categorical)
-    np.testing.assert_allclose(opinion.sum(axis=1), 1.0, atol=1e-6)
-    assert (opinion.argmax(axis=1) == unseen.label).mean() > 0.98
+    probability = teacher.predict_proba(unseen.numeric, unseen.categorical)
+    np.testing.assert_allclose(probability.sum(axis=1), 1.0, atol=1e-6)
+    assert (probability.argmax(axis=1) == unseen.label).mean() > 0.98
 
 
 def test_trees_of_large_tables_see_a_part_each(monkeypatch):
@@ -56,20 +56,20 @@ def test_trees_of_large_tables_see_a_part_each(monkeypatch):
     assert {tree.tree_.weighted_n_node_samples[0] for tree in whole.estimators_} == {MIN_ROWS}
     assert {tree.tree_.weighted_n_node_samples[0] for tree in part.models[1].estimators_} == {100}
     unseen = rows_of(seed=1)
-    assert (part.opinion(unseen.numeric, unseen.categorical).argmax(axis=1) == unseen.label).mean() > 0.95
+    assert (part.predict_proba(unseen.numeric, unseen.categorical).argmax(axis=1) == unseen.label).mean() > 0.95
 
 
-def test_made_up_rows_carry_the_teachers_opinion_and_the_others_their_label(teacher):
-    epoch, rows = taught(teacher).epoch(generator()), rows_of()
+def test_augmented_rows_carry_the_teachers_opinion_and_the_others_their_label(teacher):
+    epoch, rows = augmented(teacher).epoch(generator()), rows_of()
     numeric, categorical = epoch.numeric.numpy(), epoch.categorical.numpy()
     moved = (numeric != rows.numeric).any(axis=1) | (categorical != rows.categorical).any(axis=1)
-    np.testing.assert_allclose(epoch.target[moved].numpy(), teacher.opinion(numeric[moved], categorical[moved]))
-    np.testing.assert_array_equal(taught(teacher, 0.0).epoch(generator()).target, hard_targets(rows, 2))
+    np.testing.assert_allclose(epoch.target[moved].numpy(), teacher.predict_proba(numeric[moved], categorical[moved]))
+    np.testing.assert_array_equal(augmented(teacher, 0.0).epoch(generator()).target, hard_targets(rows, 2))
     assert (epoch.target.numpy()[~moved] == hard_targets(rows, 2)[~moved]).all(axis=1).mean() > 0.5
 
 
-def test_share_of_made_up_rows_and_of_swapped_columns(teacher):
-    epoch, rows = taught(teacher, 0.5).epoch(generator()), rows_of()
+def test_share_of_augmented_rows_and_of_swapped_columns(teacher):
+    epoch, rows = augmented(teacher, 0.5).epoch(generator()), rows_of()
     moved = (epoch.numeric.numpy() != rows.numeric).mean(axis=0)
     assert moved == pytest.approx(0.5 * SWAPPED, abs=0.05)
     # Every number stands in the column that it comes from.
@@ -79,18 +79,18 @@ def test_share_of_made_up_rows_and_of_swapped_columns(teacher):
 
 def test_every_epoch_is_another_one_and_the_same_seed_gives_the_same_epochs(teacher):
     first, again = generator(), generator()
-    a, b = taught(teacher).epoch(first), taught(teacher).epoch(first)
+    a, b = augmented(teacher).epoch(first), augmented(teacher).epoch(first)
     assert not torch.equal(a.numeric, b.numeric)
-    c, d = taught(teacher).epoch(again), taught(teacher).epoch(again)
+    c, d = augmented(teacher).epoch(again), augmented(teacher).epoch(again)
     for x, y in ((a, c), (b, d)):
         assert torch.equal(x.numeric, y.numeric)
         assert torch.equal(x.target, y.target)
     twin = Teacher(rows_of(), 2, seed=0)
-    assert torch.equal(TaughtRows(rows_of(), twin, 0.7, CPU).epoch(generator()).target, a.target)
+    assert torch.equal(AugmentedRows(rows_of(), twin, 0.7, CPU).epoch(generator()).target, a.target)
 
 
 def test_batches_train_on_the_epoch_and_measure_on_the_table(teacher):
-    dataset = taught(teacher, 1.0)
+    dataset = augmented(teacher, 1.0)
     inputs, (target, _) = dataset.batch(slice(None))
     assert torch.equal(inputs["numeric"], torch.from_numpy(rows_of().numeric))
     assert torch.equal(target, torch.from_numpy(hard_targets(rows_of(), 2)))
@@ -99,9 +99,9 @@ def test_batches_train_on_the_epoch_and_measure_on_the_table(teacher):
     assert not bool(((targets == 0) | (targets == 1)).all())
 
 
-def test_a_made_up_row_keeps_the_weight_of_its_first_parent(teacher):
+def test_a_augmented_row_keeps_the_weight_of_its_first_parent(teacher):
     rows = rows_of()._replace(weight=np.linspace(1.0, 3.0, MIN_ROWS))
-    epoch = TaughtRows(rows, teacher, 1.0, CPU).epoch(generator())
+    epoch = AugmentedRows(rows, teacher, 1.0, CPU).epoch(generator())
     np.testing.assert_allclose(epoch.weight.numpy(), rows.weight / rows.weight.mean(), rtol=1e-6)
 
 
@@ -110,7 +110,7 @@ def test_weights_teach_as_repetitions_do():
     n = MIN_ROWS
     label = (np.arange(n) % 4 > 0).astype(np.int64)
     rows = Rows(np.zeros((n, 1), np.float32), np.zeros((n, 0), np.int64), label, np.where(label, 1.0, 10.0), label)
-    assert Teacher(rows, 2, 0).opinion(rows.numeric[:1], rows.categorical[:1])[0] == pytest.approx(
+    assert Teacher(rows, 2, 0).predict_proba(rows.numeric[:1], rows.categorical[:1])[0] == pytest.approx(
         [10 / 13, 3 / 13], abs=0.02
     )
 
@@ -118,17 +118,19 @@ def test_weights_teach_as_repetitions_do():
 def test_categories_beyond_what_boosting_takes_count_as_unseen(teacher):
     rows = rows_of()
     far = np.full_like(rows.categorical, MAX_CODE)
-    np.testing.assert_array_equal(teacher.opinion(rows.numeric, far), teacher.opinion(rows.numeric, far + 1000))
+    np.testing.assert_array_equal(
+        teacher.predict_proba(rows.numeric, far), teacher.predict_proba(rows.numeric, far + 1000)
+    )
 
 
 def test_missing_numbers_may_be_learned_from():
     rows = rows_of()
     numeric = rows.numeric.copy()
     numeric[rows.label == 1, 1] = np.nan
-    opinion = Teacher(rows._replace(numeric=numeric), 2, 0).opinion(
+    probability = Teacher(rows._replace(numeric=numeric), 2, 0).predict_proba(
         np.array([[0.0, np.nan]], np.float32), rows.categorical[:1]
     )
-    assert opinion[0, 1] > 0.7
+    assert probability[0, 1] > 0.7
 
 
 @pytest.mark.parametrize(
@@ -141,11 +143,11 @@ def test_missing_numbers_may_be_learned_from():
     ],
 )
 def test_no_teacher_where_there_is_too_little_to_learn_or_none_is_asked_for(rows, n_classes, share):
-    assert not (share and can_teach(rows, n_classes))
+    assert not (share and can_distil(rows, n_classes))
     dataset = training_rows(rows, n_classes, share, 0, CPU)
     assert type(dataset) is RowsDataset
     assert dataset.epoch(generator()) is dataset
 
 
 def test_a_teacher_where_there_is_enough():
-    assert type(training_rows(rows_of(), 2, 0.7, 0, CPU)) is TaughtRows
+    assert type(training_rows(rows_of(), 2, 0.7, 0, CPU)) is AugmentedRows

@@ -109,17 +109,19 @@ def refuse_parameters(unknown: Iterable[str], owner: str) -> None:
     --------
     >>> refuse_parameters(["teacher_share", "n_prototype"], "DDCLClassifier")
     Traceback (most recent call last):
-    ddcl_tab.errors.ConfigurationError: DDCLClassifier has no parameter 'teacher_share', it is called \
-'augmented_share' now; it has no parameter 'n_prototype', did you mean 'n_prototypes'?
+    ddcl_tab.errors.ConfigurationError: DDCLClassifier has no parameter 'teacher_share': it is called augmented_share \
+now. DDCLClassifier has no parameter 'n_prototype'. Did you mean n_prototypes?
     """
     said = []
     for name in unknown:
         near = difflib.get_close_matches(name, RULES, n=1)
-        known = f", it is called {RENAMED[name]!r} now" if name in RENAMED else ""
-        known = known or (f", did you mean {near[0]!r}?" if near else f"; it has {', '.join(RULES)}")
-        said.append(f"no parameter {name!r}{known}")
+        if name in RENAMED:
+            remedy = f": it is called {RENAMED[name]} now."
+        else:
+            remedy = f". Did you mean {near[0]}?" if near else f"; it has {', '.join(RULES)}."
+        said.append(f"{owner} has no parameter {name!r}{remedy}")
     if said:
-        raise ConfigurationError(f"{owner} has {'; it has '.join(said)}")
+        raise ConfigurationError(" ".join(said))
 
 
 def names_unknown_parameters(init: Callable[..., None]) -> Callable[..., None]:

@@ -280,7 +280,7 @@ def test_a_catalog_given_as_model_is_refused(tmp_path, trained):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("n_prototype = 3\n", "DDCLClassifier has no parameter 'n_prototype', did you mean 'n_prototypes'?"),
+        ("n_prototype = 3\n", "DDCLClassifier has no parameter 'n_prototype'. Did you mean n_prototypes?"),
         ("lr = \n", "not a TOML file"),
         ("lr = -1.0\ntemperature = 2.0\n", "2 parameters break their rules"),
     ],

@@ -486,8 +486,8 @@ def clone_fitted(clf: DDCLClassifier) -> DDCLClassifier:
 
 
 def test_a_renamed_or_mistyped_parameter_is_named():
-    with pytest.raises(ConfigurationError, match="'teacher_share', it is called 'augmented_share' now"):
+    with pytest.raises(ConfigurationError, match="'teacher_share': it is called augmented_share now"):
         DDCLClassifier(teacher_share=0.5)
-    with pytest.raises(ConfigurationError, match="no parameter 'n_prototype', did you mean 'n_prototypes'"):
+    with pytest.raises(ConfigurationError, match=r"no parameter 'n_prototype'\. Did you mean n_prototypes\?"):
         DDCLClassifier(n_prototype=8)
     assert "unknown" not in DDCLClassifier().get_params()

@@ -33,6 +33,7 @@ from ddcl_tab.space._elements import (
     specific_angular_momentum,
     specific_energy,
 )
+from ddcl_tab.space._families import FAMILY_COLUMNS, family_columns
 from ddcl_tab.space._gp import read_elsets, read_gp
 from ddcl_tab.space._join import add_orbit_shape, join_elsets, launch_of
 from ddcl_tab.space._other_catalogs import DISCOS_TYPES, object_types_of_discos, read_gcat, read_ucs
@@ -54,6 +55,7 @@ from ddcl_tab.space._write import write_gp
 __all__ = [
     "DISCOS_TYPES",
     "ELSET_COLUMNS",
+    "FAMILY_COLUMNS",
     "LEAKS",
     "REGIMES",
     "SATCAT_COLUMNS",
@@ -75,6 +77,7 @@ __all__ = [
     "eccentricity_from_altitudes",
     "elements_to_state",
     "explosion_count",
+    "family_columns",
     "fragment_orbits",
     "is_catastrophic",
     "join_elsets",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ddcl_tab.estimators._columns import to_polars
 from ddcl_tab.estimators._domain import Domain
 from ddcl_tab.estimators._prototypes import MISSING, CategorySummary, NumberSummary, common_category
+from ddcl_tab.space._families import FAMILY_COLUMNS
 from ddcl_tab.space._join import launch_of
 from ddcl_tab.space._schema import ELSET_COLUMNS, LEAKS, SATCAT_COLUMNS, UNITS, UNKNOWN
 
@@ -24,7 +25,7 @@ _NAMED = frozenset((*ORBIT, "PERIOD", "SEMIMAJOR_AXIS", "ECCENTRICITY", "MEAN_MO
 #: Apogee and perigee further apart than this share of the larger one are named apart.
 ROUND = 0.25
 
-_COLUMNS = (*SATCAT_COLUMNS, *ELSET_COLUMNS)
+_COLUMNS = (*SATCAT_COLUMNS, *ELSET_COLUMNS, *FAMILY_COLUMNS)
 
 
 def _launches(frame: Any) -> NDArray[Any]:

@@ -1,0 +1,375 @@
+"""An object within its launch: columns about its siblings, from their orbits, sizes and fates; no label is needed.
+
+Siblings are the other objects of the launch; the object itself is left out. They are counted in cells of orbit and size
+(`CELLS`), and all that the columns say follows from those counts: the same rows give the same columns alone or within
+a whole catalog, and what a model has to keep of a catalog are counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ddcl_tab.errors import CatalogError
+from ddcl_tab.space._join import launch_of
+from ddcl_tab.space._schema import Column
+
+#: Width of a cell: semi-major axis [km], inclination [deg], eccentricity.
+CELLS = {"SEMIMAJOR_AXIS": 10.0, "INCLINATION": 0.05, "ECCENTRICITY": 0.002}
+#: Siblings in cells whose centres are at most so far away are near: km, deg.
+NEAR_KM, NEAR_DEG = 10.0, 0.05
+#: Decayed siblings that lived no longer than this fell fast, in years.
+FAST_YEARS = 1.0
+#: Sizes in the order of their codes; 3 is a missing one.
+SIZES = ("SMALL", "MEDIUM", "LARGE")
+_YEAR_DAYS = 365.25
+_NEEDED = ("NORAD_CAT_ID", "OBJECT_ID", "DECAY", "LAUNCH", "RCS_SIZE", *CELLS)
+_NO_CELL = -1
+_NUMBER = pl.Float64()
+
+
+def _column(name: str, unit: str, description: str) -> Column:
+    return Column(f"FAMILY_{name}", _NUMBER, unit, description, "feature")
+
+
+FAMILY_COLUMNS: tuple[Column, ...] = (
+    *(
+        _column(f"{size}_SHARE", "", f"share of {size.lower()} ones among the siblings whose size is known")
+        for size in SIZES
+    ),
+    *(
+        _column(f"{name}_DEVIATION", unit, f"own {words} minus the median of the siblings")
+        for name, unit, words in (
+            ("SEMIMAJOR_AXIS", "km", "semi-major axis"),
+            ("INCLINATION", "deg", "inclination"),
+            ("ECCENTRICITY", "", "eccentricity"),
+        )
+    ),
+    *(
+        _column(f"{name}_SPREAD", unit, f"interquartile range of the siblings' {words}")
+        for name, unit, words in (
+            ("SEMIMAJOR_AXIS", "km", "semi-major axes"),
+            ("INCLINATION", "deg", "inclinations"),
+            ("ECCENTRICITY", "", "eccentricities"),
+        )
+    ),
+    _column("NEAR_SHARE", "", "share of the siblings within 10 km in semi-major axis and 0.05 deg in inclination"),
+    _column(
+        "CELL_SHARE", "", "share of the siblings in the own cell of 20 km in semi-major axis and 0.1 deg in inclination"
+    ),
+    _column("DECAYED_SHARE", "", "share of decayed ones among all siblings"),
+    _column("DECAYED_LIFE", "yr", "mean time from launch to decay of the decayed siblings"),
+    _column("DECAYED_FAST_SHARE", "", "share of the decayed siblings that fell within a year of launch"),
+    *(
+        _column(f"{name}_Q{level}", unit, f"{words} quartile of the siblings' {what}")
+        for name, unit, what in (("SEMIMAJOR_AXIS", "km", "semi-major axes"), ("ECCENTRICITY", "", "eccentricities"))
+        for level, words in ((25, "lower"), (75, "upper"))
+    ),
+)
+"""The columns of `family_columns`, with units and meaning. Null where no sibling has what a column tells of."""
+
+
+class Families:
+    """What a catalog says of each launch: numbers of objects in cells of orbit and size, and of decayed ones.
+
+    Nothing else of a row is kept: no name, no class, no orbit finer than a cell; of the catalog numbers only hashes,
+    which tell whether an object has been counted.
+
+    Parameters
+    ----------
+    launches : ndarray of str, shape (L,)
+        Sorted.
+    cells : ndarray of int64, shape (n, 6)
+        Launch (its place in ``launches``), cells of semi-major axis, inclination and eccentricity (-1 where unknown),
+        code of the size, number of objects.
+    decayed : ndarray of int64, shape (L, 4)
+        Number of decayed objects, number of those whose life is known, sum of their lives [days], number of those that
+        fell fast.
+    counted : ndarray of uint64
+        Hashes of the catalog numbers that were counted, sorted.
+    """
+
+    def __init__(
+        self,
+        launches: NDArray[Any],
+        cells: NDArray[np.int64],
+        decayed: NDArray[np.int64],
+        counted: NDArray[np.uint64],
+    ) -> None:
+        self.launches, self.cells, self.decayed, self.counted = launches, cells, decayed, counted
+
+    @classmethod
+    def count(cls, catalog: pl.DataFrame) -> Self:
+        """Count the objects of a catalog.
+
+        Parameters
+        ----------
+        catalog : polars.DataFrame
+            From `read_satcat` or `join_elsets`; decayed objects may stand in it.
+
+        Raises
+        ------
+        CatalogError
+            A column is missing.
+        """
+        rows = _read(catalog)
+        launches, launch = np.unique(rows.launch, return_inverse=True)
+        there = ~rows.decayed
+        keys, number = np.unique(np.column_stack([launch, rows.cells, rows.size])[there], axis=0, return_counts=True)
+        decayed = np.zeros((len(launches), rows.decayed_as.shape[1]), dtype=np.int64)
+        np.add.at(decayed, launch, rows.decayed_as)
+        cells = np.column_stack([keys.reshape(-1, 5), number]).astype(np.int64)
+        return cls(launches, cells, decayed, np.unique(rows.hashes))
+
+    def joined(self, other: Families) -> Families:
+        """Both counts in one."""
+        launches = np.union1d(self.launches, other.launches)
+        cells, decayed = [], np.zeros((len(launches), self.decayed.shape[1]), dtype=np.int64)
+        for part in (self, other):
+            place = np.searchsorted(launches, part.launches)
+            cells.append(np.column_stack([place[part.cells[:, 0]], part.cells[:, 1:]]))
+            decayed[place] += part.decayed
+        stacked = np.concatenate(cells)
+        keys, number = _grouped(stacked[:, :5], stacked[:, 5])
+        return Families(
+            launches, np.column_stack([keys, number[:-1]]), decayed, np.union1d(self.counted, other.counted)
+        )
+
+    def columns(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """`FAMILY_COLUMNS` of each row of a frame; rows that were not counted yet join their launches.
+
+        Parameters
+        ----------
+        frame : polars.DataFrame
+            As in `count`.
+
+        Returns
+        -------
+        polars.DataFrame
+            One row a row of ``frame``, in its order.
+        """
+        rows = _read(frame)
+        new = ~np.isin(rows.hashes, self.counted)
+        whole = self.joined(Families.count(frame.filter(pl.Series(new)))) if new.any() else self
+        return _columns(whole, rows)
+
+
+def family_columns(frame: pl.DataFrame) -> pl.DataFrame:
+    """Columns about the siblings of each object: what else came from its launch, and where it flies.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        From `read_satcat` or `join_elsets`: the whole catalog, since a part of it knows a part of the siblings. Decayed
+        objects may stand in it.
+
+    Returns
+    -------
+    polars.DataFrame
+        The columns `FAMILY_COLUMNS`, one row a row of ``frame``, in its order; null where nothing is known: for objects
+        alone in their launch, or without OBJECT_ID.
+
+    Raises
+    ------
+    CatalogError
+        A column is missing.
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> axis = [7178.0, 7181.0, 7178.0, 7400.0]
+    >>> catalog = pl.DataFrame(
+    ...     {"NORAD_CAT_ID": [1, 2, 3, 4], "OBJECT_ID": [f"2031-007{piece}" for piece in "ABCD"], "DECAY": None,
+    ...      "LAUNCH": date(2031, 2, 3), "RCS_SIZE": ["LARGE", "SMALL", "SMALL", "SMALL"], "SEMIMAJOR_AXIS": axis,
+    ...      "INCLINATION": 98.61, "ECCENTRICITY": 0.001},
+    ...     schema_overrides={"DECAY": pl.Date})
+    >>> siblings = family_columns(catalog)
+    >>> siblings["FAMILY_SMALL_SHARE"].round(2).to_list()
+    [1.0, 0.67, 0.67, 0.67]
+    >>> siblings["FAMILY_SEMIMAJOR_AXIS_DEVIATION"].to_list()
+    [-7.0, 6.0, -7.0, 225.0]
+    """
+    return Families.count(frame).columns(frame)
+
+
+class _Rows(NamedTuple):
+    """What is read of a frame: arrays with one entry a row."""
+
+    launch: NDArray[Any]
+    cells: NDArray[np.int64]
+    own: dict[str, NDArray[np.float64]]
+    size: NDArray[np.int64]
+    decayed: NDArray[np.bool_]
+    decayed_as: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
+
+
+def _read(frame: pl.DataFrame) -> _Rows:
+    missing = [name for name in _NEEDED if name not in frame.columns]
+    if missing:
+        raise CatalogError(f"the catalog lacks {', '.join(missing)}", remedy="Hand over a frame of read_satcat.")
+    own = {name: frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in CELLS}
+    cells = np.column_stack([_cell(own[name], width) for name, width in CELLS.items()])
+    size = (
+        frame["RCS_SIZE"]
+        .cast(pl.String)
+        .replace_strict(list(SIZES), list(range(len(SIZES))), default=len(SIZES), return_dtype=pl.Int64)
+    )
+    days = (frame["DECAY"].cast(pl.Date) - frame["LAUNCH"].cast(pl.Date)).dt.total_days()
+    gone = frame["DECAY"].is_not_null()
+    fast = (days <= FAST_YEARS * _YEAR_DAYS).fill_null(False)
+    parts = (gone, days.is_not_null(), days.fill_null(0), fast)
+    decayed_as = np.column_stack([part.cast(pl.Int64).to_numpy() for part in parts])
+    return _Rows(
+        launch_of(frame).to_numpy().astype(str),
+        cells,
+        own,
+        size.to_numpy(),
+        gone.to_numpy(),
+        decayed_as,
+        _hashes(frame["NORAD_CAT_ID"].cast(pl.UInt64).to_numpy()),
+    )
+
+
+def _cell(values: NDArray[np.float64], width: float) -> NDArray[np.int64]:
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isnan(values), _NO_CELL, np.floor(np.nan_to_num(values) / width)).astype(np.int64)
+
+
+def _hashes(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64 of catalog numbers (Steele, Lea and Flood, OOPSLA 2014): one to one, and in no order."""
+    with np.errstate(over="ignore"):
+        x = numbers + np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _columns(families: Families, rows: _Rows) -> pl.DataFrame:
+    launch = np.searchsorted(families.launches, rows.launch)
+    is_counted = ~rows.decayed  # decayed objects are no siblings in orbit, so there is nothing of theirs to take out
+    result: dict[str, NDArray[np.float64]] = {}
+    result |= _size_shares(families, launch, rows.size, is_counted)
+    for place, (name, width) in enumerate(CELLS.items(), start=1):
+        low, middle, high = _quantiles(families, place, width, launch, rows.cells[:, place - 1], is_counted)
+        result[f"{name}_DEVIATION"] = rows.own[name] - middle
+        result[f"{name}_SPREAD"] = high - low
+        result[f"{name}_Q25"], result[f"{name}_Q75"] = low, high
+    result["NEAR_SHARE"], result["CELL_SHARE"] = _near_shares(families, launch, rows, is_counted)
+    result |= _decayed(families, launch, rows)
+    names = [column.name for column in FAMILY_COLUMNS]
+    return pl.DataFrame({name: result[name.removeprefix("FAMILY_")] for name in names}, nan_to_null=True)
+
+
+def _share(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(whole > 0, part / whole, np.nan)
+
+
+def _size_shares(
+    families: Families, launch: NDArray[np.intp], size: NDArray[np.int64], is_counted: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float64]]:
+    number = np.zeros((len(families.launches), len(SIZES) + 1))
+    np.add.at(number, (families.cells[:, 0], families.cells[:, 4]), families.cells[:, 5])
+    own = (size[:, None] == np.arange(len(SIZES))) & is_counted[:, None]
+    siblings = np.maximum(number[launch, : len(SIZES)] - own, 0)
+    known = siblings.sum(axis=1)
+    return {f"{name}_SHARE": _share(siblings[:, code], known) for code, name in enumerate(SIZES)}
+
+
+def _quantiles(
+    families: Families,
+    place: int,
+    width: float,
+    launch: NDArray[np.intp],
+    own: NDArray[np.int64],
+    is_counted: NDArray[np.bool_],
+) -> list[NDArray[np.float64]]:
+    """Quartiles of the siblings' values, each at the centre of its cell; NaN without siblings."""
+    there = families.cells[:, place] != _NO_CELL
+    if not there.any():
+        return [np.full(len(launch), np.nan)] * 3
+    keys, number = _grouped(families.cells[there][:, [0, place]], families.cells[there, 5])
+    end = np.cumsum(number[:-1])
+    first = np.searchsorted(keys[:, 0], np.arange(len(families.launches) + 1))
+    start = np.concatenate([[0], end])[first]
+    n, begin = np.diff(start)[launch], start[:-1][launch]
+    # The object itself is the last of its cell: the order of equal values does not matter.
+    at = _find(keys, np.column_stack([launch, own]))
+    leaves = is_counted & (at >= 0)
+    n = n - leaves
+    itself = np.where(leaves, end[at] - 1 - begin, np.iinfo(np.int64).max)
+    result = []
+    for level in (0.25, 0.5, 0.75):
+        position = level * np.maximum(n - 1, 0)
+        ends = []
+        for rank in (np.floor(position).astype(np.int64), np.ceil(position).astype(np.int64)):
+            rank = begin + rank + (rank >= itself)
+            cell = np.minimum(np.searchsorted(end, rank, side="right"), len(keys) - 1)
+            ends.append((keys[cell, 1] + 0.5) * width)
+        value = ends[0] + (position - np.floor(position)) * (ends[1] - ends[0])
+        result.append(np.where(n > 0, value, np.nan))
+    return result
+
+
+def _near_shares(
+    families: Families, launch: NDArray[np.intp], rows: _Rows, is_counted: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Shares of the siblings with an orbit that are near, and that are in the own cell of twice the width."""
+    there = (families.cells[:, [1, 2]] != _NO_CELL).all(axis=1)
+    cells = families.cells[there]
+    total = np.bincount(cells[:, 0], weights=cells[:, 5], minlength=len(families.launches))[launch]
+    own = rows.cells[:, :2]
+    known = (own != _NO_CELL).all(axis=1)
+    keys, number = _grouped(cells[:, [0, 1, 2]], cells[:, 5])
+    at = _find(keys, np.column_stack([launch, own]))
+    leaves = is_counted & known & (at >= 0)
+    near = np.zeros(len(launch))
+    widths = list(CELLS.values())[:2]
+    values = [rows.own["SEMIMAJOR_AXIS"], rows.own["INCLINATION"]]
+    for step in np.ndindex(3, 3):
+        other = own + np.array(step) - 1
+        distance = [np.abs((other[:, i] + 0.5) * widths[i] - values[i]) for i in (0, 1)]
+        within = (distance[0] <= NEAR_KM) & (distance[1] <= NEAR_DEG)
+        found = _find(keys, np.column_stack([launch, other]))
+        near += np.where(within, number[found], 0)
+    wide, wide_number = _grouped(np.column_stack([cells[:, 0], cells[:, [1, 2]] // 2]), cells[:, 5])
+    found = _find(wide, np.column_stack([launch, own // 2]))
+    same = wide_number[found]
+    siblings = np.where(known, total - leaves, 0)
+    return _share(near - leaves, siblings), _share(same - leaves, siblings)
+
+
+def _grouped(keys: NDArray[np.int64], number: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Distinct keys, sorted, with the sum of their numbers, and a 0 behind them for a key that is not there."""
+    distinct, where = np.unique(keys, axis=0, return_inverse=True)
+    summed = np.zeros(len(distinct) + 1, dtype=np.int64)
+    np.add.at(summed, where.ravel(), number)
+    return distinct, summed
+
+
+def _find(keys: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Place of each wanted row among sorted distinct rows; -1 where it is not there."""
+    if not len(keys):
+        return np.full(len(wanted), -1)
+    both = np.concatenate([keys, wanted])
+    _, code = np.unique(both, axis=0, return_inverse=True)
+    code = code.ravel()
+    place = np.full(code.max() + 1, -1)
+    place[code[: len(keys)]] = np.arange(len(keys))
+    return place[code[len(keys) :]]
+
+
+def _decayed(families: Families, launch: NDArray[np.intp], rows: _Rows) -> dict[str, NDArray[np.float64]]:
+    number, known, days, fast = (families.decayed[launch] - rows.decayed_as).T
+    in_orbit = np.bincount(families.cells[:, 0], weights=families.cells[:, 5], minlength=len(families.launches))
+    siblings = in_orbit[launch] - ~rows.decayed + number
+    anywhere = families.decayed[:, 0].any()  # a catalog without decayed objects does not say that none decayed
+    return {
+        "DECAYED_SHARE": _share(number, siblings) if anywhere else np.full(len(launch), np.nan),
+        "DECAYED_LIFE": _share(days / _YEAR_DAYS, known),
+        "DECAYED_FAST_SHARE": _share(fast, known),
+    }

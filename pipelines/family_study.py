@@ -4,8 +4,10 @@
 
 Families are counted on the whole catalog, decayed objects included; a model then sees the row alone, or some of the
 family columns besides: LightGBM with its defaults (extra ``bench``), and our classifier with its own. By launch: five
-stratified folds, whole launches together. In time: trained on launches before a year, tested on all later ones. Appends one line a fit to ``family.jsonl``, never
-computes a line twice, then writes ``family.md``. ``--short`` takes one fold of few objects; its figures mean nothing.
+stratified folds, whole launches together. In time: trained on launches before a year, tested on all later ones.
+
+Appends one line a fit to ``family.jsonl``, never computes a line twice, then writes ``family.md``. ``--short`` takes
+one fold of few objects; its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -92,7 +94,7 @@ def used_columns(frame: pl.DataFrame, task: str, family: list[str]) -> list[str]
 def fitted(
     model: str, frame: pl.DataFrame, used: list[str], train: NDArray[np.intp], test: NDArray[np.intp], short: bool
 ) -> dict[str, float]:
-    """Scores of a model on the test rows: macro-F1, log-loss [nats], payloads that are called debris; seconds of fit."""
+    """Scores of a model on the test rows: macro-F1, log-loss [nats], payloads called debris; seconds of the fit."""
     y, X = frame[TARGET].to_numpy(), frame.select(used)
     start = time.perf_counter()
     if model == OURS:

@@ -25,6 +25,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
+from study_tools import REPORT, commit, study_folder
 
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.app._evaluation import split_catalog
@@ -248,6 +249,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="the synthetic catalog and small networks")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "faithfulness", help="folder of the models")
     args = parser.parse_args()
+    commit()
     torch.set_num_threads(1)
     settings: dict[str, Any] = {}
     if args.short:
@@ -274,10 +276,9 @@ def main() -> None:
         f"the same {len(material.train)} rows, all figures on the {len(material.test)} rows of launches held out.",
         *([f"{SYNTHETIC_NOTE}. Small networks: this shows that the command works, nothing else."] * args.short),
     ]
-    args.out.mkdir(parents=True, exist_ok=True)
-    name = "faithfulness_short" if args.short else "faithfulness"
-    (args.out / f"{name}.json").write_text(json.dumps({"notes": notes, **figures}, indent=2) + "\n")
-    (args.out / f"{name}.md").write_text(report(figures, notes))
+    folder = study_folder(args.out, "faithfulness", args.short)
+    (folder / "data.json").write_text(json.dumps({"commit": commit(), "notes": notes, **figures}, indent=2) + "\n")
+    (folder / REPORT).write_text(report(figures, notes))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """First run: train on the real catalog, split by launch, over seeds; write the figures as Markdown.
 
-    python pipelines/first_run.py ../shared/data pipelines/results/first_run.md
+    python pipelines/first_run.py ../shared/data pipelines/results/
 
 Each seed is a split of its own (first of five stratified folds by launch) and a training of its own; peers see the same
 rows and columns. Every figure comes from ``ddcl-tab train``'s own code.
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import polars as pl
+from study_tools import REPORT, commit, study_folder
 
 from ddcl_tab.app._evaluation import OURS
 from ddcl_tab.app._output import as_table, class_table, prototype_table, score_table, summary
@@ -66,7 +67,8 @@ def report(runs: list[TrainingRun]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in first.metrics["versions"].items())
     return f"""# First run: object class on the Space-Track catalog of 2025-03-16
 
-Made by `python pipelines/first_run.py ../shared/data pipelines/results/first_run.md` ({versions}).
+Made by `python pipelines/first_run.py ../shared/data pipelines/results/` ({versions}; commit
+{commit()}).
 Seed 0 is what `{COMMAND}` prints:
 
 ```
@@ -93,12 +95,13 @@ Mean and standard deviation over the seeds, and the paired difference on the sam
 
 def main(data: Path, out: Path) -> None:
     """Train once a seed and write the report."""
+    commit()
     frame = load_catalog(data / CATALOG, data / ELSETS)
     runs = []
     for seed in SEEDS:
         runs.append(train_catalog(frame, target="OBJECT_TYPE", split="launch", seed=seed, settings={}, verbose=1))
         print(f"seed {seed}\n{score_table(runs[-1].metrics)}", flush=True)
-    out.write_text(report(runs))
+    (study_folder(out, "first_run") / REPORT).write_text(report(runs))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 Every reader has a process of its own. Inputs grow from small made-up files of each format by libFuzzer's mutations,
 kept where they reach new branches of ``ddcl_tab.space``. An exception that is not a ``CatalogError``, an input that
 takes longer than 10 s and one that needs more than 2 GiB end a process and are counted; the input is kept in OUT. The
-figures go to ``fuzz_readers.json``; readers left out keep theirs there.
+figures go to ``OUT/fuzz_readers/data.json``; readers left out keep theirs there.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ SEEDS = {
 def main() -> None:
     """Fuzz all readers and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="folder for fuzz_readers.json and for inputs that broke a reader")
+    parser.add_argument("out", type=Path, help="folder of all results; inputs that broke a reader, too")
     parser.add_argument("--runs", type=int, default=20_000, help="inputs a reader")
     parser.add_argument("--jobs", type=int, default=2, help="readers at the same time")
     parser.add_argument(
@@ -83,13 +83,17 @@ def main() -> None:
     if args.reader:
         fuzz(args.reader, rest)
         return
-    args.out.mkdir(parents=True, exist_ok=True)
-    work = (delayed(supervise)(name, args.runs, args.out) for name in args.readers)
+    # Not at the top: whoever fuzzes needs none of what studies import.
+    from study_tools import commit, study_folder
+
+    made_by, out = commit(), study_folder(args.out, "fuzz_readers")
+    work = (delayed(supervise)(name, args.runs, out) for name in args.readers)
     figures = dict(zip(args.readers, Parallel(args.jobs, prefer="threads")(work), strict=True))
-    results = args.out / "fuzz_readers.json"
+    results = out / "data.json"
     before = json.loads(results.read_text())["readers"] if results.exists() else {}
+    made = {name: found | {"commit": made_by} for name, found in figures.items()}
     header = {"python": sys.version.split()[0], "atheris": version("atheris"), "polars": version("polars")}
-    results.write_text(json.dumps(header | {"readers": before | figures}, indent=2) + "\n")
+    results.write_text(json.dumps(header | {"readers": before | made}, indent=2) + "\n")
     for name, found in figures.items():
         print(name, found)
     raise SystemExit(any(found["failures"] for found in figures.values()))

@@ -13,6 +13,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patheffects import withStroke
+from study_tools import REPORT, commit, study_folder
 
 from ddcl_tab.app._output import SYNTHETIC_NOTE, as_table
 
@@ -56,7 +57,7 @@ Failed condition (rows) against outcome (columns), number of runs:
 
 ## Map
 
-![Outcome over ratio and temperature](stability_study.png)
+![Outcome over ratio and temperature](picture.png)
 
 Colour: most frequent outcome of a cell; number: runs that were healthy. Lines: boundaries predicted from the
 certificates at ratio {reference:g} alone: the largest stable ratio (it / sharpness), the smallest that tracks (it x
@@ -75,10 +76,12 @@ Mean ± standard deviation over seeds.
 
 
 def write(runs: pl.DataFrame, out: Path, settings: dict[str, Any], *, data: str, short: bool) -> None:
-    """Write ``stability_study.csv``, ``.md`` and ``.png`` into a folder."""
+    """Write ``data.csv``, ``report.md`` and ``picture.png`` into the study's folder within ``out``."""
     runs = runs.with_columns(healthy=pl.col("outcome") == "healthy")
-    runs.drop("verdict").with_columns(pl.selectors.float().round_sig_figs(4)).write_csv(out / "stability_study.csv")
-    draw(runs, out / "stability_study.png")
+    folder = study_folder(out, "stability_study", short)
+    table = runs.drop("verdict").with_columns(pl.lit(commit()).alias("commit"))
+    table.with_columns(pl.selectors.float().round_sig_figs(4)).write_csv(folder / "data.csv")
+    draw(runs, folder / "picture.png")
     text = TEXT.format(
         command=f"{COMMAND} {data} {out}{' --short' if short else ''}",
         note=f"{SYNTHETIC_NOTE}\n\n" if data == "synthetic" else "",
@@ -93,7 +96,7 @@ def write(runs: pl.DataFrame, out: Path, settings: dict[str, Any], *, data: str,
         disagreements=as_table(disagreements(runs)),
         cells=as_table(cells(runs)),
     )
-    (out / "stability_study.md").write_text(text)
+    (folder / REPORT).write_text(text)
 
 
 def agreement(runs: pl.DataFrame) -> pl.DataFrame:

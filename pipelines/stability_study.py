@@ -24,6 +24,7 @@ import torch
 from joblib import Parallel, delayed
 from sklearn.metrics import f1_score
 from skorch.callbacks import Callback
+from study_tools import commit
 from tqdm import tqdm
 
 from ddcl_tab.app._evaluation import split_catalog
@@ -130,7 +131,7 @@ def main() -> None:
     """Run the study, write results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="folder of the real catalogs, or 'synthetic'")
-    parser.add_argument("out", type=Path, help="folder for stability_study.md, .csv and .png")
+    parser.add_argument("out", type=Path, help="folder of all results; the study has its own within")
     parser.add_argument("--short", action="store_true", help="one seed, the corners of the grid")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     arguments = parser.parse_args()
@@ -141,6 +142,7 @@ def main() -> None:
 
 def study(data: Path | None, out: Path, short: bool, n_jobs: int) -> pl.DataFrame:
     """Train every cell and write the report; one row a run."""
+    commit()
     grid = SHORT if short else FULL
     frame = read_satcat(SYNTHETIC) if data is None else load_catalog(data / CATALOG, data / ELSETS)
     frame = frame.filter(pl.col(TARGET).is_not_null() & (pl.col(TARGET).cast(pl.String) != "UNKNOWN"))
@@ -154,7 +156,6 @@ def study(data: Path | None, out: Path, short: bool, n_jobs: int) -> pl.DataFram
     result = pl.DataFrame(rows, infer_schema_length=None).sort(
         "dynamics", "optimizer", "temperature", "lr_ratio", "seed"
     )
-    out.mkdir(parents=True, exist_ok=True)
     settings = (
         SIZES
         | WEIGHTS

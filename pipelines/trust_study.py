@@ -2,9 +2,9 @@
 
     python pipelines/trust_study.py ../shared/data pipelines/results/
 
-Writes ``trust.md`` and ``trust.json``. ``--judged FILE`` keeps what the out-of-fold models say, and takes it from there
-if the file exists: those five fits are most of the time. ``--short`` runs all of it on the synthetic catalog of
-``data/`` with few rows and epochs, to see that it works; its figures mean nothing.
+Writes ``OUT/trust/report.md`` and ``data.json``. ``--judged FILE`` keeps what the out-of-fold models say, and takes it
+from there if the file exists: those five fits are most of the time. ``--short`` runs all of it on the synthetic catalog
+of ``data/`` with few rows and epochs, to see that it works; its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from study_tools import REPORT, commit, study_folder
 from trust_novelty import novelty_lines
 
 from ddcl_tab import DDCLClassifier
@@ -309,6 +310,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--judged", type=Path)
     parser.add_argument("--short", action="store_true")
     options = parser.parse_args(arguments)
+    commit()
     sizes, start = SHORT if options.short else FULL, time.perf_counter()
     kept = options.judged is not None and options.judged.exists()
     name = "synthetic" if options.short else "real"
@@ -319,6 +321,7 @@ def main(arguments: list[str]) -> None:
         warnings.simplefilter("ignore", StabilityWarning)
         result = study(frame, name, sizes, options.judged)
     about = {
+        "commit": commit(),
         "catalog": SYNTHETIC_NOTE if options.short else "Space-Track catalog of 2025-03-16 with its element sets",
         "command": shlex.join(["python", "pipelines/trust_study.py", *arguments]),
         "minutes": round((time.perf_counter() - start) / 60 - (0.0 if kept else result["fit_minutes"]), 1),
@@ -327,10 +330,9 @@ def main(arguments: list[str]) -> None:
         "rows": sizes.rows,
         "splits": sizes.splits,
     }
-    stem = "trust_short" if options.short else "trust"
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"{stem}.json").write_text(json.dumps({"about": about} | result, indent=2) + "\n")
-    (options.out / f"{stem}.md").write_text(report({"about": about} | result))
+    folder = study_folder(options.out, "trust", options.short)
+    (folder / "data.json").write_text(json.dumps({"about": about} | result, indent=2) + "\n")
+    (folder / REPORT).write_text(report({"about": about} | result))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def training_histories(
     """Rows to learn from: every history as it is, and with random earlier epochs left out.
 
     A model that only sees whole histories is misled by gaps: with three of four epochs missing, gradient boosting falls
-    below what it reaches on newest epochs alone (pipelines/results/history.md). Two thinned copies mend that.
+    below what it reaches on newest epochs alone (pipelines/results/history). Two thinned copies mend that.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from ddcl_tab.estimators._table import Table
 from ddcl_tab.estimators._validation import library_of
 from ddcl_tab.interpret._model import FittedModel, exchange, take
 
-#: Orders in which columns are exchanged, each with its reverse; see pipelines/results/faithfulness.md.
+#: Orders in which columns are exchanged, each with its reverse; see pipelines/results/faithfulness.
 N_ORDERS = 8
 #: Rows explained in one go, to bound memory.
 CHUNK = 512

@@ -31,7 +31,7 @@ class ConformalSets(BaseEstimator):
     one cloud are alike. So each launch counts as one, however many rows of the class it has, and one more launch counts
     as missed by all. The promise: a random object of class ``k`` from a random new launch has ``k`` in its set with a
     probability of at least ``level``, whatever the classifier. It says nothing about a share of all rows, which a few
-    clouds decide; see :meth:`coverage` for both and ``pipelines/results/trust.md`` for measurements.
+    clouds decide; see :meth:`coverage` for both and ``pipelines/results/trust`` for measurements.
 
     Source: Lee, Barber and Willett, arXiv:2306.06342 (groups); Vovk, Lindsay, Nouretdinov and Gammerman, "Mondrian
     confidence machine", 2003 (classes).
@@ -238,7 +238,7 @@ class NoveltyScore(BaseEstimator):
 
     The network is no help here: it was trained to forget what does not tell classes apart, and a row from elsewhere
     lands among the known ones. On held-out regimes and planted outliers this distance finds far more than the distance
-    to the prototypes (``pipelines/results/trust.md`` has both). Numbers count beyond the training range, where the
+    to the prototypes (``pipelines/results/trust`` has both). Numbers count beyond the training range, where the
     classifier itself only sees the end of the range.
 
     Parameters

@@ -247,7 +247,7 @@ class HierarchicalCompressor(nn.Module):
         """What the prototypes of each level leave over, ``r_sk``; arguments as for a call.
 
         The richest summary of a parent: a linear probe on it reads about what one on the mean of the tokens reads, one
-        on the shares far less (pipelines/results/documents.md). As a soft VLAD (H. Jegou et al., CVPR 2010).
+        on the shares far less (pipelines/results/documents). As a soft VLAD (H. Jegou et al., CVPR 2010).
 
         Returns
         -------

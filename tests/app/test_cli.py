@@ -324,7 +324,7 @@ def test_time_split_trains_on_the_past(tmp_path):
 
 
 def test_train_on_the_real_catalog_with_element_sets(shared_data, tmp_path):
-    # A short training: that it runs and learns, not how well; pipelines/results/first_run.md has the figures.
+    # A short training: that it runs and learns, not how well; pipelines/results/first_run has the figures.
     (tmp_path / "quick.toml").write_text(QUICK.replace("= 4", "= 3"))
     satcat = shared_data / "satcat" / "spacetrack_satcat_current_2025-03-16.json.gz"
     elsets = shared_data / "elsets" / "spacetrack_3le_2025-03-15.txt.gz"

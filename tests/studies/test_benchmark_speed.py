@@ -42,8 +42,8 @@ def test_the_command_measures_everything(tmp_path, bench, monkeypatch):
     assert torch.equal(state, torch.random.get_rng_state())
     assert threads == torch.get_num_threads()
 
-    figures = json.loads((tmp_path / "benchmark_speed_short.json").read_text())
-    text = (tmp_path / "benchmark_speed_short.md").read_text()
+    figures = json.loads((tmp_path / "benchmark_speed_short" / "data.json").read_text())
+    text = (tmp_path / "benchmark_speed_short" / "report.md").read_text()
     assert figures["header"]["versions"]["torch"] == torch.__version__
     assert "**Short form**" in text
     for name in ("training", "prediction"):

@@ -93,7 +93,7 @@ def test_the_study_runs_from_its_command(tmp_path):
     command = [sys.executable, "pipelines/faithfulness_study.py", "nowhere", str(tmp_path), "--short"]
     done = subprocess.run([*command, "--cache", str(tmp_path / "models")], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    text = (tmp_path / "faithfulness_short.md").read_text()
+    text = (tmp_path / "faithfulness_short" / "report.md").read_text()
     assert "SYNTHETIC catalog" in text
     assert "## The same prototypes from other seeds" in text
-    assert len((tmp_path / "faithfulness_short.json").read_text()) > 1000
+    assert len((tmp_path / "faithfulness_short" / "data.json").read_text()) > 1000

@@ -1,4 +1,4 @@
-"""The statements of docs/theory.md that tests/test_nn_quantization.py does not check. All tokens are made up.
+"""The statements of docs/theory.md that tests/method/test_nn_quantization.py does not check. All tokens are made up.
 
 Letters in test names are the page's sections.
 """

@@ -48,6 +48,7 @@ def test_command_shares_work_and_a_second_call_computes_nothing(tmp_path, bench,
     done = sorted((line["task"], line["model"]) for line in lines)
     assert done == [(task, model) for task in ("cloud", "object") for model in quick]
     assert all(line["fit_seconds"] > 0 and line["macro_f1"] > 0.5 for line in lines)
+    assert all(line["commit"] == lines[0]["commit"] for line in lines)
     before = (tmp_path / "benchmark_catalog_short" / "data.jsonl").read_bytes()
 
     bench.script.main(arguments)
@@ -71,6 +72,13 @@ def test_new_settings_are_computed_anew_and_old_lines_passed_over(tmp_path, benc
     shown = tables["tasks"]["cloud"]["models"]["random forest"]
     assert shown["folds"] == [0]
     assert shown["figures"]["macro_f1"]["mean"] == lines_of(tmp_path)[1]["macro_f1"]
+
+
+def test_lines_of_before_a_setting_was_renamed_are_not_computed_again(bench):
+    job = bench.script.Job("object", 0, "DDCLClassifier", {"target": None, "augmented_share": 0.7}).describe()
+    old = job | {"settings": {"target": "OBJECT_TYPE", "teacher_share": "0.7"}}
+    other = job | {"settings": {"target": "OBJECT_TYPE", "teacher_share": "0.3"}}
+    assert bench.script.key_of(old) == bench.script.key_of(job) != bench.script.key_of(other)
 
 
 def test_absent_packages_and_failing_models_are_said_and_hinder_no_other(tmp_path, bench, monkeypatch, capsys):

@@ -132,21 +132,6 @@ def packed(body: bytes, **headers: str) -> Answer:
     return whole(gzip.compress(body), Content_Encoding="gzip", **headers)
 
 
-def rest(body: bytes, etag: str) -> Answer:
-    """A server that knows ranges: the rest where the tag is still its own, else all."""
-
-    def answer(handler: Handler) -> None:
-        wanted = handler.headers.get("Range", "")
-        if not wanted or handler.headers.get("If-Range") != etag:
-            whole(body, ETag=etag)(handler)
-            return
-        start = int(wanted.removeprefix("bytes=").split("-")[0])
-        span = f"bytes {start}-{len(body) - 1}/{len(body)}"
-        whole(body[start:], 206, ETag=etag, Content_Range=span)(handler)
-
-    return answer
-
-
 def _dashed(headers: dict[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in headers.items()}
 

@@ -22,9 +22,8 @@ from ddcl_tab.space._elements import (
     period_from_semi_major_axis,
     semi_major_axis_from_altitudes,
 )
+from ddcl_tab.space._schema import APSIDES_AND_INCLINATION
 
-#: The columns that are moved; those after them follow.
-MOVED = ("PERIGEE", "APOGEE", "INCLINATION")
 #: Orbits looked at for each row (a power of two), and halvings of the way to the nearest of them.
 N_CANDIDATES, N_HALVINGS = 2048, 10
 #: Smallest and largest change looked at: km for the altitudes, deg for the inclination.
@@ -73,12 +72,14 @@ def counterfactuals(classifier: Any, X: Any, *, random_state: int = 0) -> Any:
     """
     model, X = FittedModel(classifier), as_table(X)
     names = [scale.name for scale in classifier.encoder_.numeric_]
-    absent = [name for name in MOVED if name not in names]
+    absent = [name for name in APSIDES_AND_INCLINATION if name not in names]
     if absent:
-        raise ConfigurationError(f"counterfactual orbits need the columns {', '.join(MOVED)}; {absent} were not in fit")
+        raise ConfigurationError(
+            f"counterfactual orbits need the columns {', '.join(APSIDES_AND_INCLINATION)}; {absent} were not in fit"
+        )
     table = model.encode(X)
     read = classifier.encoder_.read(X)
-    orbits = Orbits(*(read[name].values for name in MOVED))
+    orbits = Orbits(*(read[name].values for name in APSIDES_AND_INCLINATION))
     decided = model.predict(table).probability.argmax(axis=1)
     unit = qmc.Sobol(7, rng=np.random.default_rng(random_state)).random(N_CANDIDATES)
     found = [
@@ -91,7 +92,10 @@ def counterfactuals(classifier: Any, X: Any, *, random_state: int = 0) -> Any:
         "probability": [None if f is None else f.probability for f in found],
         "delta_v": [None if f is None else f.delta_v for f in found],
         "change": [None if f is None else _words(_row(orbits, i), f.orbit) for i, f in enumerate(found)],
-        **{name: [None if f is None else float(f.orbit[j][0]) for f in found] for j, name in enumerate(MOVED)},
+        **{
+            name: [None if f is None else float(f.orbit[j][0]) for f in found]
+            for j, name in enumerate(APSIDES_AND_INCLINATION)
+        },
     }
     return classifier._frame_of(result, library_of(X))
 
@@ -198,7 +202,7 @@ def _classes_at(model: FittedModel, row: Table, orbits: Orbits) -> NDArray[np.fl
     """Class probabilities, shape (m, C), of one row moved to m orbits."""
     axis = semi_major_axis_from_altitudes(orbits.perigee, orbits.apogee)
     moved = {
-        **dict(zip(MOVED, orbits, strict=True)),
+        **dict(zip(APSIDES_AND_INCLINATION, orbits, strict=True)),
         "SEMIMAJOR_AXIS": axis,
         "ECCENTRICITY": eccentricity_from_altitudes(orbits.perigee, orbits.apogee),
         "PERIOD": period_from_semi_major_axis(axis),
@@ -213,7 +217,9 @@ def _classes_at(model: FittedModel, row: Table, orbits: Orbits) -> NDArray[np.fl
 def _words(start: Orbits, end: Orbits) -> str:
     """The change in words, what does not move left out."""
     parts = []
-    for name, unit, digits, a, b in zip(MOVED, ("km", "km", "deg"), (0, 0, 2), start, end, strict=True):
+    for name, unit, digits, a, b in zip(
+        APSIDES_AND_INCLINATION, ("km", "km", "deg"), (0, 0, 2), start, end, strict=True
+    ):
         before, after = f"{a[0]:.{digits}f}", f"{b[0]:.{digits}f}"
         if before != after:
             parts.append(f"{name} {before} to {after} {unit}")

@@ -9,13 +9,12 @@ from xml.parsers import expat
 import polars as pl
 
 from ddcl_tab.errors import CatalogError
+from ddcl_tab.space._rules import BAD_SCHEMA, Rule, broken_rules, rows_without
 from ddcl_tab.space._schema import (
     ANGLES,
-    BAD_SCHEMA,
+    DESIGNATOR,
     ELSET_COLUMNS,
     Column,
-    Rule,
-    broken_rules,
     polars_schema,
     rule_as_written,
     within_turn,
@@ -28,9 +27,7 @@ REQUIRED = (
     "MEAN_MOTION",
     "ECCENTRICITY",
     "INCLINATION",
-    "RA_OF_ASC_NODE",
-    "ARG_OF_PERICENTER",
-    "MEAN_ANOMALY",
+    *ANGLES,
 )
 """Keywords that every message has (CCSDS 502.0-B-3, tables 4-2 and 4-3, and the number that says which object)."""
 
@@ -73,7 +70,7 @@ def parse_omm(written: pl.DataFrame, file: object) -> tuple[pl.DataFrame, pl.Dat
     good : polars.DataFrame
         Columns `ddcl_tab.space.ELSET_COLUMNS`.
     bad : polars.DataFrame
-        Columns `ddcl_tab.space._schema.BAD_SCHEMA`.
+        Columns `ddcl_tab.space._rules.BAD_SCHEMA`.
 
     Examples
     --------
@@ -89,9 +86,8 @@ def parse_omm(written: pl.DataFrame, file: object) -> tuple[pl.DataFrame, pl.Dat
     )
     parsed = table.with_columns(_typed(column).alias(column.name) for column in ELSET_COLUMNS)
     bad = broken_rules(parsed, _rules(), file=file, number=_written("NORAD_CAT_ID"))
-    if not bad.is_empty():
-        parsed = parsed.with_row_index("row").filter(~pl.col("row").is_in(bad["row"].unique().implode()))
-    return parsed.select(polars_schema(ELSET_COLUMNS).names()), bad.select(BAD_SCHEMA.names())
+    good = parsed if bad.is_empty() else rows_without(parsed, bad)
+    return good.select(polars_schema(ELSET_COLUMNS).names()), bad.select(BAD_SCHEMA.names())
 
 
 def epoch_of(written: pl.Expr) -> pl.Expr:
@@ -173,7 +169,7 @@ def _rules() -> list[Rule]:
         _rule(
             "OBJECT_ID",
             "OBJECT_ID is written YYYY-NNNA, or is UNKNOWN or empty",
-            ~piece.str.contains(r"^[0-9]{4}-[0-9]{3}[A-Z]{0,3}$"),
+            ~piece.str.contains(DESIGNATOR),
         )
     )
     rules.append(_rule("CLASSIFICATION_TYPE", "CLASSIFICATION_TYPE is U, C, S or empty", ~kind.is_in(["U", "C", "S"])))

@@ -11,19 +11,16 @@ from typing import Any, Literal, cast, get_args
 
 import narwhals.stable.v2 as nw
 import polars as pl
-from sgp4.alpha5 import to_alpha5
 
 from ddcl_tab._files import write_whole
 from ddcl_tab.errors import CatalogError, ConfigurationError, WriteError
 from ddcl_tab.space._omm import REQUIRED, parse_omm
-from ddcl_tab.space._schema import ANGLES, ELSET_COLUMNS, Column, Rule, broken_rules, first_error
+from ddcl_tab.space._rules import Rule, broken_rules, first_error
+from ddcl_tab.space._schema import ANGLES, ELSET_COLUMNS, Column
 from ddcl_tab.space._tables import LINE
-from ddcl_tab.space._tle import LONGEST_NAME, checksum
+from ddcl_tab.space._tle import LARGEST_NUMBER, LONGEST_NAME, MICROSECONDS_PER_LAST_DIGIT, alpha5_of_number, checksum
 
-_LARGEST_NUMBER = 339_999
 _YEARS = (1957, 2056)
-# 0.00000001 day is 864 microseconds.
-_MICROSECONDS_PER_LAST_DIGIT = 864
 _REMEDY = "Write OMM instead: a path that ends in .json or .csv."
 
 
@@ -71,7 +68,7 @@ def tle_lines(frame: pl.DataFrame, file: object) -> list[str]:
     rows = rounded.with_columns(
         (epoch.dt.year() % 100).alias("year"),
         epoch.dt.ordinal_day().alias("day"),
-        ((epoch - epoch.dt.truncate("1d")).dt.total_microseconds() // _MICROSECONDS_PER_LAST_DIGIT).alias("fraction"),
+        ((epoch - epoch.dt.truncate("1d")).dt.total_microseconds() // MICROSECONDS_PER_LAST_DIGIT).alias("fraction"),
     ).to_dicts()
     first, second = (_signed([form(row) for row in rows]) for form in (_line_1, _line_2))
     lines: list[str] = []
@@ -86,7 +83,7 @@ def _rounded_epoch() -> pl.Expr:
     """Moment rounded to the last digit of the form, counted from the start of its year."""
     start = pl.col("EPOCH").dt.truncate("1y")
     passed = (pl.col("EPOCH") - start).dt.total_microseconds()
-    unit = _MICROSECONDS_PER_LAST_DIGIT
+    unit = MICROSECONDS_PER_LAST_DIGIT
     return start + pl.duration(microseconds=(passed + unit // 2) // unit * unit, time_unit="us")
 
 
@@ -102,8 +99,8 @@ def _rules() -> list[Rule]:
     return [
         rule(
             "NORAD_CAT_ID",
-            f"catalog numbers up to {_LARGEST_NUMBER} (alpha-5)",
-            pl.col("NORAD_CAT_ID") > _LARGEST_NUMBER,
+            f"catalog numbers up to {LARGEST_NUMBER} (alpha-5)",
+            pl.col("NORAD_CAT_ID") > LARGEST_NUMBER,
         ),
         rule(
             "OBJECT_NAME",
@@ -136,7 +133,7 @@ def _line_1(row: dict) -> str:
     rate = f"{abs(row['MEAN_MOTION_DOT']):.8f}".removeprefix("0")
     sign = "-" if row["MEAN_MOTION_DOT"] < 0 and rate != ".00000000" else " "
     return (
-        f"1 {to_alpha5(row['NORAD_CAT_ID'])}{row['CLASSIFICATION_TYPE'] or ' '} {piece:<8} "
+        f"1 {alpha5_of_number(row['NORAD_CAT_ID'])}{row['CLASSIFICATION_TYPE'] or ' '} {piece:<8} "
         f"{row['year']:02d}{row['day']:03d}.{row['fraction']:08d} {sign}{rate} {_power(row['MEAN_MOTION_DDOT'])} "
         f"{_power(row['BSTAR'])} {_count(row['EPHEMERIS_TYPE'], 1)} {_count(row['ELEMENT_SET_NO'], 4)}"
     )
@@ -148,7 +145,7 @@ def _line_2(row: dict) -> str:
     inclination = f"{row['INCLINATION']:8.4f}"
     digits = f"{row['ECCENTRICITY']:.7f}".removeprefix("0.")
     return (
-        f"2 {to_alpha5(row['NORAD_CAT_ID'])} {inclination} {node} {digits} {perigee} {anomaly} "
+        f"2 {alpha5_of_number(row['NORAD_CAT_ID'])} {inclination} {node} {digits} {perigee} {anomaly} "
         f"{row['MEAN_MOTION']:11.8f}{_count(row['REV_AT_EPOCH'], 5)}"
     )
 
@@ -196,9 +193,7 @@ _ORDER = (
     "MEAN_MOTION",
     "ECCENTRICITY",
     "INCLINATION",
-    "RA_OF_ASC_NODE",
-    "ARG_OF_PERICENTER",
-    "MEAN_ANOMALY",
+    *ANGLES,
     "EPHEMERIS_TYPE",
     "CLASSIFICATION_TYPE",
     "NORAD_CAT_ID",

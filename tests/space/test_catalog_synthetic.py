@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 from ddcl_tab.errors import CatalogError, ConfigurationError
+from ddcl_tab.space import regime
 from ddcl_tab.space._elements import semi_major_axis_from_altitudes, semi_major_axis_from_period
-from ddcl_tab.space._regimes import regime
 from ddcl_tab.space._satcat import read_satcat
 from ddcl_tab.space._synthetic import SPACETRACK_COLUMNS, synthetic_catalog, write_satcat
 

@@ -250,7 +250,7 @@ def gp_content_of(text: str, file: object) -> GPContent:
 
     Examples
     --------
-    >>> gp_content_of("<ndm><omm/></ndm>", "a.xml"), gp_content_of("COMMENT made up\nCCSDS_OMM_VERS = 3.0", "a.kvn")
+    >>> gp_content_of("<ndm><omm/></ndm>", "a.xml"), gp_content_of("COMMENT synthetic\nCCSDS_OMM_VERS = 3.0", "a.kvn")
     ('xml', 'kvn')
     """
     if _is_messages(text.lstrip()):

@@ -1,4 +1,4 @@
-"""Decisions in terms of orbits: the smallest change of orbit that makes another one [m/s], and two diagrams."""
+"""Decisions in terms of orbits: the smallest change of orbit that changes the class [m/s], and two diagrams."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from ddcl_tab.errors import ConfigurationError
+from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import as_table
 from ddcl_tab.estimators._table import Table
 from ddcl_tab.estimators._validation import library_of
@@ -42,7 +43,7 @@ class Orbits(NamedTuple):
     inclination: NDArray[np.float64]
 
 
-def counterfactuals(classifier: Any, X: Any, *, random_state: int = 0) -> Any:
+def counterfactuals(classifier: DDCLClassifier, X: Any, *, random_state: int = 0) -> Any:
     """Nearest orbit at which the model decides for another class, row by row.
 
     Perigee, apogee and inclination move; semi-major axis, eccentricity and period follow from them; all other columns
@@ -69,6 +70,18 @@ def counterfactuals(classifier: Any, X: Any, *, random_state: int = 0) -> Any:
     ------
     ConfigurationError
         The classifier does not learn from an orbit.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from ddcl_tab import DDCLClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> perigee = np.append(rng.uniform(400, 600, 60), rng.uniform(1200, 1400, 60))
+    >>> X = pl.DataFrame({"PERIGEE": perigee, "APOGEE": perigee + 20, "INCLINATION": rng.uniform(50, 99, 120)})
+    >>> y = ["PAYLOAD"] * 60 + ["DEBRIS"] * 60
+    >>> classifier = DDCLClassifier(n_prototypes=4, max_epochs=20, certify=False, random_state=0).fit(X, y)
+    >>> counterfactuals(classifier, X[:1]).select("prediction", "becomes").row(0)
+    ('PAYLOAD', 'DEBRIS')
     """
     model, X = FittedModel(classifier), as_table(X)
     names = [scale.name for scale in classifier.encoder_.numeric_]
@@ -79,7 +92,7 @@ def counterfactuals(classifier: Any, X: Any, *, random_state: int = 0) -> Any:
         )
     table = model.encode(X)
     read = classifier.encoder_.read(X)
-    orbits = Orbits(*(read[name].values for name in APSIDES_AND_INCLINATION))
+    orbits = Orbits(*(np.asarray(read[name].values, np.float64) for name in APSIDES_AND_INCLINATION))
     decided = model.predict(table).probability.argmax(axis=1)
     unit = qmc.Sobol(7, rng=np.random.default_rng(random_state)).random(N_CANDIDATES)
     found = [
@@ -226,7 +239,7 @@ def _words(start: Orbits, end: Orbits) -> str:
     return ", ".join(parts) or "less than 1 km and 0.01 deg"
 
 
-def plot_gabbard(classifier: Any, X: Any, *, prototypes: Sequence[int] = (), ax: Axes | None = None) -> Axes:
+def plot_gabbard(classifier: DDCLClassifier, X: Any, *, prototypes: Sequence[int] = (), ax: Axes | None = None) -> Axes:
     """Gabbard diagram: apogee and perigee altitude [km] against period [min], chosen prototypes marked.
 
     Parameters
@@ -263,9 +276,28 @@ def plot_gabbard(classifier: Any, X: Any, *, prototypes: Sequence[int] = (), ax:
 
 
 def plot_altitude_inclination(
-    classifier: Any, X: Any, *, prototypes: Sequence[int] = (), ax: Axes | None = None
+    classifier: DDCLClassifier, X: Any, *, prototypes: Sequence[int] = (), ax: Axes | None = None
 ) -> Axes:
-    """Mean altitude [km] against inclination [deg], chosen prototypes marked; parameters as :func:`plot_gabbard`."""
+    """Mean altitude [km] against inclination [deg], chosen prototypes marked.
+
+    Parameters
+    ----------
+    classifier : DDCLClassifier
+        Fitted.
+    X : frame
+        With the columns APOGEE, PERIGEE (km) and INCLINATION (deg).
+    prototypes, ax
+        As in `plot_gabbard`.
+
+    Returns
+    -------
+    matplotlib axes
+
+    Raises
+    ------
+    InputError
+        A column is missing.
+    """
     inclination, apogee, perigee = read_numbers(X, "INCLINATION", "APOGEE", "PERIGEE")
     ax = axes_or_new(ax)
     for label, rows, style in layers(classifier, X, prototypes):

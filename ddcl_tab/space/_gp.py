@@ -91,8 +91,8 @@ def read_elsets(
     >>> line_1 = "1 A0001U 31007C   31100.50000000  .00000123  00000-0  12345-3 0  9996"
     >>> line_2 = "2 A0001  98.6000  10.0000 0010000  20.0000  30.0000 14.30000000    12"
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "made-up.tle")
-    ...     _ = path.write_text(f"0 MADE UP DEB\n{line_1}\n{line_2}\n")
+    ...     path = Path(folder, "synthetic.tle")
+    ...     _ = path.write_text(f"0 SYNTHETIC DEB\n{line_1}\n{line_2}\n")
     ...     frame = read_elsets(path)
     >>> frame.select("NORAD_CAT_ID", "OBJECT_ID", "MEAN_MOTION", "BSTAR").row(0)
     (100001, '2031-007C', 14.3, 0.00012345)
@@ -316,8 +316,8 @@ def read_gp(
     - Sets of EPHEMERIS_TYPE 4 (SGP4-XP) in two lines have other drag terms at the places of BSTAR and MEAN_MOTION_DDOT;
       they are given as they stand.
     - OBJECT_ID is null where it is empty or UNKNOWN (analyst objects).
-    - A reference frame other than TEME, a centre other than the Earth, a time system other than UTC, a theory that is
-      no kin of SGP4 (TLE means SGP4) and a unit that is not the standard's are errors, since the columns could not show
+    - A reference frame other than TEME, a centre other than the Earth, a time system other than UTC, a theory not
+      akin to SGP4 (TLE means SGP4) and a unit that is not the standard's are errors, since the columns could not show
       them. These values may be in small letters.
     - Numbers are the floats nearest to what is written: up to 15 digits come back as they were.
 
@@ -354,7 +354,7 @@ def read_gp(
     >>> import tempfile
     >>> from pathlib import Path
     >>> header = "OBJECT_NAME,OBJECT_ID,EPOCH,MEAN_MOTION,ECCENTRICITY,INCLINATION,RA_OF_ASC_NODE,ARG_OF_PERICENTER"
-    >>> row = "MADE UP,,2031-04-10T12:00:00.000864,14.30000001,.001,98.6,10,20"
+    >>> row = "SYNTHETIC,,2031-04-10T12:00:00.000864,14.30000001,.001,98.6,10,20"
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "gp.csv")
     ...     _ = path.write_text(f"{header},MEAN_ANOMALY,NORAD_CAT_ID,BSTAR\n{row},30,799500123,.12345E-3\n")

@@ -38,7 +38,7 @@ _FRAME = {
     "TIME_SYSTEM": ("TIME_SYSTEM is UTC or empty", "^UTC$"),
     # The CCSDS's example of an OMM in XML says TLE: two-line sets are made for SGP4.
     "MEAN_ELEMENT_THEORY": (
-        "MEAN_ELEMENT_THEORY is SGP4 or a kin (SGP, SGP/SGP4, SGP4-XP, SDP4, PPT3, or TLE) or empty",
+        "MEAN_ELEMENT_THEORY is SGP4, a theory akin to it (SGP, SGP/SGP4, SGP4-XP, SDP4, PPT3), TLE, or empty",
         "^(SGP|SDP|PPT|TLE$)",
     ),
 }
@@ -158,7 +158,11 @@ def _rules() -> list[Rule]:
     for column in ELSET_COLUMNS:
         name, value, text = column.name, pl.col(column.name), _written(column.name)
         if name in REQUIRED:
-            why = " (CCSDS 502.0-B-3 requires it for SGP4; it says whose the set is)" if name == "NORAD_CAT_ID" else ""
+            why = (
+                " (CCSDS 502.0-B-3 requires it for SGP4; it says which object the set belongs to)"
+                if name == "NORAD_CAT_ID"
+                else ""
+            )
             rules.append(_rule(name, f"{name} is given in each message{why}", text.is_null()))
         if column.dtype.is_numeric() or name == "EPOCH":
             rules.append(_rule(name, _reading(column), text.is_not_null() & value.is_null()))
@@ -230,7 +234,7 @@ def read_kvn(text: str, wanted: Collection[str], file: object) -> Table:
 
     Examples
     --------
-    >>> text = "COMMENT made up\nCCSDS_OMM_VERS = 3.0\nINCLINATION = 98.60 [deg]\nX = 1\n"
+    >>> text = "COMMENT synthetic\nCCSDS_OMM_VERS = 3.0\nINCLINATION = 98.60 [deg]\nX = 1\n"
     >>> read_kvn(text, {"INCLINATION"}, "a.kvn").values.rows()
     [(2, '98.60')]
     """

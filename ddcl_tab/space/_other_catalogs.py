@@ -164,7 +164,7 @@ def read_gcat(
     >>> import tempfile
     >>> from pathlib import Path
     >>> header = "#JCAT\tSatcat\tPiece\tType\tName\tLDate\tPrimary\tDDate\tStatus\tState\tPerigee\tApogee\tInc"
-    >>> row = "S90001\t90001\t1962 ALP 2\tP\tMade up\t1962 Jan  7 1200\tEarth\t1963 Feb?\tR?\tXX\t760\t830\t98.6"
+    >>> row = "S90001\t90001\t1962 ALP 2\tP\tSynthetic\t1962 Jan  7 1200\tEarth\t1963 Feb?\tR?\tXX\t760\t830\t98.6"
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "satcat.tsv")
     ...     _ = path.write_text(f"{header}\n# Updated never\n{row}\n")
@@ -354,7 +354,7 @@ def read_ucs(
     >>> import tempfile
     >>> from pathlib import Path
     >>> names = [aliases[0] for aliases in _NAMES.values()]
-    >>> row = ["90001", "2031-007A", "Made up", "Nowhere", "2/3/2031", "Sea", "1,436.1", "0.1", '"35,790"', "35,780"]
+    >>> row = ["90001", "2031-007A", "Synthetic", "Nowhere", "2/3/2031", "Sea", "1,436.1", "0.1", '"35,790"', "35,780"]
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "ucs.txt")
     ...     _ = path.write_text("\n".join("\t".join(line) for line in (names, row)))

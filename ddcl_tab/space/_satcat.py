@@ -129,7 +129,7 @@ def read_satcat(
     >>> from pathlib import Path
     >>> header = "OBJECT_NAME,OBJECT_ID,NORAD_CAT_ID,OBJECT_TYPE,OWNER,LAUNCH_DATE,LAUNCH_SITE,DECAY_DATE"
     >>> orbit = "PERIOD,INCLINATION,APOGEE,PERIGEE,RCS"
-    >>> row = "MADE UP DEB,2031-007C,90001,DEB,XX,2031-02-03,YY,,100.2,98.61,830,760,0.02"
+    >>> row = "SYNTHETIC DEB,2031-007C,90001,DEB,XX,2031-02-03,YY,,100.2,98.61,830,760,0.02"
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "satcat.csv")
     ...     _ = path.write_text(f"{header},{orbit}\n{row}\n")

@@ -297,7 +297,7 @@ def pair_lines(text: str) -> tuple[pl.DataFrame, list[dict[str, object]]]:
 
     Examples
     --------
-    >>> sets, lost = pair_lines("BULLETIN, MADE UP\n\n0 MADE UP\n2 90001  98.6\n/EX\n")
+    >>> sets, lost = pair_lines("BULLETIN, SYNTHETIC\n\n0 SYNTHETIC\n2 90001  98.6\n/EX\n")
     >>> [(row["line"], row["rule"]) for row in lost]
     [(3, 'a name is followed by line 1 of its set'), (4, 'line 2 follows line 1 of its set')]
     """

@@ -7,10 +7,11 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import narwhals.stable.v2 as nw
 import polars as pl
+from narwhals.stable.v2.typing import IntoDataFrame
 
 from ddcl_tab._files import write_whole
 from ddcl_tab.errors import CatalogError, ConfigurationError, WriteError
@@ -50,13 +51,13 @@ def tle_lines(frame: pl.DataFrame, file: object) -> list[str]:
     Examples
     --------
     >>> from datetime import UTC, datetime
-    >>> row = {"NORAD_CAT_ID": 100001, "OBJECT_NAME": "MADE UP", "OBJECT_ID": "2031-007C", "CLASSIFICATION_TYPE": "U",
+    >>> row = {"NORAD_CAT_ID": 100001, "OBJECT_NAME": "SYNTHETIC", "OBJECT_ID": "2031-007C", "CLASSIFICATION_TYPE": "U",
     ...        "EPOCH": datetime(2031, 4, 10, 12, tzinfo=UTC), "MEAN_MOTION": 14.3, "ECCENTRICITY": 1e-3,
     ...        "INCLINATION": 98.6, "RA_OF_ASC_NODE": 10.0, "ARG_OF_PERICENTER": 20.0, "MEAN_ANOMALY": 30.0,
     ...        "BSTAR": 1.2345e-4, "MEAN_MOTION_DOT": 1.23e-6, "MEAN_MOTION_DDOT": 0.0, "EPHEMERIS_TYPE": 0,
     ...        "ELEMENT_SET_NO": 999, "REV_AT_EPOCH": 1}
     >>> print(*tle_lines(pl.DataFrame([row]), "a.tle"), sep="\n")
-    0 MADE UP
+    0 SYNTHETIC
     1 A0001U 31007C   31100.50000000  .00000123  00000-0  12345-3 0  9996
     2 A0001  98.6000  10.0000 0010000  20.0000  30.0000 14.30000000    12
     """
@@ -205,7 +206,7 @@ _ORDER = (
 )
 
 
-def write_gp(frame: Any, path: str | os.PathLike[str], *, form: Form | None = None) -> None:
+def write_gp(frame: IntoDataFrame, path: str | os.PathLike[str], *, form: Form | None = None) -> None:
     """Write element sets so that `read_gp` gives the same frame back.
 
     OMM and Parquet keep every value exactly, with angles in [0, 360) deg, as `read_gp` gives them. Two- and three-line
@@ -278,7 +279,7 @@ def _form(path: Path, form: str | None) -> Form:
     return cast(Form, kind)
 
 
-def _checked(frame: Any, file: Path) -> pl.DataFrame:
+def _checked(frame: IntoDataFrame, file: Path) -> pl.DataFrame:
     """The canonical frame, through the rules that its text will meet when it is read."""
     table = nw.from_native(frame, eager_only=True).to_polars()
     missing = [name for name in REQUIRED if name not in table.columns]

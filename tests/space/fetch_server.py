@@ -1,4 +1,4 @@
-"""A real HTTP server on this machine that answers as badly as it is told to, and counts who asks."""
+"""A real HTTP server on this machine that answers as badly as a test wants, and counts who asks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 Answer = Callable[["Handler"], None]
 
 _GP = {
-    "OBJECT_NAME": "MADE UP",
+    "OBJECT_NAME": "SYNTHETIC",
     "EPOCH": "2031-04-10T12:00:00.000864",
     "MEAN_MOTION": 14.3,
     "ECCENTRICITY": 0.001,
@@ -31,13 +31,13 @@ _SATCAT = (
 
 
 def gp(rows: int = 300, first: int = 799500001) -> bytes:
-    """Made-up element sets, OMM in JSON."""
+    """Synthetic element sets, OMM in JSON."""
     return json.dumps([{**_GP, "OBJECT_ID": "2031-001A", "NORAD_CAT_ID": first + row} for row in range(rows)]).encode()
 
 
 def satcat(rows: int = 50) -> bytes:
-    """A made-up SATCAT, CelesTrak's CSV."""
-    line = "MADE UP DEB,2031-007C,{},DEB,XX,2031-02-03,YY,,100.2,98.61,830,760,0.02\r\n"
+    """A synthetic SATCAT, CelesTrak's CSV."""
+    line = "SYNTHETIC DEB,2031-007C,{},DEB,XX,2031-02-03,YY,,100.2,98.61,830,760,0.02\r\n"
     return (_SATCAT + "".join(line.format(799500001 + row) for row in range(rows))).encode()
 
 

@@ -182,7 +182,7 @@ def test_retry_after_holds_longer_than_two_hours(server, cache):
         (whole(gzip.compress(gp(100))[:-9], Content_Encoding="gzip"), "gzip of CelesTrak's answer is damaged"),
         (whole(gp(100), Content_Encoding="gzip"), "gzip of CelesTrak's answer is damaged"),
         (lambda handler: None, "broke off"),
-        (lambda handler: handler.wfile.write(b"SSH-2.0-made-up\r\n"), "broke off"),
+        (lambda handler: handler.wfile.write(b"SSH-2.0-synthetic\r\n"), "broke off"),
     ],
 )
 def test_a_cut_is_never_whole_and_is_tried_three_times_at_most(server, cache, answer, said):

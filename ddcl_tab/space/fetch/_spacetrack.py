@@ -166,7 +166,7 @@ def ask_spacetrack(query: Query, entry: Entry, state: State, limits: Limits) -> 
         `NotAsked`, `Broken` or `Refused`.
     """
     need("spacetrack")
-    find_account(_host(query))  # what the user has to mend is said before anything is noted
+    find_account(_host(query))  # a missing account is an error before anything is noted
     entry.note_request(state)
     problem = _session(query, entry, limits)
     if problem is not None:

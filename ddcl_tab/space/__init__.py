@@ -46,8 +46,8 @@ from ddcl_tab.space._states import (
     regime,
     state_to_elements,
 )
-from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
-from ddcl_tab.space._write import write_gp
+from ddcl_tab.space._synthetic import synthetic_catalog
+from ddcl_tab.space._write import write_gp, write_satcat
 
 __all__ = [
     "DISCOS_TYPES",

@@ -166,6 +166,13 @@ SATCAT_COLUMNS: tuple[Column, ...] = (
 )
 """Columns of `read_satcat`, `read_gcat` and `read_ucs`, in order."""
 
+SPACETRACK_COLUMNS = (
+    *("INTLDES", "NORAD_CAT_ID", "OBJECT_TYPE", "SATNAME", "COUNTRY", "LAUNCH", "SITE", "DECAY", "PERIOD"),
+    *("INCLINATION", "APOGEE", "PERIGEE", "COMMENT", "COMMENTCODE", "RCSVALUE", "RCS_SIZE", "FILE", "LAUNCH_YEAR"),
+    *("LAUNCH_NUM", "LAUNCH_PIECE", "CURRENT", "OBJECT_NAME", "OBJECT_ID", "OBJECT_NUMBER"),
+)
+"""Columns of Space-Track's SATCAT class, in its order."""
+
 ELSET_COLUMNS: tuple[Column, ...] = (
     _CATALOG_NUMBER,
     _NAME,

@@ -9,17 +9,13 @@ as decayed.
 from __future__ import annotations
 
 import datetime
-import gzip
 import operator
-import os
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ddcl_tab._files import write_whole
-from ddcl_tab.errors import CatalogError, ConfigurationError
+from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.space._elements import period_from_semi_major_axis, semi_major_axis_from_altitudes
 from ddcl_tab.space._other_catalogs import piece_letters
 from ddcl_tab.space._population import (
@@ -35,14 +31,7 @@ from ddcl_tab.space._population import (
     payloads,
     rocket_bodies,
 )
-from ddcl_tab.space._schema import OBJECT_TYPES
-
-SPACETRACK_COLUMNS = (
-    *("INTLDES", "NORAD_CAT_ID", "OBJECT_TYPE", "SATNAME", "COUNTRY", "LAUNCH", "SITE", "DECAY", "PERIOD"),
-    *("INCLINATION", "APOGEE", "PERIGEE", "COMMENT", "COMMENTCODE", "RCSVALUE", "RCS_SIZE", "FILE", "LAUNCH_YEAR"),
-    *("LAUNCH_NUM", "LAUNCH_PIECE", "CURRENT", "OBJECT_NAME", "OBJECT_ID", "OBJECT_NUMBER"),
-)
-"""Columns of Space-Track's SATCAT class, in its order."""
+from ddcl_tab.space._schema import OBJECT_TYPES, SPACETRACK_COLUMNS
 
 MIN_ROWS, MAX_ROWS = 50, 100_000
 # Beyond the numbers in use, so that no row can be taken for a real object.
@@ -183,49 +172,3 @@ def _sizes(rng: np.random.Generator, area_m2: NDArray[np.float64]) -> list[str |
     for row in rng.choice(len(sizes), round(0.05 * len(sizes)), replace=False):
         sizes[row] = None
     return sizes
-
-
-def write_satcat(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write a catalog as Space-Track serves it: a JSON array or a CSV file with every value quoted.
-
-    Null is null in JSON and an empty text in CSV. The file appears under its name only when it is complete, and the
-    same frame gives the same bytes.
-
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        Columns :data:`SPACETRACK_COLUMNS` in any order, all of them text.
-    path : path-like
-        Ends in ``.json``, ``.json.gz``, ``.csv`` or ``.csv.gz``, which chooses the form.
-
-    Raises
-    ------
-    ConfigurationError
-        If the path ends in something else.
-    CatalogError
-        If a column is missing, unknown or not text, or the folder does not exist.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_satcat(synthetic_catalog(50), Path(folder) / "satcat.csv")
-    ...     pl.read_csv(Path(folder) / "satcat.csv").height
-    50
-    """
-    path = Path(path)
-    suffix = next((end for end in (".json", ".json.gz", ".csv", ".csv.gz") if path.name.endswith(end)), None)
-    if suffix is None:
-        raise ConfigurationError(f"path ends in .json, .json.gz, .csv or .csv.gz, not {path.name!r}")
-    for column in sorted(set(SPACETRACK_COLUMNS) ^ set(frame.columns)):
-        rule = "a SATCAT has this column" if column in SPACETRACK_COLUMNS else "a SATCAT has no such column"
-        raise CatalogError(rule, column=column)
-    for column in SPACETRACK_COLUMNS:
-        if frame.schema[column] != pl.String:
-            raise CatalogError("every value is text or null", column=column, value=str(frame.schema[column]))
-    if not path.parent.is_dir():
-        raise CatalogError("the folder exists", file=path.parent, remedy="Make the folder first.")
-    ordered = frame.select(SPACETRACK_COLUMNS)
-    text = ordered.write_json() if ".json" in suffix else ordered.write_csv(quote_style="always")
-    content = text.encode()
-    write_whole(path, gzip.compress(content, mtime=0) if suffix.endswith(".gz") else content)

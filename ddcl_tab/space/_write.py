@@ -1,4 +1,4 @@
-"""Write element sets as OMM (JSON, CSV), as two- and three-line sets, or as Parquet."""
+"""Write element sets (OMM in JSON or CSV, two- and three-line sets, Parquet) and SATCAT files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ddcl_tab._files import write_whole
 from ddcl_tab.errors import CatalogError, ConfigurationError, WriteError
 from ddcl_tab.space._omm import REQUIRED, parse_omm
 from ddcl_tab.space._rules import Rule, broken_rules, first_error
-from ddcl_tab.space._schema import ANGLES, ELSET_COLUMNS, Column
+from ddcl_tab.space._schema import ANGLES, ELSET_COLUMNS, SPACETRACK_COLUMNS, Column
 from ddcl_tab.space._tables import LINE
 from ddcl_tab.space._tle import LARGEST_NUMBER, LONGEST_NAME, MICROSECONDS_PER_LAST_DIGIT, alpha5_of_number, checksum
 
@@ -327,3 +327,50 @@ def _parquet(frame: pl.DataFrame) -> bytes:
     file = io.BytesIO()
     frame.write_parquet(file)
     return file.getvalue()
+
+
+def write_satcat(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a catalog as Space-Track serves it: a JSON array or a CSV file with every value quoted.
+
+    Null is null in JSON and an empty text in CSV. The file appears under its name only when it is complete, and the
+    same frame gives the same bytes.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        Columns :data:`SPACETRACK_COLUMNS` in any order, all of them text.
+    path : path-like
+        Ends in ``.json``, ``.json.gz``, ``.csv`` or ``.csv.gz``, which chooses the form.
+
+    Raises
+    ------
+    ConfigurationError
+        If the path ends in something else.
+    CatalogError
+        If a column is missing, unknown or not text, or the folder does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ddcl_tab.space import synthetic_catalog
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_satcat(synthetic_catalog(50), Path(folder) / "satcat.csv")
+    ...     pl.read_csv(Path(folder) / "satcat.csv").height
+    50
+    """
+    path = Path(path)
+    suffix = next((end for end in (".json", ".json.gz", ".csv", ".csv.gz") if path.name.endswith(end)), None)
+    if suffix is None:
+        raise ConfigurationError(f"path ends in .json, .json.gz, .csv or .csv.gz, not {path.name!r}")
+    for column in sorted(set(SPACETRACK_COLUMNS) ^ set(frame.columns)):
+        rule = "a SATCAT has this column" if column in SPACETRACK_COLUMNS else "a SATCAT has no such column"
+        raise CatalogError(rule, column=column)
+    for column in SPACETRACK_COLUMNS:
+        if frame.schema[column] != pl.String:
+            raise CatalogError("every value is text or null", column=column, value=str(frame.schema[column]))
+    if not path.parent.is_dir():
+        raise CatalogError("the folder exists", file=path.parent, remedy="Make the folder first.")
+    ordered = frame.select(SPACETRACK_COLUMNS)
+    text = ordered.write_json() if ".json" in suffix else ordered.write_csv(quote_style="always")
+    content = text.encode()
+    write_whole(path, gzip.compress(content, mtime=0) if suffix.endswith(".gz") else content)

@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 
 from ddcl_tab.errors import CatalogError, ConfigurationError
-from ddcl_tab.space import regime
+from ddcl_tab.space import regime, synthetic_catalog, write_satcat
 from ddcl_tab.space._elements import semi_major_axis_from_altitudes, semi_major_axis_from_period
 from ddcl_tab.space._satcat import read_satcat
-from ddcl_tab.space._synthetic import SPACETRACK_COLUMNS, synthetic_catalog, write_satcat
+from ddcl_tab.space._schema import SPACETRACK_COLUMNS
 
 ORBIT = ["PERIOD", "INCLINATION", "APOGEE", "PERIGEE"]
 ENDINGS = ["json", "json.gz", "csv", "csv.gz"]

@@ -58,8 +58,8 @@ def main() -> None:
 def demo(out: Path) -> None:
     """Make a SYNTHETIC catalog, train on it, and explain what its UNKNOWN objects are."""
     from ddcl_tab.app._train import train_catalog, write_run
+    from ddcl_tab.space import synthetic_catalog, write_satcat
     from ddcl_tab.space._satcat import read_satcat
-    from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
 
     _use_one_thread()
     out.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def demo(out: Path) -> None:
 @_user_errors
 def synth(rows: int, seed: int, out: Path) -> None:
     """Make a SYNTHETIC catalog in Space-Track's SATCAT format (NASA breakup model)."""
-    from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
+    from ddcl_tab.space import synthetic_catalog, write_satcat
 
     write_satcat(synthetic_catalog(n_rows=rows, random_state=seed), out)
     click.echo(f"{out}: {rows} synthetic objects, seed {seed}")

@@ -46,6 +46,7 @@ from torch import nn
 from ddcl_tab import DDCLClusterer
 from ddcl_tab.app._train import load_catalog
 from ddcl_tab.errors import LeakWarning
+from ddcl_tab.space._join import launch_of
 from ddcl_tab.space._satcat import read_satcat
 
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
@@ -68,7 +69,8 @@ def problems(shared: Path, short: bool) -> dict[str, tuple[pl.DataFrame, NDArray
     else:
         frame = load_catalog(shared / CATALOG, shared / ELSETS)
     typed = frame.filter(pl.col("OBJECT_TYPE").is_in(["PAYLOAD", "DEBRIS", "ROCKET BODY"]))
-    debris = typed.filter(pl.col("OBJECT_TYPE") == "DEBRIS").with_columns(cloud=pl.col("OBJECT_ID").str.slice(0, 8))
+    debris = typed.filter(pl.col("OBJECT_TYPE") == "DEBRIS")
+    debris = debris.with_columns(launch_of(debris).alias("cloud"))
     largest = debris["cloud"].value_counts().sort("count", "cloud", descending=True)["cloud"].head(N_CLOUDS)
     clouds = debris.filter(pl.col("cloud").is_in(largest.to_list()))
     return {

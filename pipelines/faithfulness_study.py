@@ -36,13 +36,13 @@ from ddcl_tab.interpret._model import FittedModel, take
 from ddcl_tab.space._gp import read_elsets
 from ddcl_tab.space._join import join_elsets
 from ddcl_tab.space._satcat import read_satcat
+from ddcl_tab.space._schema import ORBIT_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 SATCAT = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
 ELSETS = {year: f"elsets/spacetrack_3le_{day}.txt.gz" for year, day in (("2022", "2022-01-22"), ("2025", "2025-03-15"))}
 SYNTHETIC = ROOT / "data" / "synthetic_satcat.csv.gz"
 #: Columns that both catalogs take from their element sets, so that they show the orbit of that day.
-ORBIT = ("PERIOD", "INCLINATION", "APOGEE", "PERIGEE", "SEMIMAJOR_AXIS", "ECCENTRICITY")
 N_SEEDS = 5
 #: Rows for curves over columns, and for SHAP, which is slow.
 N_ROWS, N_SHAP_ROWS = 1000, 200
@@ -78,7 +78,7 @@ def fit_all(catalog: pl.DataFrame, cache: Path, settings: dict[str, Any], n_seed
 
 def two_dates(data: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The same objects with the orbits of their element sets of 2022 and of 2025."""
-    satcat = read_satcat(data / SATCAT).with_columns(pl.lit(None, pl.Float64).alias(name) for name in ORBIT)
+    satcat = read_satcat(data / SATCAT).with_columns(pl.lit(None, pl.Float64).alias(name) for name in ORBIT_COLUMNS)
     frames = [join_elsets(satcat, read_elsets(data / file)) for file in ELSETS.values()]
     there = frames[0]["PERIOD"].is_not_null() & frames[1]["PERIOD"].is_not_null()
     return frames[0].filter(there), frames[1].filter(there)

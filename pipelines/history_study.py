@@ -30,7 +30,7 @@ from ddcl_tab.errors import LeakWarning, StabilityWarning
 from ddcl_tab.estimators._columns import SPAN
 from ddcl_tab.estimators._history import N_EPOCHS, history_features, training_histories
 from ddcl_tab.space._gp import read_elsets
-from ddcl_tab.space._join import add_orbit_shape
+from ddcl_tab.space._join import add_orbit_shape, launch_of
 from ddcl_tab.space._satcat import read_satcat
 
 SATCAT = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
@@ -69,7 +69,7 @@ def typed_objects(shared: Path, long: pl.DataFrame) -> pl.DataFrame:
     """Rows of objects in the newest catalog whose class is known, with class and launch."""
     satcat = read_satcat(shared / SATCAT).filter(pl.col("OBJECT_TYPE").is_in(["PAYLOAD", "DEBRIS", "ROCKET BODY"]))
     now = long.filter(pl.col("catalog") == DAYS[-1]).select("NORAD_CAT_ID").unique()
-    known = satcat.select("NORAD_CAT_ID", y="OBJECT_TYPE", group=pl.col("OBJECT_ID").str.slice(0, 8))
+    known = satcat.select("NORAD_CAT_ID", y="OBJECT_TYPE", group=launch_of(satcat))
     return long.join(now, on="NORAD_CAT_ID", how="semi").join(known, on="NORAD_CAT_ID", maintain_order="left")
 
 

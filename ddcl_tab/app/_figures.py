@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from ddcl_tab.app._svg import N_TICKS, Ink, Scale, Tick, line_path, number, points_path, tick_label
 from ddcl_tab.estimators._prototypes import CategorySummary, NumberSummary
+from ddcl_tab.space._schema import SATCAT_ORBIT
 from ddcl_tab.training._stability import CONDITIONS, Condition, Stability
 
-#: Columns of both orbit figures: period in min, altitudes in km, inclination in deg.
-ORBIT = ("PERIOD", "APOGEE", "PERIGEE", "INCLINATION")
 #: Size of a panel of an orbit figure, and its margins left, right, top, bottom.
 PANEL, MARGIN = (720, 480), (110, 28, 44, 66)
 #: Most ticks of a linear horizontal axis of a panel.
@@ -144,15 +143,15 @@ def orbit_figures(frame: pl.DataFrame, member: NDArray[np.intp], inks: Sequence[
     Returns
     -------
     OrbitFigures or None
-        None if the catalog lacks a column of :data:`ORBIT`, or all orbits.
+        None if the catalog lacks a column of `SATCAT_ORBIT`, or all orbits.
     """
-    if not set(ORBIT) <= set(frame.columns):
+    if not set(SATCAT_ORBIT) <= set(frame.columns):
         return None
-    orbit = frame.select(ORBIT).to_numpy().astype(np.float64)
+    orbit = frame.select(SATCAT_ORBIT).to_numpy().astype(np.float64)
     known = np.isfinite(orbit).all(axis=1)
     if not known.any():
         return None
-    period, apogee, perigee, inclination = orbit[known].T
+    period, inclination, apogee, perigee = orbit[known].T
     member, middle = member[known], (apogee + perigee) / 2
     low_period, low = period < LOW_PERIOD, middle < LOW_ALTITUDE
     markers = [ink.marker for ink in inks]

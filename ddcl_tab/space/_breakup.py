@@ -35,6 +35,12 @@ class Fragments:
         Mass, kg.
     delta_v_m_s : ndarray, shape (n,)
         Ejection speed relative to the parent, m/s.
+
+    Examples
+    --------
+    >>> cloud = sample_fragments(100, event="collision", parent="spacecraft", rng=np.random.default_rng(0))
+    >>> cloud.mass_kg.shape, bool((cloud.characteristic_length_m >= 0.1).all())
+    ((100,), True)
     """
 
     characteristic_length_m: FloatArray
@@ -312,6 +318,13 @@ class FragmentOrbits:
         Fragments with a perigee below 100 km.
     breakup_radius_km : float
         Distance of the break-up from the centre of the Earth, km.
+
+    Examples
+    --------
+    >>> parent = KeplerianElements(7400.0, 0.02, 74.0, 20.0, 60.0, 0.0)
+    >>> orbits = fragment_orbits(parent, [10.0, 9000.0], np.random.default_rng(0))
+    >>> orbits.kept.tolist(), orbits.n_unbound + orbits.n_reentered
+    ([0], 1)
     """
 
     elements: KeplerianElements
@@ -372,7 +385,7 @@ def fragment_orbits(
     if speed.ndim != 1 or not np.all((speed >= 0) & (speed < np.inf)):
         raise ConfigurationError("delta_v_m_s is one-dimensional, finite and not negative")
     anomaly = _true_anomaly_deg(rng.uniform(0, 2 * np.pi), float(parent.eccentricity[0]))
-    angles = (parent.inclination_deg, parent.raan_deg, parent.argument_of_perigee_deg)
+    angles = (parent.inclination_deg, parent.ascending_node_deg, parent.argument_of_perigee_deg)
     at_breakup = KeplerianElements(parent.semi_major_axis_km, parent.eccentricity, *angles, np.array([anomaly]))
     position, velocity = elements_to_state(at_breakup, earth)
     direction = rng.normal(size=(len(speed), 3))
@@ -387,7 +400,7 @@ def fragment_orbits(
         elements.semi_major_axis_km[stays],
         elements.eccentricity[stays],
         elements.inclination_deg[stays],
-        elements.raan_deg[stays],
+        elements.ascending_node_deg[stays],
         elements.argument_of_perigee_deg[stays],
         elements.true_anomaly_deg[stays],
     )

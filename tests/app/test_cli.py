@@ -19,9 +19,9 @@ from ddcl_tab import DDCLClassifier
 from ddcl_tab.app._apply import classify_catalog
 from ddcl_tab.cli import main
 from ddcl_tab.errors import InputError
+from ddcl_tab.space import synthetic_catalog, write_satcat
 from ddcl_tab.space._gp import read_gp
 from ddcl_tab.space._satcat import read_satcat
-from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
 from ddcl_tab.space._write import write_gp
 from tests.conftest import SYNTHETIC
 

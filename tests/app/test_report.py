@@ -23,8 +23,8 @@ from ddcl_tab.app._svg import DARK, LIGHT, MARKERS, Scale, class_inks, contrast,
 from ddcl_tab.app._train import HELD_OUT_FILE, METRICS_FILE, MODEL_FILE, train_catalog, write_run
 from ddcl_tab.cli import main
 from ddcl_tab.errors import InputError
+from ddcl_tab.space import synthetic_catalog, write_satcat
 from ddcl_tab.space._satcat import read_satcat
-from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
 from ddcl_tab.training._certificate import EpochCertificate
 from ddcl_tab.training._stability import CONDITIONS, Stability
 

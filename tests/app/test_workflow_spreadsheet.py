@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from ddcl_tab.app._output import as_table, as_written, rounded_shares, with_rounded_shares, write_table
 from ddcl_tab.cli import main
+from ddcl_tab.space import synthetic_catalog, write_satcat
 from ddcl_tab.space._satcat import read_satcat
-from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
 
 FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1"]
 

@@ -385,7 +385,7 @@ def fragment_orbits(
     if speed.ndim != 1 or not np.all((speed >= 0) & (speed < np.inf)):
         raise ConfigurationError("delta_v_m_s is one-dimensional, finite and not negative")
     anomaly = _true_anomaly_deg(rng.uniform(0, 2 * np.pi), float(parent.eccentricity[0]))
-    angles = (parent.inclination_deg, parent.ascending_node_deg, parent.argument_of_perigee_deg)
+    angles = (parent.inclination_deg, parent.raan_deg, parent.argument_of_perigee_deg)
     at_breakup = KeplerianElements(parent.semi_major_axis_km, parent.eccentricity, *angles, np.array([anomaly]))
     position, velocity = elements_to_state(at_breakup, earth)
     direction = rng.normal(size=(len(speed), 3))
@@ -400,7 +400,7 @@ def fragment_orbits(
         elements.semi_major_axis_km[stays],
         elements.eccentricity[stays],
         elements.inclination_deg[stays],
-        elements.ascending_node_deg[stays],
+        elements.raan_deg[stays],
         elements.argument_of_perigee_deg[stays],
         elements.true_anomaly_deg[stays],
     )

@@ -38,7 +38,7 @@ class KeplerianElements:
         Eccentricity in [0, 1).
     inclination_deg : ndarray, shape (n,)
         Inclination in [0, 180] deg.
-    ascending_node_deg : ndarray, shape (n,)
+    raan_deg : ndarray, shape (n,)
         Right ascension of the ascending node in deg.
     argument_of_perigee_deg : ndarray, shape (n,)
         Argument of perigee in deg.
@@ -61,7 +61,7 @@ class KeplerianElements:
     semi_major_axis_km: FloatArray
     eccentricity: FloatArray
     inclination_deg: FloatArray
-    ascending_node_deg: FloatArray
+    raan_deg: FloatArray
     argument_of_perigee_deg: FloatArray
     true_anomaly_deg: FloatArray
 
@@ -110,7 +110,7 @@ def elements_to_state(elements: KeplerianElements, earth: EarthModel = WGS72) ->
         np.radians(angle)
         for angle in (
             elements.inclination_deg,
-            elements.ascending_node_deg,
+            elements.raan_deg,
             elements.argument_of_perigee_deg,
             elements.true_anomaly_deg,
         )
@@ -227,7 +227,7 @@ def _drift_deg_per_day(a: FloatArray, e: FloatArray, earth: EarthModel) -> Float
     return mean_motion_deg_per_day * earth.j2 * np.square(earth.equatorial_radius_km / (a * (1 - e) * (1 + e)))
 
 
-def ascending_node_rate(
+def raan_rate(
     semi_major_axis_km: ArrayLike, eccentricity: ArrayLike, inclination_deg: ArrayLike, earth: EarthModel = WGS72
 ) -> FloatArray:
     """Secular J2 rate of the right ascension of the ascending node in deg/day.
@@ -260,7 +260,7 @@ def ascending_node_rate(
     --------
     A Sun-synchronous orbit turns by 360 deg in a year:
 
-    >>> round(float(ascending_node_rate(7178.0, 0.001, 98.6)) * 365.2422)
+    >>> round(float(raan_rate(7178.0, 0.001, 98.6)) * 365.2422)
     360
     """
     a, e = positive("semi_major_axis_km", semi_major_axis_km), valid_eccentricity(eccentricity)

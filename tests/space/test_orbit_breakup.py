@@ -154,7 +154,7 @@ def test_elements_come_back_from_states(a, e, i, node, perigee, anomaly):
     assert back.eccentricity[0] == pytest.approx(e, abs=1e-9)
     assert back.inclination_deg[0] == pytest.approx(i, abs=1e-6)
     for there, here in (
-        (back.ascending_node_deg, node),
+        (back.raan_deg, node),
         (back.argument_of_perigee_deg, perigee),
         (back.true_anomaly_deg, anomaly),
     ):
@@ -247,7 +247,7 @@ def test_breakups_spend_their_time_near_apogee():
         (lambda: KeplerianElements([7000, 7100], [0.1, 1.0], 50, 0, 0, 0), r"eccentricity is in \[0, 1\).*index 1"),
         (lambda: KeplerianElements(7000, np.nan, 50, 0, 0, 0), r"eccentricity .* no missing values"),
         (lambda: KeplerianElements([7000, 7100], [0.1] * 3, 50, 0, 0, 0), r"numbers of one length"),
-        (lambda: KeplerianElements(7000, 0.1, 50, np.inf, 0, 0), r"ascending_node_deg is finite"),
+        (lambda: KeplerianElements(7000, 0.1, 50, np.inf, 0, 0), r"raan_deg is finite"),
         (lambda: fragment_orbits(parent_of_a_cloud(), [-1.0], rng()), r"delta_v_m_s is one-dimensional, finite"),
         (
             lambda: fragment_orbits(KeplerianElements([7000, 7100], 0, 50, 0, 0, 0), [1.0], rng()),

@@ -27,7 +27,7 @@ from ddcl_tab.space._elements import (
     semi_major_axis_from_altitudes,
     semi_major_axis_from_period,
 )
-from ddcl_tab.space._states import argument_of_perigee_rate, ascending_node_rate
+from ddcl_tab.space._states import argument_of_perigee_rate, raan_rate
 
 axes = st.floats(6500, 400_000)
 eccentricities = st.floats(0, 0.95)
@@ -55,7 +55,7 @@ def test_mean_motion_is_1440_min_over_the_period(period):
 @given(axes, eccentricities, inclinations)
 def test_drift_symmetries(a, e, i):
     # Mirroring the orbit turns the node the other way and leaves the perigee's drift alone.
-    assert ascending_node_rate(a, e, 180 - i) == pytest.approx(-float(ascending_node_rate(a, e, i)), rel=1e-9, abs=1e-9)
+    assert raan_rate(a, e, 180 - i) == pytest.approx(-float(raan_rate(a, e, i)), rel=1e-9, abs=1e-9)
     perigee = float(argument_of_perigee_rate(a, e, i))
     assert argument_of_perigee_rate(a, e, 180 - i) == pytest.approx(perigee, rel=1e-9, abs=1e-9)
 
@@ -74,7 +74,7 @@ def test_drift_agrees_with_sgp4(a, e, i):
     satellite = satellite_of(a, e, i)
     axis = satellite.a * satellite.radiusearthkm
     per_day = np.degrees(1.0) * 1440
-    assert ascending_node_rate(axis, e, i) == pytest.approx(satellite.nodedot * per_day, rel=3e-3)
+    assert raan_rate(axis, e, i) == pytest.approx(satellite.nodedot * per_day, rel=3e-3)
     assert argument_of_perigee_rate(axis, e, i) == pytest.approx(satellite.argpdot * per_day, rel=3e-3)
     assert perigee_altitude(axis, e) == pytest.approx(satellite.altp * satellite.radiusearthkm, rel=1e-9)
     assert apogee_altitude(axis, e) == pytest.approx(satellite.alta * satellite.radiusearthkm, rel=1e-9)
@@ -102,7 +102,7 @@ def test_constants_and_units_agree_with_astropy():
 
 
 def test_sun_synchronous_and_geostationary():
-    assert ascending_node_rate(7158.0, 0.0, 98.5) == pytest.approx(360 / 365.2422, rel=0.01)
+    assert raan_rate(7158.0, 0.0, 98.5) == pytest.approx(360 / 365.2422, rel=0.01)
     assert period_from_semi_major_axis(42164.17) == pytest.approx(86164.09 / 60, rel=1e-5)
 
 
@@ -126,7 +126,7 @@ def test_missing_values_pass_through():
     nan = np.nan
     assert np.isnan(period_from_semi_major_axis(nan))
     assert np.isnan(semi_major_axis_from_altitudes([nan, 500.0, nan], [500.0, nan, nan])).all()
-    assert np.isnan(ascending_node_rate([7000, 7000, nan], [nan, 0, 0], [50, nan, 50])).all()
+    assert np.isnan(raan_rate([7000, 7000, nan], [nan, 0, 0], [50, nan, 50])).all()
     assert eccentricity_from_altitudes([500.0, nan], [500.0, nan]).tolist()[0] == 0
 
 
@@ -143,7 +143,7 @@ def test_missing_values_pass_through():
         (lambda: eccentricity_from_altitudes(-6500, 800), r"above the centre of the Earth"),
         (lambda: eccentricity_from_altitudes(500, np.inf), r"apogee_altitude_km is finite"),
         (lambda: eccentricity_from_altitudes([1, 2], [3, 4, 5]), r"shapes that do not match"),
-        (lambda: ascending_node_rate(7000, 0.1, 181), r"inclination_deg is in \[0, 180\], but value 181.0"),
+        (lambda: raan_rate(7000, 0.1, 181), r"inclination_deg is in \[0, 180\], but value 181.0"),
         (lambda: period_from_semi_major_axis("high"), r"semi_major_axis_km is made of numbers"),
     ],
 )

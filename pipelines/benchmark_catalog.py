@@ -35,9 +35,9 @@ from peers.tables import FIGURES, markdown, summarise
 from peers.tasks import TASKS, Fold, make_fold, n_folds
 from threadpoolctl import threadpool_limits
 
+from ddcl_tab.app._catalog import load_catalog
 from ddcl_tab.app._evaluation import score
-from ddcl_tab.app._output import SYNTHETIC_NOTE
-from ddcl_tab.app._train import load_catalog
+from ddcl_tab.app._tables import SYNTHETIC_NOTE
 from ddcl_tab.space._satcat import read_satcat
 
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"

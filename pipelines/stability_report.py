@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patheffects import withStroke
 
-from ddcl_tab.app._output import SYNTHETIC_NOTE, as_table
+from ddcl_tab.app._tables import SYNTHETIC_NOTE, as_markdown
 
 CELL = ["dynamics", "optimizer", "temperature", "lr_ratio"]
 PANELS = [("readout alone", "SGD"), ("readout alone", "Adam"), ("joint", "SGD"), ("joint", "Adam")]
@@ -86,12 +86,12 @@ def write(runs: pl.DataFrame, out: Path, settings: dict[str, Any], *, data: str,
         seeds=", ".join(str(seed) for seed in sorted(runs["seed"].unique())),
         settings=", ".join(f"{name} {value}" for name, value in settings.items()),
         versions=_versions(),
-        agreement=as_table(agreement(runs)),
-        confusion=as_table(confusion(runs)),
-        statements=as_table(statements(runs)),
+        agreement=as_markdown(agreement(runs)),
+        confusion=as_markdown(confusion(runs)),
+        statements=as_markdown(statements(runs)),
         reference=REFERENCE_RATIO,
-        disagreements=as_table(disagreements(runs)),
-        cells=as_table(cells(runs)),
+        disagreements=as_markdown(disagreements(runs)),
+        cells=as_markdown(cells(runs)),
     )
     (out / "stability_study.md").write_text(text)
 

@@ -23,12 +23,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna.visualization.matplotlib import plot_contour, plot_optimization_history, plot_param_importances
 
 from ddcl_tab._files import write_whole
+from ddcl_tab.app._catalog import has_known_class, require_target
 from ddcl_tab.app._evaluation import split_catalog
-from ddcl_tab.app._output import as_table, rounded
-from ddcl_tab.app._train import TrainingRun, require_target, train_catalog
+from ddcl_tab.app._tables import as_markdown, rounded
+from ddcl_tab.app._train import TrainingRun, train_catalog
 from ddcl_tab.errors import LeakWarning
 from ddcl_tab.estimators._classifier import DDCLClassifier
-from ddcl_tab.space._schema import UNKNOWN
 from ddcl_tab.tuning._search import DDCLSearchCV
 from ddcl_tab.tuning._trials import outcome
 
@@ -187,7 +187,7 @@ def fit_search(search: DDCLSearchCV, frame: pl.DataFrame, seed: int) -> None:
     ----------
     search : DDCLSearchCV
     frame : polars.DataFrame
-        As :func:`~ddcl_tab.app._train.load_catalog` returns it.
+        As :func:`~ddcl_tab.app._catalog.load_catalog` returns it.
     seed : int
         Of the split.
 
@@ -200,7 +200,7 @@ def fit_search(search: DDCLSearchCV, frame: pl.DataFrame, seed: int) -> None:
     """
     target = search.estimator.target
     require_target(frame, target)
-    known = frame.filter(pl.col(target).is_not_null() & (pl.col(target).cast(pl.String) != UNKNOWN))
+    known = frame.filter(has_known_class(frame, target))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakWarning)  # the commands never offer leaks
         search.fit(known[split_catalog(known, target, SPLIT, seed).train])
@@ -296,7 +296,7 @@ def trial_table(search: DDCLSearchCV) -> str:
             | {"fit": f"{results['mean_fit_time'][i]:.1f} s"}
             | {"why infeasible": "" if results["feasible"][i] else results["verdict"][i]}
         )
-    return as_table(pl.DataFrame(rows, infer_schema_length=None))
+    return as_markdown(pl.DataFrame(rows, infer_schema_length=None))
 
 
 def _short(value: Any) -> str:

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from ddcl_tab import DDCLClassifier
-from ddcl_tab.app._apply import classify_catalog
+from ddcl_tab.app._catalog import classify_catalog
 from ddcl_tab.cli import main
 from ddcl_tab.errors import InputError
 from ddcl_tab.space._gp import read_gp

@@ -29,7 +29,7 @@ from ddcl_tab.app._page import (
 )
 from ddcl_tab.app._svg import Ink, class_inks, prototype_inks
 from ddcl_tab.app._tables import SYNTHETIC_NOTE
-from ddcl_tab.app._train import HELD_OUT_FILE, METRICS_FILE, probability_in, read_held_out, read_metrics
+from ddcl_tab.app._train import HELD_OUT_FILE, METRICS_FILE, HeldOut, held_out_arrays, read_held_out, read_metrics
 from ddcl_tab.errors import InputError
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._explain import reasons
@@ -99,28 +99,6 @@ def write_report(model: Path, catalog: Path, elsets: Path | None, out: Path) -> 
     return [*lines, f"{out}: {len(frame)} objects, {out.stat().st_size / 1e6:.1f} MB"]
 
 
-class HeldOut(NamedTuple):
-    """What ``train`` wrote of the rows held out, as arrays.
-
-    Attributes
-    ----------
-    number : list of int
-        Catalog numbers.
-    launch, recorded : ndarray of str, shape (n,)
-    probability : ndarray, shape (n, C)
-    """
-
-    number: list[int]
-    launch: NDArray[np.object_]
-    recorded: NDArray[np.object_]
-    probability: NDArray[np.float64]
-
-    @property
-    def predicted(self) -> NDArray[np.intp]:
-        """Index of the predicted class of each row."""
-        return self.probability.argmax(axis=1)
-
-
 class Inputs(NamedTuple):
     """What all parts of a report are made of, read and computed once.
 
@@ -176,7 +154,7 @@ def read_inputs(clf: DDCLClassifier, frame: pl.DataFrame, held_out: pl.DataFrame
         rows,
         rows.prediction.q.argmax(axis=1),
         reasons(rows.prediction.q, rows.prediction.probability, clf.classes_, clf._prototype_table),
-        None if held_out is None else _held_out(held_out, clf),
+        None if held_out is None else held_out_arrays(held_out, clf.classes_),
     )
 
 
@@ -186,15 +164,6 @@ def _recorded(frame: pl.DataFrame, target: str) -> NDArray[np.object_]:
     known = has_known_class(frame, target)
     labels = frame.select(pl.when(known).then(pl.col(target).cast(pl.String)).otherwise(pl.lit(NO_RECORD)))
     return np.array(labels.to_series().to_list(), dtype=object)
-
-
-def _held_out(table: pl.DataFrame, clf: DDCLClassifier) -> HeldOut:
-    return HeldOut(
-        table["NORAD_CAT_ID"].to_list(),
-        table["launch"].to_numpy(),
-        table["recorded"].cast(pl.String).to_numpy(),
-        probability_in(table, clf.classes_),
-    )
 
 
 def collect_report(

@@ -204,9 +204,36 @@ def held_out_frame(
     )
 
 
-def probability_in(held_out: pl.DataFrame, classes: NDArray[Any]) -> NDArray[np.float64]:
-    """Class probabilities, shape (n, C), of the rows that :func:`held_out_frame` made."""
-    return held_out.select([f"p({name})" for name in classes]).to_numpy()
+class HeldOut(NamedTuple):
+    """What ``train`` wrote of the rows held out, as arrays.
+
+    Attributes
+    ----------
+    number : list of int
+        Catalog numbers.
+    launch, recorded : ndarray of str, shape (n,)
+    probability : ndarray, shape (n, C)
+    """
+
+    number: list[int]
+    launch: NDArray[np.object_]
+    recorded: NDArray[np.object_]
+    probability: NDArray[np.float64]
+
+    @property
+    def predicted(self) -> NDArray[np.intp]:
+        """Index of the predicted class of each row."""
+        return self.probability.argmax(axis=1)
+
+
+def held_out_arrays(table: pl.DataFrame, classes: NDArray[Any]) -> HeldOut:
+    """The rows that :func:`held_out_frame` made, with probabilities in the order of ``classes``."""
+    return HeldOut(
+        table["NORAD_CAT_ID"].to_list(),
+        table["launch"].to_numpy(),
+        table["recorded"].cast(pl.String).to_numpy(),
+        table.select([f"p({name})" for name in classes]).to_numpy(),
+    )
 
 
 def read_held_out(path: Path, clf: DDCLClassifier) -> pl.DataFrame | None:
@@ -256,8 +283,8 @@ def read_metrics(path: Path, clf: DDCLClassifier, held_out: pl.DataFrame | None)
             f"epoch {clf.best_epoch_} of {clf.n_iter_}. Put the files of one training into one folder."
         )
     if held_out is not None:
-        probability = probability_in(held_out, clf.classes_)
-        found = score(held_out["recorded"].to_numpy(), probability, clf.classes_.astype(str))["log_loss"]
+        rows = held_out_arrays(held_out, clf.classes_)
+        found = score(rows.recorded, rows.probability, clf.classes_.astype(str))["log_loss"]
         if not np.isclose(found, metrics.get("log_loss", np.nan), rtol=0.0, atol=ROUNDING):
             raise InputError(
                 f"{path}: log_loss {metrics.get('log_loss')}, but that of the rows in {HELD_OUT_FILE} is {found}. Put "

@@ -41,6 +41,8 @@ from ddcl_tab.app._train import (
 )
 from ddcl_tab.cli import main
 from ddcl_tab.errors import InputError
+from ddcl_tab.estimators._table import TableEncoder
+from ddcl_tab.interpret._model import FittedModel
 from ddcl_tab.space._satcat import read_satcat
 from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
 from ddcl_tab.training._certificate import EpochCertificate
@@ -149,6 +151,26 @@ def test_every_prototype_has_a_card_and_every_unknown_object_a_row(page, made):
         o.reason and f"prototype {o.prototype}:" in o.reason and len(o.columns) <= 3 for o in report.unknown.rows
     )
     assert sum(report.recorded.values()) == report.n_objects == sum(card.n_objects for card in report.cards)
+
+
+def test_a_report_encodes_and_predicts_the_catalog_once(made, monkeypatch):
+    _, frame, run = made
+    encoded, predicted = [], []
+    encode, predict = TableEncoder.transform, FittedModel.predict
+
+    def counted_encode(self, X):
+        encoded.append(encode(self, X))
+        return encoded[-1]
+
+    def counted_predict(self, table):
+        predicted.append(table)
+        return predict(self, table)
+
+    monkeypatch.setattr(TableEncoder, "transform", counted_encode)
+    monkeypatch.setattr(FittedModel, "predict", counted_predict)
+    collect_report(run.classifier, frame, PROVENANCE, held_out=run.held_out, metrics=run.metrics)
+    assert [len(table.numeric) for table in encoded] == [len(frame)]
+    assert sum(table is encoded[0] for table in predicted) == 1
 
 
 def test_caveats_say_which_other_class_is_possible_and_what_is_foreign():

@@ -210,7 +210,7 @@ def train(
 @click.option("--study", default="ddcl-tab", show_default=True, help="Name of the study in the storage.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the search and all models.")
-@click.option("--config", type=_EXISTING, help="TOML file with the parameters to begin with.")
+@click.option("--config", type=_EXISTING, help="TOML file with the initial parameters.")
 @click.option("--out", type=_FOLDER, required=True, help="Folder for trials, best parameters, model and pictures.")
 @_user_errors
 def tune(

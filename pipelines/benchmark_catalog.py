@@ -178,7 +178,7 @@ def figures(y: Any, probability: Any, classes: Any) -> dict[str, float]:
 
 
 def soundness(model: Any, fold: Fold) -> dict[str, Any]:
-    """What only prototypes have: how many are in use, and how many are in play per row of the test part."""
+    """What only prototypes have: how many are in use, and their effective number per row of the test part."""
     share, q = np.array(model.prototypes_["share"]), model.transform(fold.X_test)
     entropy = -(q * np.log(np.clip(q, 1e-300, None))).sum(axis=1)
     return {

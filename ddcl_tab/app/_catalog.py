@@ -23,6 +23,18 @@ _IDENTIFIERS = ("NORAD_CAT_ID", "OBJECT_ID", "OBJECT_NAME")
 def load_catalog(catalog: Path, elsets: Path | None) -> pl.DataFrame:
     """Read a catalog, with the newest element set of each object where a file of them is given.
 
+    Parameters
+    ----------
+    catalog : path
+        A SATCAT, JSON or CSV, also with .gz.
+    elsets : path or None
+        OMM or TLE.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row an object, columns as :data:`ddcl_tab.space.SATCAT_COLUMNS` has them.
+
     Raises
     ------
     CatalogError
@@ -53,6 +65,17 @@ def load_catalog(catalog: Path, elsets: Path | None) -> pl.DataFrame:
 def load_catalog_for(clf: DDCLClassifier, catalog: Path, elsets: Path | None) -> pl.DataFrame:
     """As :func:`load_catalog`, with the columns that a fitted classifier asks for.
 
+    Parameters
+    ----------
+    clf : DDCLClassifier
+        Fitted.
+    catalog, elsets : path
+        As in :func:`load_catalog`.
+
+    Returns
+    -------
+    polars.DataFrame
+
     Raises
     ------
     InputError
@@ -79,6 +102,12 @@ def _is_read_by(reader: Callable[..., object], file: Path) -> bool:
 def require_target(frame: pl.DataFrame, target: str) -> None:
     """Raise the error that a catalog lacks the column of the classes.
 
+    Parameters
+    ----------
+    frame : polars.DataFrame
+    target : str
+        Name of the column.
+
     Raises
     ------
     InputError
@@ -92,6 +121,16 @@ def require_target(frame: pl.DataFrame, target: str) -> None:
 def has_known_class(frame: pl.DataFrame, target: str) -> pl.Series:
     """Whether each row has a class in the column ``target``: one that is neither missing nor ``UNKNOWN``.
 
+    Parameters
+    ----------
+    frame : polars.DataFrame
+    target : str
+        A column of the frame.
+
+    Returns
+    -------
+    polars.Series of bool
+
     Examples
     --------
     >>> has_known_class(pl.DataFrame({"OBJECT_TYPE": ["DEBRIS", "UNKNOWN", None]}), "OBJECT_TYPE").to_list()
@@ -101,7 +140,13 @@ def has_known_class(frame: pl.DataFrame, target: str) -> pl.Series:
 
 
 def did_you_mean(typed: str, known: Iterable[str]) -> str:
-    """A question after a name that the user typed and nobody knows; nothing where no known name is near.
+    """A question after a name that the user typed and that is not known; nothing where no known name is near.
+
+    Parameters
+    ----------
+    typed : str
+    known : iterable of str
+        Names that exist.
 
     Examples
     --------

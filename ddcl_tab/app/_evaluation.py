@@ -32,7 +32,15 @@ _OPTIMISTIC = "objects of one launch are in both parts, so the scores are optimi
 
 
 class Split(NamedTuple):
-    """Row numbers of the two parts, ascending, and how they were made in words."""
+    """A split of a catalog.
+
+    Attributes
+    ----------
+    train, test : ndarray of int
+        Row numbers of the two parts, ascending.
+    description : str
+        How they were made, in words.
+    """
 
     train: NDArray[np.intp]
     test: NDArray[np.intp]

@@ -31,7 +31,13 @@ LOG_RATIO = 20.0
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis with its name, unit and ticks."""
+    """An axis.
+
+    Attributes
+    ----------
+    name, unit : str
+    ticks : list of Tick
+    """
 
     name: str
     unit: str
@@ -114,7 +120,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class NumberStrip:
-    """Quantiles of a column: members above, the whole catalog below; places in units of the drawing."""
+    """Quantiles of a column: members above, the whole catalog below.
+
+    Attributes
+    ----------
+    summary : NumberSummary
+    members, catalog : list of float
+        Places of the quantiles, in units of the drawing.
+    """
 
     summary: NumberSummary
     members: list[float]
@@ -123,7 +136,15 @@ class NumberStrip:
 
 @dataclass(frozen=True)
 class CategoryStrip:
-    """Most common category of a column: share of the members above, of the whole catalog below."""
+    """Most common category of a column: share of the members above, of the whole catalog below.
+
+    Attributes
+    ----------
+    summary : CategorySummary
+    category : str
+    members, catalog : float
+        Lengths of the bars, in units of the drawing.
+    """
 
     summary: CategorySummary
     category: str

@@ -59,7 +59,14 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Peer:
-    """Another model on the same rows: its scores by name."""
+    """Another model on the same rows.
+
+    Attributes
+    ----------
+    name : str
+    scores : dict of float
+        As in ``metrics.json``.
+    """
 
     name: str
     scores: dict[str, float]
@@ -132,7 +139,15 @@ class DecidedObject:
 
 @dataclass(frozen=True)
 class Listing:
-    """Objects of a table, most confident first, and how many there are where not all are listed."""
+    """Objects of a table.
+
+    Attributes
+    ----------
+    rows : list of DecidedObject
+        Most confident first.
+    n_all : int
+        How many there are; not all are listed where they are many.
+    """
 
     rows: list[DecidedObject]
     n_all: int

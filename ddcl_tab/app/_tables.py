@@ -28,6 +28,11 @@ def write_csv(path: Path, table: pl.DataFrame) -> None:
 
     Numbers are never texts, negative ones neither; they are rounded by :func:`rounded`. Missing ones are empty.
 
+    Parameters
+    ----------
+    path : path
+    table : polars.DataFrame
+
     Raises
     ------
     WriteError
@@ -160,7 +165,14 @@ def class_table(metrics: dict[str, Any]) -> str:
 
 
 def prototype_table(prototypes: pl.DataFrame, classes: list[str]) -> str:
-    """Prototypes: share of the rows, own class with its probability, name, medoid."""
+    """Prototypes: share of the rows, own class with its probability, name, medoid.
+
+    Parameters
+    ----------
+    prototypes : polars.DataFrame
+        ``prototypes_`` of a classifier.
+    classes : list of str
+    """
     rows = []
     for row in prototypes.iter_rows(named=True):
         says = max(classes, key=lambda name: row[f"says {name}"])

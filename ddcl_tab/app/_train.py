@@ -55,6 +55,13 @@ class TrainingRun(NamedTuple):
 def open_checkpoint(out: Path, *, resume: bool) -> tuple[CheckpointFile, str]:
     """Open the checkpoint of a folder of results.
 
+    Parameters
+    ----------
+    out : path
+        The folder.
+    resume : bool
+        Whether to go on from the checkpoint that lies there.
+
     Returns
     -------
     file : CheckpointFile
@@ -227,7 +234,18 @@ class HeldOut(NamedTuple):
 
 
 def held_out_arrays(table: pl.DataFrame, classes: NDArray[Any]) -> HeldOut:
-    """The rows that :func:`held_out_frame` made, with probabilities in the order of ``classes``."""
+    """The rows that :func:`held_out_frame` made, as arrays.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+    classes : ndarray, shape (C,)
+        Their order is that of the probabilities.
+
+    Returns
+    -------
+    HeldOut
+    """
     return HeldOut(
         table["NORAD_CAT_ID"].to_list(),
         table["launch"].to_numpy(),
@@ -238,6 +256,17 @@ def held_out_arrays(table: pl.DataFrame, classes: NDArray[Any]) -> HeldOut:
 
 def read_held_out(path: Path, clf: DDCLClassifier) -> pl.DataFrame | None:
     """What ``train`` wrote of the rows held out; None without the file.
+
+    Parameters
+    ----------
+    path : path
+    clf : DDCLClassifier
+        The model beside the file.
+
+    Returns
+    -------
+    polars.DataFrame or None
+        As :func:`held_out_frame` makes it.
 
     Raises
     ------
@@ -265,6 +294,18 @@ def read_held_out(path: Path, clf: DDCLClassifier) -> pl.DataFrame | None:
 
 def read_metrics(path: Path, clf: DDCLClassifier, held_out: pl.DataFrame | None) -> dict[str, Any] | None:
     """What ``train`` wrote of its scores; None without the file.
+
+    Parameters
+    ----------
+    path : path
+    clf : DDCLClassifier
+        The model beside the file.
+    held_out : polars.DataFrame or None
+        As :func:`read_held_out` returns it.
+
+    Returns
+    -------
+    dict or None
 
     Raises
     ------
@@ -326,7 +367,19 @@ def _versions() -> dict[str, str]:
 
 
 def write_run(run: TrainingRun, out: Path) -> None:
-    """Write :data:`RUN_FILES` into a folder, which is made if need be."""
+    """Write :data:`RUN_FILES` into a folder.
+
+    Parameters
+    ----------
+    run : TrainingRun
+    out : path
+        Made if need be.
+
+    Raises
+    ------
+    WriteError
+        A file cannot be written.
+    """
     out.mkdir(parents=True, exist_ok=True)
     for name in RUN_FILES:
         remove_leftovers(out / name)

@@ -221,6 +221,17 @@ def fit_search(search: DDCLSearchCV, frame: pl.DataFrame, seed: int) -> None:
 def score_best(search: DDCLSearchCV, frame: pl.DataFrame, seed: int, settings: dict[str, Any]) -> TrainingRun:
     """Train with the best parameters and with the initial ones, and score both on the launches held out.
 
+    Parameters
+    ----------
+    search : DDCLSearchCV
+        Fitted.
+    frame : polars.DataFrame
+        As :func:`~ddcl_tab.app._catalog.load_catalog` returns it.
+    seed : int
+        Of the split.
+    settings : dict
+        Initial parameters.
+
     Returns
     -------
     TrainingRun
@@ -267,7 +278,17 @@ def write_search(search: DDCLSearchCV, out: Path) -> dict[str, str]:
 
 
 def write_settings(search: DDCLSearchCV, settings: dict[str, Any], out: Path) -> None:
-    """Write the best parameters, with those of ``settings`` that were not searched, for ``train --config``."""
+    """Write the best parameters, with those of ``settings`` that were not searched, for ``train --config``.
+
+    Parameters
+    ----------
+    search : DDCLSearchCV
+        Fitted.
+    settings : dict
+        Initial parameters.
+    out : path
+        Folder of the file; exists.
+    """
     head = (
         f"# Trial {search.cv_results_['trial'][search.best_index_]} of {len(search.cv_results_['trial'])}, "
         f"mean {SCORING} {search.best_score_:.4f} over {search.n_splits_} folds by launch.\n"

@@ -36,9 +36,9 @@ from peers.tasks import TASKS, Fold, make_fold, n_folds
 from study_tools import LINES, REPORT, commit, study_folder
 from threadpoolctl import threadpool_limits
 
+from ddcl_tab.app._catalog import load_catalog
 from ddcl_tab.app._evaluation import score
-from ddcl_tab.app._output import SYNTHETIC_NOTE
-from ddcl_tab.app._train import load_catalog
+from ddcl_tab.app._tables import SYNTHETIC_NOTE
 from ddcl_tab.estimators._validation import RENAMED
 from ddcl_tab.space._satcat import read_satcat
 
@@ -186,7 +186,7 @@ def figures(y: Any, probability: Any, classes: Any) -> dict[str, float]:
 
 
 def soundness(model: Any, fold: Fold) -> dict[str, Any]:
-    """What only prototypes have: how many are in use, and how many are in play per row of the test part."""
+    """What only prototypes have: how many are in use, and their effective number per row of the test part."""
     share, q = np.array(model.prototypes_["share"]), model.transform(fold.X_test)
     entropy = -(q * np.log(np.clip(q, 1e-300, None))).sum(axis=1)
     return {

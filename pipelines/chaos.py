@@ -44,7 +44,8 @@ from faults import (
 from study_tools import REPORT, commit, study_folder
 
 from ddcl_tab import DDCLClassifier
-from ddcl_tab.app._train import MODEL_FILE, load_catalog
+from ddcl_tab.app._catalog import load_catalog
+from ddcl_tab.app._train import MODEL_FILE
 from ddcl_tab.errors import LeakWarning
 from ddcl_tab.estimators._model_file import fit_with_checkpoint
 from ddcl_tab.training import _net as training

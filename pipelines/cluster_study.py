@@ -44,7 +44,7 @@ from study_tools import (
 from torch import nn
 
 from ddcl_tab import DDCLClusterer
-from ddcl_tab.app._train import load_catalog
+from ddcl_tab.app._catalog import load_catalog
 from ddcl_tab.errors import LeakWarning
 from ddcl_tab.space._join import launch_of
 from ddcl_tab.space._satcat import read_satcat

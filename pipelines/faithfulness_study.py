@@ -28,8 +28,9 @@ from sklearn.metrics import f1_score
 from study_tools import REPORT, commit, study_folder
 
 from ddcl_tab import DDCLClassifier
+from ddcl_tab.app._catalog import has_known_class
 from ddcl_tab.app._evaluation import split_catalog
-from ddcl_tab.app._output import SYNTHETIC_NOTE, as_table
+from ddcl_tab.app._tables import SYNTHETIC_NOTE, as_markdown
 from ddcl_tab.errors import LeakWarning, StabilityWarning
 from ddcl_tab.interpret._contributions import shapley_values
 from ddcl_tab.interpret._model import FittedModel, take
@@ -61,7 +62,7 @@ class Material(NamedTuple):
 
 def fit_all(catalog: pl.DataFrame, cache: Path, settings: dict[str, Any], n_seeds: int) -> Material:
     """Train once a seed on the same rows, or take what was trained before."""
-    known = catalog.filter(pl.col("OBJECT_TYPE").is_not_null() & (pl.col("OBJECT_TYPE") != "UNKNOWN"))
+    known = catalog.filter(has_known_class(catalog, "OBJECT_TYPE"))
     parts = split_catalog(known, "OBJECT_TYPE", "launch", 0)
     cache.mkdir(parents=True, exist_ok=True)
     models = []
@@ -110,7 +111,7 @@ def removal_table(material: Material) -> list[dict[str, Any]]:
 
 
 def prototype_table(material: Material) -> list[dict[str, Any]]:
-    """Area under the deletion curve over prototypes: by weight against random order among those in play."""
+    """Area under the deletion curve over prototypes: by weight against random order."""
     rows = []
     for seed, model in enumerate(material.models):
         q = model.predict(model.encode(material.test)).q
@@ -193,7 +194,7 @@ def stability_tables(material: Material) -> tuple[list[dict[str, Any]], list[dic
 
 def rounded(rows: list[dict[str, Any]]) -> str:
     """Markdown table of figures to three decimals."""
-    return as_table(
+    return as_markdown(
         pl.DataFrame([{k: f"{v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()} for row in rows])
     )
 

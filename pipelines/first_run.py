@@ -15,9 +15,10 @@ from pathlib import Path
 import polars as pl
 from study_tools import REPORT, commit, study_folder
 
+from ddcl_tab.app._catalog import load_catalog
 from ddcl_tab.app._evaluation import OURS
-from ddcl_tab.app._output import as_table, class_table, prototype_table, score_table, summary
-from ddcl_tab.app._train import TrainingRun, load_catalog, train_catalog
+from ddcl_tab.app._tables import as_markdown, class_table, prototype_table, run_summary, score_table
+from ddcl_tab.app._train import TrainingRun, train_catalog
 
 SEEDS = range(5)
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
@@ -37,7 +38,7 @@ def over_seeds(runs: list[TrainingRun]) -> str:
         ours_minus = [m[OURS]["macro_f1"] - m[name]["macro_f1"] for m in models]
         row["ours minus it, macro_f1"] = f"{statistics.mean(ours_minus):+.3f} ± {statistics.stdev(ours_minus):.3f}"
         rows.append(row)
-    return as_table(pl.DataFrame(rows))
+    return as_markdown(pl.DataFrame(rows))
 
 
 def each_seed(runs: list[TrainingRun]) -> str:
@@ -52,12 +53,12 @@ def each_seed(runs: list[TrainingRun]) -> str:
                 "macro_f1": f"{m['macro_f1']:.3f}",
                 "best peer": f"{best} {m['peers'][best]['macro_f1']:.3f}",
                 "prototypes in use": f"{m['prototypes_in_use']} of {m['n_prototypes']}",
-                "in play per row": f"{m['effective_prototypes']:.1f}",
+                "effective per row": f"{m['effective_prototypes']:.1f}",
                 "identity, worst epoch": f"{m['identity_residual_max']:.1e}",
                 "fit": f"{m['fit_seconds']:.0f} s",
             }
         )
-    return as_table(pl.DataFrame(rows))
+    return as_markdown(pl.DataFrame(rows))
 
 
 def report(runs: list[TrainingRun]) -> str:
@@ -72,7 +73,7 @@ Made by `python pipelines/first_run.py ../shared/data pipelines/results/` ({vers
 Seed 0 is what `{COMMAND}` prints:
 
 ```
-{summary(first.metrics)}
+{run_summary(first.metrics)}
 
 {score_table(first.metrics)}
 

@@ -15,7 +15,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patheffects import withStroke
 from study_tools import REPORT, commit, study_folder
 
-from ddcl_tab.app._output import SYNTHETIC_NOTE, as_table
+from ddcl_tab.app._tables import SYNTHETIC_NOTE, as_markdown
 
 CELL = ["dynamics", "optimizer", "temperature", "lr_ratio"]
 PANELS = [("readout alone", "SGD"), ("readout alone", "Adam"), ("joint", "SGD"), ("joint", "Adam")]
@@ -89,12 +89,12 @@ def write(runs: pl.DataFrame, out: Path, settings: dict[str, Any], *, data: str,
         seeds=", ".join(str(seed) for seed in sorted(runs["seed"].unique())),
         settings=", ".join(f"{name} {value}" for name, value in settings.items()),
         versions=_versions(),
-        agreement=as_table(agreement(runs)),
-        confusion=as_table(confusion(runs)),
-        statements=as_table(statements(runs)),
+        agreement=as_markdown(agreement(runs)),
+        confusion=as_markdown(confusion(runs)),
+        statements=as_markdown(statements(runs)),
         reference=REFERENCE_RATIO,
-        disagreements=as_table(disagreements(runs)),
-        cells=as_table(cells(runs)),
+        disagreements=as_markdown(disagreements(runs)),
+        cells=as_markdown(cells(runs)),
     )
     (folder / REPORT).write_text(text)
 

@@ -27,8 +27,8 @@ from skorch.callbacks import Callback
 from study_tools import commit
 from tqdm import tqdm
 
+from ddcl_tab.app._catalog import has_known_class, load_catalog
 from ddcl_tab.app._evaluation import split_catalog
-from ddcl_tab.app._train import load_catalog
 from ddcl_tab.errors import LeakWarning, TrainingError
 from ddcl_tab.estimators._table import TableEncoder
 from ddcl_tab.nn._network import TableNetwork
@@ -145,7 +145,7 @@ def study(data: Path | None, out: Path, short: bool, n_jobs: int) -> pl.DataFram
     commit()
     grid = SHORT if short else FULL
     frame = read_satcat(SYNTHETIC) if data is None else load_catalog(data / CATALOG, data / ELSETS)
-    frame = frame.filter(pl.col(TARGET).is_not_null() & (pl.col(TARGET).cast(pl.String) != "UNKNOWN"))
+    frame = frame.filter(has_known_class(frame, TARGET))
     start = time.perf_counter()
     with Parallel(n_jobs=n_jobs, return_as="generator_unordered") as parallel:
         starts = dict(parallel(delayed(prepare)(frame, seed, grid.n_rows) for seed in grid.seeds))

@@ -30,15 +30,14 @@ from study_tools import REPORT, commit, study_folder
 from trust_novelty import novelty_lines
 
 from ddcl_tab import DDCLClassifier
+from ddcl_tab.app._catalog import has_known_class, load_catalog
 from ddcl_tab.app._evaluation import score
-from ddcl_tab.app._output import SYNTHETIC_NOTE, as_table
-from ddcl_tab.app._train import load_catalog
+from ddcl_tab.app._tables import SYNTHETIC_NOTE, as_markdown
 from ddcl_tab.errors import LeakWarning, StabilityWarning
 from ddcl_tab.interpret._labels import OutOfFold, likely_label_errors, out_of_fold
 from ddcl_tab.interpret._trust import ConformalSets
 from ddcl_tab.space._join import launch_of
 from ddcl_tab.space._satcat import read_satcat
-from ddcl_tab.space._schema import UNKNOWN
 
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
 ELSETS = "elsets/spacetrack_3le_2025-03-15.txt.gz"
@@ -98,7 +97,7 @@ def classifier(settings: dict[str, Any]) -> DDCLClassifier:
 
 def known_rows(frame: pl.DataFrame, n: int | None = None) -> pl.DataFrame:
     """Objects of known class, at most ``n`` of them."""
-    known = frame.filter(pl.col(TARGET).is_not_null() & (pl.col(TARGET) != UNKNOWN))
+    known = frame.filter(has_known_class(frame, TARGET))
     return known if n is None or len(known) <= n else known.sample(n, seed=SEED)
 
 
@@ -206,7 +205,7 @@ def flipped(frame: pl.DataFrame, sizes: Sizes) -> dict[str, Any]:
 
 def table_of(rows: Any) -> str:
     """Markdown with three decimals."""
-    return as_table(pl.DataFrame(rows).with_columns(pl.selectors.float().round(3)))
+    return as_markdown(pl.DataFrame(rows).with_columns(pl.selectors.float().round(3)))
 
 
 def report(result: dict[str, Any]) -> str:

@@ -30,7 +30,13 @@ LOG_RATIO = 20.0
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis with its name, unit and ticks."""
+    """An axis.
+
+    Attributes
+    ----------
+    name, unit : str
+    ticks : list of Tick
+    """
 
     name: str
     unit: str
@@ -113,21 +119,36 @@ class Curve:
 
 @dataclass(frozen=True)
 class NumberStrip:
-    """Quantiles of a column: members above, the whole catalog below; places in units of the drawing."""
+    """Quantiles of a column: members above, the whole catalog below.
+
+    Attributes
+    ----------
+    summary : NumberSummary
+    members, catalog : list of float
+        Places of the quantiles, in units of the drawing.
+    """
 
     summary: NumberSummary
-    own: list[float]
-    table: list[float]
+    members: list[float]
+    catalog: list[float]
 
 
 @dataclass(frozen=True)
 class CategoryStrip:
-    """Most common category of a column: share of the members above, of the whole catalog below."""
+    """Most common category of a column: share of the members above, of the whole catalog below.
+
+    Attributes
+    ----------
+    summary : CategorySummary
+    category : str
+    members, catalog : float
+        Lengths of the bars, in units of the drawing.
+    """
 
     summary: CategorySummary
     category: str
-    own: float
-    table: float
+    members: float
+    catalog: float
 
 
 def orbit_figures(frame: pl.DataFrame, member: NDArray[np.intp], inks: Sequence[Ink]) -> OrbitFigures | None:
@@ -251,7 +272,7 @@ _CURVES: tuple[tuple[str, str, tuple[tuple[str, str], ...], str | None, bool], .
     (
         "Usage",
         "number of prototypes",
-        (("usage_perplexity", "in use over all rows"), ("effective_prototypes", "in play per row")),
+        (("usage_perplexity", "in use over all rows"), ("effective_prototypes", "effective per row")),
         None,
         False,
     ),
@@ -268,8 +289,8 @@ def certificate_curves(stability: Stability) -> list[Curve]:
     for title, words, figures, condition, log in _CURVES:
         if all(hasattr(stability.epochs[0], name) for name, _ in figures):
             values = [np.array([float(getattr(e, name)) for e in stability.epochs]) for name, _ in figures]
-            judged = None if condition is None else CONDITIONS.get(condition)
-            curves.append(_curve((title, words), [name for _, name in figures], epochs, values, judged, log))
+            limited_by = None if condition is None else CONDITIONS.get(condition)
+            curves.append(_curve((title, words), [name for _, name in figures], epochs, values, limited_by, log))
     return curves
 
 
@@ -278,11 +299,11 @@ def _curve(
     names: list[str],
     epochs: NDArray[np.float64],
     values: list[NDArray[np.float64]],
-    judged: Condition | None,
+    condition: Condition | None,
     log: bool,
 ) -> Curve:
-    limit = None if judged is None else judged.limit
-    when = "" if judged is None or judged.every_epoch else ", in the epoch kept"
+    limit = None if condition is None else condition.limit
+    when = "" if condition is None or condition.every_epoch else ", in the epoch kept"
     across = Scale(min(1.0, epochs[0]), max(epochs[-1], epochs[0] + 1.0), CURVE_MARGIN[0], CURVE[0] - CURVE_MARGIN[1])
     scale = _curve_scale(np.concatenate([*values, [] if limit is None else [limit]]), log)
     # The logarithm of 0 lies at the bottom edge: a residual can round to nothing.
@@ -311,13 +332,14 @@ def _curve_scale(values: NDArray[np.float64], log: bool) -> Scale:
 def strip(summary: NumberSummary | CategorySummary) -> NumberStrip | CategoryStrip:
     """A column among the members against the whole catalog."""
     if isinstance(summary, CategorySummary):
-        category, own, table = summary.top[0]
-        return CategoryStrip(summary, category, own * STRIP[0], table * STRIP[0])
+        category, members, catalog = summary.top[0]
+        return CategoryStrip(summary, category, members * STRIP[0], catalog * STRIP[0])
     ends = np.array([*summary.quantiles, *summary.table_quantiles])
     ends = ends[np.isfinite(ends)]
     low, high = (float(ends.min()), float(ends.max())) if len(ends) else (0.0, 1.0)
     log = low > 0 and high / low > LOG_RATIO
     pad = (high - low) * 0.03 if not log else 0.0
     scale = Scale(low - pad, high + pad if high > low else high + 1.0, 2.0, STRIP[0] - 2.0, log)
-    own, table = (np.round(scale(np.array(q)), 1).tolist() for q in (summary.quantiles, summary.table_quantiles))
-    return NumberStrip(summary, own, table)
+    ends_of = (summary.quantiles, summary.table_quantiles)
+    members, catalog = (np.round(scale(np.array(quantiles)), 1).tolist() for quantiles in ends_of)
+    return NumberStrip(summary, members, catalog)

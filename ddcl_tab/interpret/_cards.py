@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddcl_tab.errors import ConfigurationError, InputError
-from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn, as_table, is_frame
+from ddcl_tab.estimators._classifier import DDCLClassifier
+from ddcl_tab.estimators._columns import as_table, is_frame
 from ddcl_tab.estimators._domain import domain_of
 from ddcl_tab.estimators._prototypes import CategorySummary, NumberSummary, name_prototypes, summarise
 from ddcl_tab.estimators._table import Table
 from ddcl_tab.estimators._validation import display_names, is_unknown, read_labels, target_of
-from ddcl_tab.interpret._model import FittedModel, exchange, take
+from ddcl_tab.interpret._model import FittedModel, ModelRows, exchange, take
 
 #: Columns that a card says set the prototype apart, and columns that it says the prototype captures.
 N_DISTINGUISHING, N_CAPTURED = 3, 4
@@ -84,13 +85,13 @@ class PrototypeCard:
     neighbours: list[Neighbour]
 
     @property
-    def verdict(self) -> str:
+    def predicted(self) -> str:
         """The class that it holds most probable."""
         return max(self.says, key=lambda name: self.says[name])
 
 
 def prototype_cards(
-    classifier: Any, X: Any, y: Any = None, *, n_typical: int = 5, random_state: int = 0
+    classifier: DDCLClassifier, X: Any, y: Any = None, *, n_typical: int = 5, random_state: int = 0
 ) -> list[PrototypeCard]:
     """Cards of all prototypes over the rows of a table, largest prototype of the training rows first.
 
@@ -132,14 +133,20 @@ def prototype_cards(
     if n_typical < 1:
         raise ConfigurationError(f"n_typical must be at least 1, not {n_typical!r}")
     model, X = FittedModel(classifier), as_table(X)
-    table = model.encode(X)
-    q = model.predict(table).q
-    columns = _columns_of(model, X)
-    summaries = summarise(columns, q, np.ones(len(q)))
+    return cards_of(model, X, model.read(X), y, n_typical=n_typical, random_state=random_state)
+
+
+def cards_of(
+    model: FittedModel, X: Any, rows: ModelRows, y: Any = None, *, n_typical: int = 5, random_state: int = 0
+) -> list[PrototypeCard]:
+    """As :func:`prototype_cards`, of rows that the model has read before; ``X`` names them and knows their groups."""
+    classifier, q = model.classifier, rows.prediction.q
+    summaries = summarise(rows.columns, q, np.ones(len(q)))
     recorded = _recorded(classifier, X, y, len(q))
-    apart = [name.distinguishing for name in name_prototypes([""] * q.shape[1], columns, summaries, classifier.domain_)]
+    named = name_prototypes([""] * q.shape[1], rows.columns, summaries, classifier.domain_)
+    apart = [name.distinguishing for name in named]
     typical = _typical(q, display_names(X, len(q)), _groups(X), n_typical)
-    captured = capture(model, table, q, random_state)
+    captured = capture(model, rows.table, q, random_state)
     cards = []
     for k in range(q.shape[1]):
         own = {name: parts[k] for name, parts in summaries.items()}
@@ -185,12 +192,7 @@ def capture(
     return np.clip(lost, 0.0, 1.0)
 
 
-def _columns_of(model: FittedModel, X: Any) -> dict[str, NumericColumn | CategoricalColumn]:
-    read = model.classifier.encoder_.read(model.classifier._features_of(X))
-    return {name: read[name] for name in model.columns}
-
-
-def _recorded(classifier: Any, X: Any, y: Any, n_rows: int) -> NDArray[Any] | None:
+def _recorded(classifier: DDCLClassifier, X: Any, y: Any, n_rows: int) -> NDArray[Any] | None:
     """Recorded classes as objects, None where unknown."""
     if y is None and is_frame(X):
         frame = nw.from_native(X, eager_only=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,8 +13,33 @@ from sklearn.utils.validation import check_is_fitted
 
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators._classifier import DDCLClassifier
+from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn
 from ddcl_tab.estimators._table import Table
 from ddcl_tab.training._rows import Prediction, predict_rows
+
+
+class ModelRows(NamedTuple):
+    """Rows as a fitted model reads and decides them: made once by :meth:`FittedModel.read`, for all explanations.
+
+    Attributes
+    ----------
+    columns : dict of NumericColumn and CategoricalColumn
+        Of each token, as they are, in their units.
+    table : Table
+    prediction : Prediction
+    """
+
+    columns: dict[str, NumericColumn | CategoricalColumn]
+    table: Table
+    prediction: Prediction
+
+    def take(self, rows: NDArray[np.intp]) -> ModelRows:
+        """Some rows, in that order."""
+        return ModelRows(
+            {name: _take_values(column, rows) for name, column in self.columns.items()},
+            take(self.table, rows),
+            Prediction(self.prediction.probability[rows], self.prediction.q[rows]),
+        )
 
 
 class FittedModel:
@@ -60,6 +88,12 @@ class FittedModel:
         """Scaled numbers and category codes of a frame or array."""
         return self.classifier.encoder_.transform(self.classifier._features_of(X))
 
+    def read(self, X: object) -> ModelRows:
+        """Columns of a frame or array, the rows encoded, and what the network says about them."""
+        columns = self.classifier.encoder_.read(self.classifier._features_of(X))
+        table = self.encode(X)
+        return ModelRows({name: columns[name] for name in self.columns}, table, self.predict(table))
+
     def predict(self, table: Table) -> Prediction:
         """Class probabilities and memberships of encoded rows."""
         return predict_rows(self.classifier.network_, *table, torch.device(self.classifier.device))
@@ -78,6 +112,14 @@ class FittedModel:
         total = left.sum(axis=1, keepdims=True)
         even = ~removed / np.maximum((~removed).sum(axis=1, keepdims=True), 1)
         return np.where(total > 0.0, left / np.where(total > 0.0, total, 1.0), even)
+
+
+def _take_values(
+    column: NumericColumn | CategoricalColumn, rows: NDArray[np.intp]
+) -> NumericColumn | CategoricalColumn:
+    if isinstance(column, NumericColumn):
+        return replace(column, values=column.values[rows])
+    return replace(column, values=column.values[rows])
 
 
 def take(table: Table, rows: NDArray[np.intp]) -> Table:

@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators._classifier import DDCLClassifier
-from ddcl_tab.estimators._columns import NumericColumn, as_table
+from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn, as_table
+from ddcl_tab.estimators._table import Table, TableEncoder
 from ddcl_tab.estimators._validation import check_groups, check_labels, library_of, take, take_target
 from ddcl_tab.interpret._model import FittedModel
 from ddcl_tab.training._rows import token_distances
@@ -123,7 +124,11 @@ class ConformalSets(BaseEstimator):
         NotFittedError
         """
         check_is_fitted(self)
-        return 1.0 - np.asarray(self.classifier.predict_proba(as_table(X))) <= self.threshold_
+        return self._sets_of(np.asarray(self.classifier.predict_proba(as_table(X))))
+
+    def _sets_of(self, probability: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """As :meth:`predict_set`, of rows whose class probabilities ``(n, C)`` are known."""
+        return 1.0 - probability <= self.threshold_
 
     def coverage(self, X: Any, y: Any = None, groups: Any = None) -> Any:
         """Measure the coverage on rows used neither for training nor for calibration.
@@ -284,7 +289,10 @@ class NoveltyScore(BaseEstimator):
         InputError
             Too few rows.
         """
-        points = _coordinates(FittedModel(self.classifier), X)
+        return self._fit_points(self._points(X))
+
+    def _fit_points(self, points: NDArray[np.float64]) -> Self:
+        """As :meth:`fit`, of rows whose coordinates ``(n, D)`` are known."""
         if len(points) < N_NEIGHBOURS:
             raise InputError(f"X has {len(points)} rows: novelty needs at least {N_NEIGHBOURS} rows to compare with.")
         self.neighbours_ = NearestNeighbors(n_neighbors=N_NEIGHBOURS).fit(points)
@@ -308,8 +316,17 @@ class NoveltyScore(BaseEstimator):
         NotFittedError
         """
         check_is_fitted(self)
-        distance, _ = self.neighbours_.kneighbors(_coordinates(FittedModel(self.classifier), X))
+        return self._novelty_at(self._points(X))
+
+    def _novelty_at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """As :meth:`novelty`, of rows whose coordinates ``(n, D)`` are known."""
+        distance, _ = self.neighbours_.kneighbors(points)
         return distance.mean(axis=1)
+
+    def _points(self, X: Any) -> NDArray[np.float64]:
+        model = FittedModel(self.classifier)
+        encoder = self.classifier.encoder_
+        return novelty_coordinates(encoder, encoder.read(self.classifier._features_of(X)), model.encode(X))
 
 
 def prototype_distances(classifier: DDCLClassifier, X: Any) -> NDArray[np.float64]:
@@ -346,11 +363,23 @@ def prototype_distances(classifier: DDCLClassifier, X: Any) -> NDArray[np.float6
     return token_distances(classifier.network_, *table, torch.device(classifier.device))
 
 
-def _coordinates(model: FittedModel, X: Any) -> NDArray[np.float64]:
-    """Scaled numbers (0 where missing), which of them are missing, and categories as indicators."""
-    codes = model.encode(X).categorical
-    encoder = model.classifier.encoder_
-    columns = encoder.read(model.classifier._features_of(X))
+def novelty_coordinates(
+    encoder: TableEncoder, columns: dict[str, NumericColumn | CategoricalColumn], table: Table
+) -> NDArray[np.float64]:
+    """Where rows lie for :class:`NoveltyScore`, shape (n, D), in standard deviations.
+
+    Scaled numbers (0 where missing), which of them are missing, and categories as indicators.
+
+    Parameters
+    ----------
+    encoder : TableEncoder
+        Fitted.
+    columns : dict of NumericColumn and CategoricalColumn
+        As they are, in their units.
+    table : Table
+        The same rows encoded.
+    """
+    codes = table.categorical
     numbers = np.zeros((len(codes), len(encoder.numeric_)))
     for i, scale in enumerate(encoder.numeric_):
         column = columns[scale.name]

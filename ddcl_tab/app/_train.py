@@ -22,7 +22,6 @@ from ddcl_tab.app._evaluation import Split, make_peers, peer_table, score, split
 from ddcl_tab.app._output import rounded_shares, with_rounded_shares, without_empty_columns, write_table
 from ddcl_tab.errors import CatalogError, ConfigurationError, InputError, LeakWarning
 from ddcl_tab.estimators._classifier import DDCLClassifier
-from ddcl_tab.estimators._model_file import fit_with_checkpoint
 from ddcl_tab.estimators._validation import refuse_parameters
 from ddcl_tab.space._gp import read_gp
 from ddcl_tab.space._join import FROM_ELSETS, join_elsets, launch_of
@@ -229,7 +228,7 @@ def train_catalog(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakWarning)  # the commands never offer leaks
         start = time.perf_counter()
-        fit_with_checkpoint(clf, known[parts.train], checkpoint)
+        clf.fit_with_checkpoint(known[parts.train], checkpoint=checkpoint)
         fit_seconds = time.perf_counter() - start
     probability = clf.predict_proba(known[parts.test])
     held_out = held_out_table(known[parts.test], target, probability, clf.classes_)

@@ -18,7 +18,7 @@ from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators._columns import as_table, is_frame
 from ddcl_tab.estimators._domain import Domain, domain_of
 from ddcl_tab.estimators._explain import fitted_html, reasons, top_prototypes
-from ddcl_tab.estimators._model_file import describe_training, read_state, write_state
+from ddcl_tab.estimators._model_file import read_state, write_state
 from ddcl_tab.estimators._prototypes import Members, describe_prototypes
 from ddcl_tab.estimators._table import Table, TableEncoder
 from ddcl_tab.estimators._validation import (
@@ -36,7 +36,7 @@ from ddcl_tab.estimators._validation import (
 )
 from ddcl_tab.nn._network import TableNetwork
 from ddcl_tab.training._certificate import EpochCertificate
-from ddcl_tab.training._checkpoint import CheckpointFile
+from ddcl_tab.training._checkpoint import CheckpointFile, training_fingerprint
 from ddcl_tab.training._distillation import hard_targets, training_rows
 from ddcl_tab.training._net import build_network, train_network
 from ddcl_tab.training._objective import Objective
@@ -245,9 +245,67 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         StabilityWarning
             A condition of sound training failed; says what to change. Once in a search or cross-validation.
         """
-        self._fit(X, y, sample_weight, groups)
+        self.fit_with_checkpoint(X, y, sample_weight, groups)
         if self.certify and not self.stability_.is_stable:
             warn_unstable(self.stability_)
+        return self
+
+    def fit_with_checkpoint(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        groups: Any = None,
+        *,
+        checkpoint: CheckpointFile | None = None,
+    ) -> Self:
+        """Train as :meth:`fit` does, with a file after every epoch, and without a StabilityWarning.
+
+        A KeyboardInterrupt after the first epoch ends training, and the classifier is fitted with the best epoch so far
+        (the last one while annealing is not over); ``stability_`` says so.
+
+        Parameters
+        ----------
+        X, y, sample_weight, groups
+            As in :meth:`fit`.
+        checkpoint : CheckpointFile, optional
+            Written after every epoch, and gone on with. None writes none, and a KeyboardInterrupt is raised on.
+
+        Returns
+        -------
+        DDCLClassifier
+
+        Raises
+        ------
+        CheckpointError
+            The checkpoint to go on with was made for other rows, parameters or versions.
+        WriteError
+            The checkpoint cannot be written.
+        """
+        check_parameters(self.get_params(deep=False))
+        self.n_unlabelled_ = 0
+        X = as_table(X)
+        self.domain_ = domain_of(X)
+        if y is None:
+            target = target_of(self.target, X)
+            X, y, kept = take_target(X, target)
+            sample_weight, groups = take(sample_weight, kept), take(groups, kept)
+            self.n_unlabelled_ = int(len(kept) - kept.sum())
+            _log.info("%d rows without a known %s are left out of training", self.n_unlabelled_, target)
+        features = self._check_features(X)
+        y = check_labels(features, y)
+        weight = check_weight(sample_weight, len(y))
+        group = check_groups(groups, X, len(y))
+        self.classes_, label = np.unique(y, return_inverse=True)
+        self.encoder_ = TableEncoder(allow_leaks=self.allow_leaks, domain=self.domain_)
+        self.encoder_.fit(features, sample_weight=weight)
+        if is_frame(features):
+            self.feature_names_in_ = np.array(self.encoder_.columns_, dtype=object)
+            self.n_features_in_ = len(self.encoder_.columns_)
+        self._frame_library = library_of(X)
+        table = self.encoder_.transform(features)
+        self._train(table, label, weight, group, checkpoint)
+        self._describe(features, table, label, weight, display_names(X, len(y)))
         return self
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -353,33 +411,6 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         return read_state(cls, path)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any, checkpoint: CheckpointFile | None = None) -> None:
-        """All of :meth:`fit` but its last warning; with a checkpoint an interrupted training is kept."""
-        check_parameters(self.get_params(deep=False))
-        self.n_unlabelled_ = 0
-        X = as_table(X)
-        self.domain_ = domain_of(X)
-        if y is None:
-            target = target_of(self.target, X)
-            X, y, kept = take_target(X, target)
-            sample_weight, groups = take(sample_weight, kept), take(groups, kept)
-            self.n_unlabelled_ = int(len(kept) - kept.sum())
-            _log.info("%d rows without a known %s are left out of training", self.n_unlabelled_, target)
-        features = self._check_features(X)
-        y = check_labels(features, y)
-        weight = check_weight(sample_weight, len(y))
-        group = check_groups(groups, X, len(y))
-        self.classes_, label = np.unique(y, return_inverse=True)
-        self.encoder_ = TableEncoder(allow_leaks=self.allow_leaks, domain=self.domain_)
-        self.encoder_.fit(features, sample_weight=weight)
-        if is_frame(features):
-            self.feature_names_in_ = np.array(self.encoder_.columns_, dtype=object)
-            self.n_features_in_ = len(self.encoder_.columns_)
-        self._frame_library = library_of(X)
-        table = self.encoder_.transform(features)
-        self._train(table, label, weight, group, checkpoint)
-        self._describe(features, table, label, weight, display_names(X, len(y)))
-
     def _check_features(self, X: Any) -> Any:
         """A frame without the target column, or a two-dimensional array; at least one row and column."""
         if not is_frame(X):
@@ -408,7 +439,8 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         rows = Rows(*table, label, weight * class_weight[label], np.zeros_like(label) if group is None else group)
         rows = merge_equal(rows, grouped=group is not None)
         if checkpoint is not None:
-            checkpoint.identify(describe_training(self, rows, seed))
+            settings, encoder = self.get_params(deep=False), self.encoder_.to_json()
+            checkpoint.identify(training_fingerprint(settings, self.classes_.tolist(), encoder, rows, seed))
         train, validation = split_validation(rows, self.validation_fraction, np.random.default_rng(seed))
         device = torch.device(self.device)
         self.network_ = self._build_network(seed)

@@ -1,4 +1,4 @@
-"""A fitted classifier as arrays: encode rows, exchange columns, predict, take prototypes away."""
+"""A fitted classifier as arrays: encode rows, exchange columns, predict."""
 
 from __future__ import annotations
 
@@ -51,11 +51,6 @@ class FittedModel:
             logits = network.head(network.readout.prototypes).double().cpu().numpy()
         self.prototype_logits: NDArray[np.float64] = logits
 
-    @property
-    def says(self) -> NDArray[np.intp]:
-        """Index of the class that each prototype holds most probable, shape (K,)."""
-        return self.prototype_logits.argmax(axis=1)
-
     def encode(self, X: object) -> Table:
         """Scaled numbers and category codes of a frame or array."""
         return self.classifier.encoder_.transform(self.classifier._features_of(X))
@@ -67,17 +62,6 @@ class FittedModel:
     def decide(self, q: NDArray[np.float64]) -> NDArray[np.float64]:
         """Class probabilities, shape (n, C), of memberships ``(n, K)``: the head is linear in them."""
         return softmax(q @ self.prototype_logits, axis=1)
-
-    def without(self, q: NDArray[np.float64], removed: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Memberships ``(n, K)`` once the prototypes marked in ``removed`` ``(n, K)`` are gone.
-
-        What they held goes to the others in proportion, as the softmax over fewer prototypes has it; a row that loses
-        all of its memberships to rounding is shared out evenly.
-        """
-        left = np.where(removed, 0.0, q)
-        total = left.sum(axis=1, keepdims=True)
-        even = ~removed / np.maximum((~removed).sum(axis=1, keepdims=True), 1)
-        return np.where(total > 0.0, left / np.where(total > 0.0, total, 1.0), even)
 
 
 def take(table: Table, rows: NDArray[np.intp]) -> Table:

@@ -17,9 +17,8 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
 
 from ddcl_tab.errors import ConfigurationError
-from ddcl_tab.nn._network import Output, TableNetwork
+from ddcl_tab.nn._network import Output, Reading, TableNetwork
 from ddcl_tab.nn._quantization import assign, critical_temperature, loss_terms
-from ddcl_tab.nn._readouts import Reading
 from ddcl_tab.training._objective import Objective
 
 #: A prototype that carries less than this share of the even share 1/K is dead.
@@ -60,7 +59,7 @@ def measure_reading(reading: Reading, prototypes: Tensor, weight: Tensor) -> dic
     Parameters
     ----------
     reading : Reading
-        Of a :class:`ddcl_tab.nn._readouts.DDCLReadout`.
+        Of a :class:`ddcl_tab.nn._network.DDCLReadout`.
     prototypes : Tensor, shape (K, D)
     weight : Tensor, shape (B,)
 

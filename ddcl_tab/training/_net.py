@@ -13,8 +13,7 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 from ddcl_tab.errors import TrainingError
-from ddcl_tab.nn._network import TableNetwork
-from ddcl_tab.nn._readouts import DDCLReadout
+from ddcl_tab.nn._network import DDCLReadout, TableNetwork
 from ddcl_tab.training._callbacks import BestEpoch, Certify, EarlyStop, LearningRates, Progress, Reseed
 from ddcl_tab.training._certificate import EpochCertificate
 from ddcl_tab.training._checkpoint import Checkpoint, CheckpointFile, Parts

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from peers.readouts import ClassTokenReadout, MeanReadout
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ddcl_tab.nn._quantization import assign, quantization_loss
-from ddcl_tab.nn._readouts import ClassTokenReadout, DDCLReadout, MeanReadout, Reading
+from ddcl_tab.nn import DDCLReadout, Reading, assign, quantization_loss
 from ddcl_tab.training._objective import Objective, TokenCovariance
 from ddcl_tab.training._rows import Batches
 from speed.contenders import BATCH, DEFAULTS, Shape, make_network, make_objective, make_rows, seconds

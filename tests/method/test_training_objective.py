@@ -7,9 +7,8 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from ddcl_tab.nn._network import Output
+from ddcl_tab.nn._network import Output, Reading
 from ddcl_tab.nn._quantization import assign
-from ddcl_tab.nn._readouts import Reading
 from ddcl_tab.training._objective import Objective
 
 B, C, D, K = 7, 3, 4, 5

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from skorch.callbacks import Callback
 
 from ddcl_tab.errors import InputError
-from ddcl_tab.nn._network import TableNetwork
+from ddcl_tab.nn._network import DDCLReadout, TableNetwork
 from ddcl_tab.nn._quantization import duplicate_prototypes
-from ddcl_tab.nn._readouts import DDCLReadout
 from ddcl_tab.training._certificate import dead_prototypes, effective_prototypes, measure_reading, usage
 from ddcl_tab.training._net import train_network
 from ddcl_tab.training._objective import MIN_TEMPERATURE, MOMENTUM, Objective, TokenCovariance, annealed

@@ -39,6 +39,7 @@ from ddcl_tab.app._evaluation import score
 from ddcl_tab.app._output import SYNTHETIC_NOTE
 from ddcl_tab.app._train import load_catalog
 from ddcl_tab.space._satcat import read_satcat
+from ddcl_tab.training._certificate import in_use
 
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
 ELSETS = "elsets/spacetrack_3le_2025-03-15.txt.gz"
@@ -178,12 +179,12 @@ def figures(y: Any, probability: Any, classes: Any) -> dict[str, float]:
 
 
 def soundness(model: Any, fold: Fold) -> dict[str, Any]:
-    """What only prototypes have: how many are in use, and how many are in play per row of the test part."""
+    """What only prototypes have: how many are in use, and their effective number per row of the test part."""
     share, q = np.array(model.prototypes_["share"]), model.transform(fold.X_test)
     entropy = -(q * np.log(np.clip(q, 1e-300, None))).sum(axis=1)
     return {
         "n_prototypes": len(share),
-        "prototypes_in_use": int((share > 1 / (4 * len(share))).sum()),
+        "prototypes_in_use": int(in_use(share).sum()),
         "effective_prototypes": float(np.exp(entropy).mean()),
         "stable": model.stability_.is_stable,
         "epochs": model.n_iter_,

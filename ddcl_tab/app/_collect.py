@@ -20,6 +20,7 @@ from ddcl_tab.interpret._cards import prototype_cards
 from ddcl_tab.interpret._contributions import column_contributions
 from ddcl_tab.interpret._trust import N_NEIGHBOURS, ConformalSets, NoveltyScore
 from ddcl_tab.space._schema import UNKNOWN
+from ddcl_tab.training._certificate import in_use
 from ddcl_tab.training._stability import CONDITIONS, Stability
 
 #: Coverage of the sets of classes, launch by launch.
@@ -157,7 +158,7 @@ def collect_report(
     recorded = _recorded(frame, target)
     member = decided.q.argmax(axis=1)
     prototypes = prototype_cards(clf, frame)
-    says = [classes.index(card.verdict) for card in prototypes]
+    says = [classes.index(card.predicted_class) for card in prototypes]
     inks = prototype_inks(says)
     orbits = orbit_figures(frame, member, inks)
     right = None if held_out is None else _held_out_rows(clf, frame, held_out)
@@ -172,7 +173,7 @@ def collect_report(
         n_objects=len(frame),
         n_sure_unknown=int((decided.probability[recorded == NO_RECORD].max(axis=1, initial=0.0) >= SURE).sum()),
         recorded={name: int((recorded == name).sum()) for name in [*classes, NO_RECORD]},
-        n_in_use=sum(card.share > 1 / (4 * len(prototypes)) for card in prototypes),
+        n_in_use=int(in_use(np.array([card.share for card in prototypes])).sum()),
         scores=None if held_out is None else _scores(clf, held_out),
         split=str((metrics or {}).get("split", "")),
         peers=[] if held_out is None else _peers(metrics or {}),

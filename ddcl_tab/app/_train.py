@@ -28,6 +28,7 @@ from ddcl_tab.space._join import FROM_ELSETS, join_elsets, launch_of
 from ddcl_tab.space._satcat import read_satcat
 from ddcl_tab.space._schema import UNKNOWN
 from ddcl_tab.space._text import text_chunks
+from ddcl_tab.training._certificate import in_use
 from ddcl_tab.training._checkpoint import CheckpointFile
 
 MODEL_FILE, METRICS_FILE, PROTOTYPES_FILE = "model.ddcl", "metrics.json", "prototypes.csv"
@@ -294,7 +295,7 @@ def _soundness(clf: DDCLClassifier) -> dict[str, Any]:
     share = np.array(clf.prototypes_["share"])
     return {
         "n_prototypes": len(share),
-        "prototypes_in_use": int((share > 1 / (4 * len(share))).sum()),
+        "prototypes_in_use": int(in_use(share).sum()),
         "identity_residual_max": max(row["identity_residual"] for row in clf.history_),
         "effective_prototypes": clf.history_[clf.best_epoch_ - 1]["effective_prototypes"],
         "epochs": clf.n_iter_,

@@ -490,9 +490,9 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         prototypes = self.network_.readout.prototypes
         with torch.no_grad():
             prototypes.copy_(prototypes[torch.from_numpy(order).to(device)])
-            verdict = self.network_.head(prototypes).double().softmax(dim=1).cpu().numpy()
+            probability = self.network_.head(prototypes).double().softmax(dim=1).cpu().numpy()
         members = Members(self.encoder_.read(X), q[:, order], weight, label, self.classes_, names)
-        self._prototype_table = describe_prototypes(members, verdict, self.domain_)
+        self._prototype_table = describe_prototypes(members, probability, self.domain_)
 
     def _features_of(self, X: Any) -> Any:
         """Columns of fit out of ``X``, in their order."""

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from dataclasses import asdict, fields
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from ddcl_tab._files import plain, read_model, write_model
 from ddcl_tab.errors import ConfigurationError, ModelFileError
 from ddcl_tab.estimators._domain import UnknownDomainError, domain_named, domain_with
 from ddcl_tab.estimators._table import CLIP, NumericScale, TableEncoder
-from ddcl_tab.estimators._validation import check_parameters
+from ddcl_tab.estimators._validation import Requirement, check_parameters
 from ddcl_tab.training._certificate import EpochCertificate
 from ddcl_tab.training._rows import N_RESERVED
 
@@ -29,33 +28,28 @@ _LARGEST = 2**53
 _LARGEST_WEIGHT, _SMALLEST_TEMPERATURE = 1e6, 1e-12
 
 
-class _Rule(NamedTuple):
-    holds: Callable[[Any], bool]
-    text: str
-
-
 def _is_number(value: Any) -> bool:
     if isinstance(value, bool):
         return False
     return isinstance(value, float) or (isinstance(value, int) and abs(value) <= _LARGEST)
 
 
-_TEXT = _Rule(lambda v: isinstance(v, str), "a text")
-_FLAG = _Rule(lambda v: isinstance(v, bool), "true or false")
-_COUNT = _Rule(lambda v: isinstance(v, int) and _is_number(v) and v >= 0, "a count")
-_NUMBER = _Rule(_is_number, "a number")
-_FINITE = _Rule(lambda v: _is_number(v) and math.isfinite(v), "a finite number")
-_WIDTH = _Rule(lambda v: _is_number(v) and math.isfinite(v) and v > 0, "a finite number above 0")
-_SCALAR = _Rule(lambda v: isinstance(v, (str, bool)) or _is_number(v), "a text, a number, true or false")
+_TEXT = Requirement(lambda v: isinstance(v, str), "a text")
+_FLAG = Requirement(lambda v: isinstance(v, bool), "true or false")
+_COUNT = Requirement(lambda v: isinstance(v, int) and _is_number(v) and v >= 0, "a count")
+_NUMBER = Requirement(_is_number, "a number")
+_FINITE = Requirement(lambda v: _is_number(v) and math.isfinite(v), "a finite number")
+_WIDTH = Requirement(lambda v: _is_number(v) and math.isfinite(v) and v > 0, "a finite number above 0")
+_SCALAR = Requirement(lambda v: isinstance(v, (str, bool)) or _is_number(v), "a text, a number, true or false")
 # Labels are compared and not counted with: catalog numbers of 64 bits are labels, too.
-_LABEL = _Rule(lambda v: isinstance(v, int) or _SCALAR.holds(v), "a text, a number, true or false")
-_CELL = _Rule(lambda v: v is None or isinstance(v, str) or _is_number(v), "a text, a number or nothing")
-_LIBRARY = _Rule(lambda v: v in ("pandas", "polars"), "'pandas' or 'polars'")
-_LABEL_TYPE = _Rule(
+_LABEL = Requirement(lambda v: isinstance(v, int) or _SCALAR.holds(v), "a text, a number, true or false")
+_CELL = Requirement(lambda v: v is None or isinstance(v, str) or _is_number(v), "a text, a number or nothing")
+_LIBRARY = Requirement(lambda v: v in ("pandas", "polars"), "'pandas' or 'polars'")
+_LABEL_TYPE = Requirement(
     lambda v: isinstance(v, str) and v[:1] in "|<>=" and v[1:2] in ("b", "i", "u", "f", "U", "O"),
     "a type of labels such as '<U6'",
 )
-_OBJECT = _Rule(lambda v: isinstance(v, dict), "an object")
+_OBJECT = Requirement(lambda v: isinstance(v, dict), "an object")
 
 _SCALE = {f.name: _FINITE for f in fields(NumericScale)}
 _SCALE |= {"name": _TEXT, "unit": _TEXT, "heavy": _FLAG, "iqr": _FINITE, "std": _WIDTH}
@@ -72,7 +66,7 @@ _STATE = {
         "categorical": [{"name": _TEXT, "categories": [_TEXT]}],
     },
     "certificates": [_EPOCH],
-    "interrupted": _Rule(lambda v: v is None or _COUNT.holds(v), "a count or nothing"),
+    "interrupted": Requirement(lambda v: v is None or _COUNT.holds(v), "a count or nothing"),
     "attributes": {
         "n_features_in_": _COUNT,
         "n_iter_": _COUNT,
@@ -109,7 +103,7 @@ def check_state(state: Any, weights: dict[str, NDArray[Any]], parameters: set[st
     ValueError: state lacks 'classes', 'named', 'domain', 'encoder', 'certificates', 'interrupted', 'attributes'
     """
     _check(state, _STATE, "state")
-    _check(state["parameters"], dict.fromkeys(parameters, _Rule(lambda _: True, "anything")), "state.parameters")
+    _check(state["parameters"], dict.fromkeys(parameters, Requirement(lambda _: True, "anything")), "state.parameters")
     for i, epoch in enumerate(state["attributes"]["history_"]):
         _check(epoch, dict.fromkeys(epoch, _SCALAR), f"state.attributes.history_[{i}]")
     _check_sizes(state, weights)
@@ -117,7 +111,7 @@ def check_state(state: Any, weights: dict[str, NDArray[Any]], parameters: set[st
 
 
 def _check(value: Any, wanted: Any, where: str) -> None:
-    if isinstance(wanted, _Rule):
+    if isinstance(wanted, Requirement):
         if not wanted.holds(value):
             raise ValueError(f"{where} must be {wanted.text}, not {_short(value)}")
     elif isinstance(wanted, list):
@@ -127,8 +121,8 @@ def _check(value: Any, wanted: Any, where: str) -> None:
             _check(item, wanted[0], f"{where}[{i}]")
     else:
         _check_keys(value, wanted, where)
-        for name, rule in wanted.items():
-            _check(value[name], rule, f"{where}.{name}")
+        for name, part in wanted.items():
+            _check(value[name], part, f"{where}.{name}")
 
 
 def _check_keys(value: Any, wanted: dict[str, Any], where: str) -> None:

@@ -307,13 +307,13 @@ class Members:
     names: list[str]
 
 
-def describe_prototypes(members: Members, verdict: NDArray[np.float64], domain: Domain) -> dict[str, list[Any]]:
+def describe_prototypes(members: Members, probability: NDArray[np.float64], domain: Domain) -> dict[str, list[Any]]:
     """Table of prototypes.
 
     Parameters
     ----------
     members : Members
-    verdict : ndarray, shape (K, C)
+    probability : ndarray, shape (K, C)
         Class probabilities at each prototype.
     domain : Domain
         Names prototypes.
@@ -328,7 +328,7 @@ def describe_prototypes(members: Members, verdict: NDArray[np.float64], domain: 
     classes = np.stack([mass[members.label == c].sum(axis=0) for c in range(len(members.classes))], axis=1)
     classes = classes / np.maximum(total, np.finfo(float).tiny)[:, None]
     summaries = summarise(members.columns, members.q, members.weight)
-    labels = [str(members.classes[c]) for c in verdict.argmax(axis=1)]
+    labels = [str(members.classes[c]) for c in probability.argmax(axis=1)]
     table: dict[str, list[Any]] = {
         "prototype": list(range(len(total))),
         "name": [name.text for name in name_prototypes(labels, members.columns, summaries, domain)],
@@ -337,7 +337,7 @@ def describe_prototypes(members: Members, verdict: NDArray[np.float64], domain: 
     for c, name in enumerate(members.classes):
         table[f"share {name}"] = classes[:, c].tolist()
     for c, name in enumerate(members.classes):
-        table[f"says {name}"] = verdict[:, c].tolist()
+        table[f"says {name}"] = probability[:, c].tolist()
     table["medoid"] = [members.names[i] for i in members.q.argmax(axis=0)]
     return table | _columns(summaries)
 

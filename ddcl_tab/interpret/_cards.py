@@ -84,7 +84,7 @@ class PrototypeCard:
     neighbours: list[Neighbour]
 
     @property
-    def verdict(self) -> str:
+    def predicted_class(self) -> str:
         """The class that it holds most probable."""
         return max(self.says, key=lambda name: self.says[name])
 

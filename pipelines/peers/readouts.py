@@ -172,7 +172,7 @@ class _Net(NeuralNet):
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
         self._set_training(True)
-        inputs, (target, weight) = batch
+        inputs, target, weight = batch
         logits = self.module_(**inputs).logits
         loss = (weight * functional.cross_entropy(logits, target, reduction="none")).mean()
         loss.backward()

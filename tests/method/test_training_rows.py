@@ -168,10 +168,10 @@ def test_batches_hold_every_row_once(n, size):
         batches = Batches(numbered(n), size, generator)
         parts = list(batches)
         assert len(parts) == len(batches) == -(-n // size)
-        assert [len(target) for _, (target, _) in parts] == [size] * (n // size) + [n % size] * (n % size > 0)
-        target = torch.cat([target[:, 0] for _, (target, _) in parts])
+        assert [len(part.target) for part in parts] == [size] * (n // size) + [n % size] * (n % size > 0)
+        target = torch.cat([part.target[:, 0] for part in parts])
         assert target.sort().values.tolist() == list(range(n))
-        for inputs, (target, weight) in parts:  # columns, target and weight of a row stay together
+        for inputs, target, weight in parts:  # columns, target and weight of a row stay together
             numbers = target[:, 0]
             assert inputs["numeric"][:, 0].tolist() == numbers.tolist()
             assert inputs["categorical"][:, 0].tolist() == numbers.tolist()
@@ -180,7 +180,7 @@ def test_batches_hold_every_row_once(n, size):
 
 def test_batches_are_shuffled_anew_by_their_own_generator():
     def pass_of(batches):
-        return torch.cat([target[:, 0] for _, (target, _) in batches]).tolist()
+        return torch.cat([batch.target[:, 0] for batch in batches]).tolist()
 
     one, other = (Batches(numbered(50), 8, torch.Generator().manual_seed(3)) for _ in range(2))
     state = torch.get_rng_state()

@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score
 
 from ddcl_tab.errors import InputError
-from ddcl_tab.estimators._table import Table
+from ddcl_tab.estimators._table import EncodedRows
 from ddcl_tab.interpret._model import FittedModel, exchange, take
 
 
@@ -91,7 +91,12 @@ def prototype_deletion(model: FittedModel, q: NDArray[np.float64], order: NDArra
 
 
 def column_curves(
-    model: FittedModel, table: Table, background: Table, order: NDArray[np.intp], random_state: int, n_draws: int = 4
+    model: FittedModel,
+    table: EncodedRows,
+    background: EncodedRows,
+    order: NDArray[np.intp],
+    random_state: int,
+    n_draws: int = 4,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Deletion and insertion curves over columns (Petsiuk et al., arXiv:1806.07421, for tables).
 
@@ -101,9 +106,9 @@ def column_curves(
     Parameters
     ----------
     model : FittedModel
-    table : Table
+    table : EncodedRows
         n rows.
-    background : Table
+    background : EncodedRows
         Rows to draw from.
     order : ndarray of int, shape (n, T)
         Columns, the most important first.

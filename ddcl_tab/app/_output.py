@@ -185,7 +185,7 @@ def summary(metrics: dict[str, Any]) -> str:
         f"{metrics['n_left_out']} rows without a known {metrics['target']} left out",
         f"features: {', '.join(metrics['features'])}",
         f"{metrics['prototypes_in_use']} of {metrics['n_prototypes']} prototypes in use (over 1/(4K) of the assignment "
-        f"mass), {metrics['effective_prototypes']:.1f} in play per row; "
+        f"mass), {metrics['effective_prototypes']:.1f} effective prototypes per row; "
         f"identity |L_q - L_rec - V| / L_q at most {metrics['identity_residual_max']:.1e} over {metrics['epochs']} "
         f"epochs; epoch {metrics['best_epoch']} kept; training {metrics['stability']}",
     ]

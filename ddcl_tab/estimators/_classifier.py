@@ -20,7 +20,7 @@ from ddcl_tab.estimators._domain import Domain, domain_of
 from ddcl_tab.estimators._explain import fitted_html, reasons, top_prototypes
 from ddcl_tab.estimators._model_file import read_state, write_state
 from ddcl_tab.estimators._prototypes import Members, describe_prototypes
-from ddcl_tab.estimators._table import Table, TableEncoder
+from ddcl_tab.estimators._table import EncodedRows, TableEncoder
 from ddcl_tab.estimators._validation import (
     check_groups,
     check_labels,
@@ -66,8 +66,8 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     quantization_weight : float, default=0.1
         Weight ``lambda`` of the soft quantisation loss.
     column_weight : float, default=0.1
-        Weight of telling the row's own columns from its prototypes. Higher: prototypes follow the physical structure
-        inside a class more closely, and decide the class less sharply.
+        Weight of the loss of the row's own columns, predicted from its prototypes. Higher: prototypes follow the
+        physical structure inside a class more closely, and decide the class less sharply.
     augmented_share : float, default=0.7
         Share of the rows of an epoch that are augmented: mixed from two training rows each and labelled by distillation
         from trees (gradient boosting and randomised trees, fitted on the training rows first). 0 trains on the table
@@ -269,7 +269,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         X, y, sample_weight, groups
             As in :meth:`fit`.
         checkpoint : CheckpointFile, optional
-            Written after every epoch, and gone on with. None writes none, and a KeyboardInterrupt is raised on.
+            Written after every epoch, and resumed from. Without one a KeyboardInterrupt is raised on.
 
         Returns
         -------
@@ -303,13 +303,13 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             self.feature_names_in_ = np.array(self.encoder_.columns_, dtype=object)
             self.n_features_in_ = len(self.encoder_.columns_)
         self._frame_library = library_of(X)
-        table = self.encoder_.transform(features)
-        self._train(table, label, weight, group, checkpoint)
-        self._describe(features, table, label, weight, display_names(X, len(y)))
+        encoded = self.encoder_.transform(features)
+        self._train(encoded, label, weight, group, checkpoint)
+        self._describe(features, encoded, label, weight, display_names(X, len(y)))
         return self
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Share of rows told right; ``y`` has the class of each row, none missing (InputError)."""
+        """Accuracy on rows whose classes are ``y``, none missing (InputError)."""
         X = as_table(X)
         return float(super().score(X, check_labels(X, y), sample_weight))
 
@@ -427,7 +427,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _train(
         self,
-        table: Table,
+        encoded: EncodedRows,
         label: NDArray[np.int64],
         weight: NDArray[np.float64],
         group: Any,
@@ -436,7 +436,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         random = check_random_state(self.random_state)
         seed = int(random.randint(2**31 - 1))
         class_weight = class_weights(self.class_weight, self.classes_, label, weight)
-        rows = Rows(*table, label, weight * class_weight[label], np.zeros_like(label) if group is None else group)
+        rows = Rows(*encoded, label, weight * class_weight[label], np.zeros_like(label) if group is None else group)
         rows = merge_equal(rows, grouped=group is not None)
         if checkpoint is not None:
             settings, encoder = self.get_params(deep=False), self.encoder_.to_json()
@@ -482,10 +482,10 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             dropout=self.dropout,
         )
 
-    def _describe(self, X: Any, table: Table, label: Any, weight: Any, names: list[str]) -> None:
+    def _describe(self, X: Any, encoded: EncodedRows, label: Any, weight: Any, names: list[str]) -> None:
         """Order the prototypes by their share of the training rows and describe them."""
         device = torch.device(self.device)
-        q = predict_rows(self.network_, *table, device).q
+        q = predict_rows(self.network_, *encoded, device).q
         order = np.argsort(-(q * weight[:, None]).sum(axis=0), kind="stable")
         prototypes = self.network_.readout.prototypes
         with torch.no_grad():
@@ -506,8 +506,8 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _predict(self, X: Any) -> Prediction:
         check_is_fitted(self)
-        table = self.encoder_.transform(self._features_of(X))
-        return predict_rows(self.network_, *table, torch.device(self.device))
+        encoded = self.encoder_.transform(self._features_of(X))
+        return predict_rows(self.network_, *encoded, torch.device(self.device))
 
     @staticmethod
     def _frame_of(table: dict[str, list[Any]], library: Any) -> Any:

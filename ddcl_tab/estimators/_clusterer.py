@@ -180,7 +180,7 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         return X if is_frame(X) else check_array(X, dtype=None, ensure_all_finite="allow-nan", estimator=self)
 
     def _without_class(self, X: Any) -> Any:
-        # What a row is stands there; clusters are to find it, not to be told.
+        # The class of a row is what clusters are to find; they must not see it.
         target = domain_of(X).target
         if target is None or target in (self.columns or []):
             return X

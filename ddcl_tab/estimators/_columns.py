@@ -100,8 +100,8 @@ def _wrapped(X: Any) -> Any:
         names = Counter(X.column_names if type(X).__module__.startswith("pyarrow") else X.columns)
         twice = [name for name, count in names.items() if count > 1]
         raise InputError(
-            f"columns are told apart by their names, and {twice} stand more than once among the {names.total()}: "
-            "rename them, or keep one of each."
+            f"columns must have different names, but {twice} occur more than once among the {names.total()}: rename "
+            "them, or keep one of each."
         ) from None
 
 

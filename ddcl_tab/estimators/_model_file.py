@@ -128,10 +128,10 @@ def _check(value: Any, wanted: Any, where: str) -> None:
 def _check_keys(value: Any, wanted: dict[str, Any], where: str) -> None:
     if not isinstance(value, dict):
         raise ValueError(f"{where} must be an object, not {_short(value)}")
-    lacking, strange = [n for n in wanted if n not in value], [n for n in value if n not in wanted]
-    if lacking or strange:
+    lacking, unknown = [n for n in wanted if n not in value], [n for n in value if n not in wanted]
+    if lacking or unknown:
         what = "lacks" if lacking else "has the unknown entry"
-        raise ValueError(f"{where} {what} {', '.join(repr(n) for n in (lacking or strange[:3]))}")
+        raise ValueError(f"{where} {what} {', '.join(repr(n) for n in (lacking or unknown[:3]))}")
 
 
 def _check_sizes(state: dict[str, Any], weights: dict[str, NDArray[Any]]) -> None:
@@ -285,7 +285,7 @@ def _from_format_1(
     had others, cannot be judged and are left out.
     """
     parameters = {"certify": False, "column_weight": 0.0, "augmented_share": 0.0} | state["parameters"]
-    # Weight of the labels of an earlier kind of distillation, which made up no rows.
+    # Weight of the labels of an earlier kind of distillation, which augmented no rows.
     parameters.pop("teacher_weight", None)
     if "teacher_share" in parameters:
         parameters["augmented_share"] = parameters.pop("teacher_share")

@@ -133,7 +133,7 @@ NAMED_SHARE = 0.6
 MAX_DECIMALS = 5
 #: Columns named where the domain has no name.
 N_NAMED = 2
-#: What tells apart names that are the same otherwise.
+#: Suffix of names that are the same otherwise.
 _NUMBERED = " (prototype {})"
 #: A category is worth a word if it is this many times as common as in the table.
 LIFT = 2.0
@@ -154,7 +154,7 @@ class Name(NamedTuple):
 
 
 def name_prototypes(labels: list[str], columns: Columns, summaries: Summaries, domain: Domain) -> list[Name]:
-    """Names of all prototypes, no two the same: what distinguishes likes from each other is added.
+    """Names of all prototypes, no two the same: what distinguishes prototypes of one name is added.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def name_prototypes(labels: list[str], columns: Columns, summaries: Summaries, d
         [column for column in order if not (name and column in domain.named_columns)]
         for name, order in zip(said, distinct, strict=True)
     ]
-    return [Name(text, order) for text, order in zip(_told_apart(texts, own, rest), distinct, strict=True)]
+    return [Name(text, order) for text, order in zip(_made_unique(texts, own, rest), distinct, strict=True)]
 
 
 def common_category(summary: NumberSummary | CategorySummary | None, lift: float = 0.0) -> str | None:
@@ -210,10 +210,10 @@ def _phrases(own: dict[str, NumberSummary | CategorySummary], names: list[str], 
     return phrases
 
 
-def _told_apart(
+def _made_unique(
     texts: list[str], own: list[dict[str, NumberSummary | CategorySummary]], rest: list[list[str]]
 ) -> list[str]:
-    """Every name once: likes get a phrase on one of the ``rest`` of their columns, then their number."""
+    """Every name once: equal names get a phrase on one of the ``rest`` of their columns, then their number."""
     result = list(texts)
     for k, text in enumerate(texts):
         if texts.count(text) > 1:
@@ -256,7 +256,7 @@ def _distinct(names: list[str], alike: dict[tuple[str, str], bool]) -> list[str]
 
 
 def interval(name: str, low: float, high: float, unit: str) -> str:
-    """An interval in words, with as many digits as tell its ends apart.
+    """An interval in words, with as many digits as its ends need to differ.
 
     Examples
     --------
@@ -308,7 +308,7 @@ class Members:
 
 
 def describe_prototypes(members: Members, probability: NDArray[np.float64], domain: Domain) -> dict[str, list[Any]]:
-    """Table of prototypes.
+    """Describe every prototype: one row each.
 
     Parameters
     ----------

@@ -116,16 +116,16 @@ def refuse_parameters(unknown: Iterable[str], owner: str) -> None:
     ddcl_tab.errors.ConfigurationError: DDCLClassifier has no parameter 'teacher_share': it is called augmented_share \
 now. DDCLClassifier has no parameter 'n_prototype'. Did you mean n_prototypes?
     """
-    said = []
+    lines = []
     for name in unknown:
         near = difflib.get_close_matches(name, PARAMETERS, n=1)
         if name in RENAMED:
             remedy = f": it is called {RENAMED[name]} now."
         else:
             remedy = f". Did you mean {near[0]}?" if near else f"; it has {', '.join(PARAMETERS)}."
-        said.append(f"{owner} has no parameter {name!r}{remedy}")
-    if said:
-        raise ConfigurationError(" ".join(said))
+        lines.append(f"{owner} has no parameter {name!r}{remedy}")
+    if lines:
+        raise ConfigurationError(" ".join(lines))
 
 
 def names_unknown_parameters(init: Callable[..., None]) -> Callable[..., None]:
@@ -383,10 +383,10 @@ def check_class_weight(class_weight: Any, classes: NDArray[Any]) -> None:
         Names the keys that are no class.
     """
     known = set(classes.tolist())
-    strange = [key for key in class_weight if key not in known] if isinstance(class_weight, dict) else []
-    if strange:
+    unknown = [key for key in class_weight if key not in known] if isinstance(class_weight, dict) else []
+    if unknown:
         raise ConfigurationError(
-            f"class_weight must be a dict from class to weight: its keys {strange} are not among the classes "
+            f"class_weight must be a dict from class to weight: its keys {unknown} are not among the classes "
             f"{classes.tolist()}."
         )
 
@@ -420,7 +420,7 @@ def class_weights(
             result = compute_class_weight(class_weight, classes=np.arange(len(classes)), y=label, sample_weight=weight)
         result = np.where(np.isfinite(result), result, 0.0)  # of a class whose rows have no weight
     if not (weight * result[label]).any():
-        raise ConfigurationError(f"class_weight {class_weight!r} leaves no row a weight above 0.")
+        raise ConfigurationError(f"class_weight {class_weight!r} gives no row a weight above 0.")
     return result
 
 
@@ -431,8 +431,8 @@ def take(values: Any, kept: NDArray[np.bool_]) -> NDArray[Any] | None:
     array = np.asarray(as_table(values))
     if array.shape[:1] != kept.shape:
         raise InputError(
-            f"weights and groups have one value a row: there are {len(kept)} rows, those without a label included, "
-            f"and values of shape {array.shape}."
+            f"weights and groups have one value for each row: there are {len(kept)} rows, those without a label "
+            f"included, and values of shape {array.shape}."
         )
     return array[kept]
 
@@ -456,7 +456,7 @@ def check_groups(groups: Any, X: Any, n_rows: int) -> NDArray[np.int64] | None:
         return None
     groups = column_or_1d(np.asarray(as_table(groups)).astype(str))
     if len(groups) != n_rows:
-        raise InputError(f"groups has {len(groups)} values for {n_rows} rows: give one group a row.")
+        raise InputError(f"groups has {len(groups)} values for {n_rows} rows: give one group for each row.")
     return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
 

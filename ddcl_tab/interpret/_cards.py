@@ -14,7 +14,7 @@ from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn, as_table, is_frame
 from ddcl_tab.estimators._domain import domain_of
 from ddcl_tab.estimators._prototypes import CategorySummary, NumberSummary, name_prototypes, summarise
-from ddcl_tab.estimators._table import Table
+from ddcl_tab.estimators._table import EncodedRows
 from ddcl_tab.estimators._validation import display_names, is_unknown, read_labels, target_of
 from ddcl_tab.interpret._model import FittedModel, exchange, take
 
@@ -106,7 +106,7 @@ def prototype_cards(
     n_typical : int, default=5
         Rows named on each card.
     random_state : int, default=0
-        Of the exchanged rows that tell which columns a prototype captures.
+        Of the exchanged rows that show which columns a prototype captures.
 
     Returns
     -------
@@ -132,14 +132,14 @@ def prototype_cards(
     if n_typical < 1:
         raise ConfigurationError(f"n_typical must be at least 1, not {n_typical!r}")
     model, X = FittedModel(classifier), as_table(X)
-    table = model.encode(X)
-    q = model.predict(table).q
+    encoded = model.encode(X)
+    q = model.predict(encoded).q
     columns = _columns_of(model, X)
     summaries = summarise(columns, q, np.ones(len(q)))
     recorded = _recorded(classifier, X, y, len(q))
     apart = [name.distinguishing for name in name_prototypes([""] * q.shape[1], columns, summaries, classifier.domain_)]
     typical = _typical(q, display_names(X, len(q)), _groups(X), n_typical)
-    captured = capture(model, table, q, random_state)
+    captured = capture(model, encoded, q, random_state)
     cards = []
     for k in range(q.shape[1]):
         own = {name: parts[k] for name, parts in summaries.items()}
@@ -162,7 +162,7 @@ def prototype_cards(
 
 
 def capture(
-    model: FittedModel, table: Table, q: NDArray[np.float64], random_state: int, n_rows: int = CAPTURE_ROWS
+    model: FittedModel, encoded: EncodedRows, q: NDArray[np.float64], random_state: int, n_rows: int = CAPTURE_ROWS
 ) -> NDArray[np.float64]:
     """Share of its memberships that each prototype loses when a column comes from another row, shape (K, T).
 
@@ -173,13 +173,13 @@ def capture(
     random = np.random.default_rng(random_state)
     per_prototype = max(1, n_rows // q.shape[1])
     chosen = np.unique(np.argsort(-q, axis=0, kind="stable")[:per_prototype].ravel())
-    rows, q = take(table, chosen), q[chosen]
+    rows, q = take(encoded, chosen), q[chosen]
     lost = np.empty((q.shape[1], len(model.columns)))
     held = np.maximum((q**2).sum(axis=0), np.finfo(float).tiny)
     for j in range(len(model.columns)):
         swapped = np.zeros((len(chosen), len(model.columns)), dtype=bool)
         swapped[:, j] = True
-        other = take(table, random.integers(len(table.numeric), size=len(chosen)))
+        other = take(encoded, random.integers(len(encoded.numeric), size=len(chosen)))
         after = model.predict(exchange(rows, other, swapped)).q
         lost[:, j] = 1.0 - (q * after).sum(axis=0) / held
     return np.clip(lost, 0.0, 1.0)
@@ -200,7 +200,7 @@ def _recorded(classifier: Any, X: Any, y: Any, n_rows: int) -> NDArray[Any] | No
         return None
     labels, missing = read_labels(y)
     if len(labels) != n_rows:
-        raise InputError(f"y has {len(labels)} values for {n_rows} rows: give one a row.")
+        raise InputError(f"y has {len(labels)} values for {n_rows} rows: give one for each row.")
     domain = classifier.domain_
     known = (None if gone or is_unknown(label, domain) else label for label, gone in zip(labels, missing, strict=True))
     return np.fromiter(known, dtype=object)

@@ -24,7 +24,6 @@ from ddcl_tab.estimators._validation import (
 )
 
 N_FOLDS = 5
-#: Columns that tell which object a row is.
 
 
 class OutOfFold(NamedTuple):
@@ -242,9 +241,9 @@ def _probability_of(judged: OutOfFold, known: _Labelled, n_rows: int) -> NDArray
     probability = judged.probability[known.rows]
     if np.isnan(probability).any():
         raise InputError("judged has no probability for some rows of known class: call out_of_fold on the same rows.")
-    strange = sorted(set(known.y.tolist()) - set(judged.classes.tolist()), key=str)
-    if strange:
-        raise InputError(f"judged knows nothing of the classes {strange}: call out_of_fold on the same rows.")
+    unknown = sorted(set(known.y.tolist()) - set(judged.classes.tolist()), key=str)
+    if unknown:
+        raise InputError(f"judged does not hold the classes {unknown}: call out_of_fold on the same rows.")
     return probability
 
 

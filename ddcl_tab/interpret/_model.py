@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators._classifier import DDCLClassifier
-from ddcl_tab.estimators._table import Table
+from ddcl_tab.estimators._table import EncodedRows
 from ddcl_tab.training._rows import Prediction, predict_rows
 
 
@@ -51,28 +51,28 @@ class FittedModel:
             logits = network.head(network.readout.prototypes).double().cpu().numpy()
         self.prototype_logits: NDArray[np.float64] = logits
 
-    def encode(self, X: object) -> Table:
+    def encode(self, X: object) -> EncodedRows:
         """Scaled numbers and category codes of a frame or array."""
         return self.classifier.encoder_.transform(self.classifier._features_of(X))
 
-    def predict(self, table: Table) -> Prediction:
+    def predict(self, encoded: EncodedRows) -> Prediction:
         """Class probabilities and memberships of encoded rows."""
-        return predict_rows(self.classifier.network_, *table, torch.device(self.classifier.device))
+        return predict_rows(self.classifier.network_, *encoded, torch.device(self.classifier.device))
 
     def decide(self, q: NDArray[np.float64]) -> NDArray[np.float64]:
         """Class probabilities, shape (n, C), of memberships ``(n, K)``: the head is linear in them."""
         return softmax(q @ self.prototype_logits, axis=1)
 
 
-def take(table: Table, rows: NDArray[np.intp]) -> Table:
+def take(encoded: EncodedRows, rows: NDArray[np.intp]) -> EncodedRows:
     """Some rows, in that order."""
-    return Table(table.numeric[rows], table.categorical[rows])
+    return EncodedRows(encoded.numeric[rows], encoded.categorical[rows])
 
 
-def exchange(table: Table, other: Table, columns: NDArray[np.bool_]) -> Table:
+def exchange(encoded: EncodedRows, other: EncodedRows, columns: NDArray[np.bool_]) -> EncodedRows:
     """Rows whose columns marked in ``columns`` ``(n, T)`` come from ``other``; both have n rows."""
-    n_numeric = table.numeric.shape[1]
-    return Table(
-        np.where(columns[:, :n_numeric], other.numeric, table.numeric),
-        np.where(columns[:, n_numeric:], other.categorical, table.categorical),
+    n_numeric = encoded.numeric.shape[1]
+    return EncodedRows(
+        np.where(columns[:, :n_numeric], other.numeric, encoded.numeric),
+        np.where(columns[:, n_numeric:], other.categorical, encoded.categorical),
     )

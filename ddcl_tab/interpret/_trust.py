@@ -115,8 +115,8 @@ class ConformalSets(BaseEstimator):
         Returns
         -------
         ndarray of bool, shape (n, C)
-            In the order of ``classes_``. More than one: the model cannot tell. None: the row is unlike the calibration
-            rows of every class.
+            In the order of ``classes_``. More than one: the model cannot decide. None: the row is unlike the
+            calibration rows of every class.
 
         Raises
         ------
@@ -160,9 +160,9 @@ class ConformalSets(BaseEstimator):
             X, y, kept = take_target(X, getattr(self.classifier, "target", None))
             groups, given = take(groups, kept), take(given, kept)
         y = check_labels(X, y)
-        strange = sorted(set(y.tolist()) - set(self.classes_.tolist()), key=str)
-        if strange:
-            raise InputError(f"y holds classes {strange} that the classifier does not know: {self.classes_.tolist()}.")
+        unknown = sorted(set(y.tolist()) - set(self.classes_.tolist()), key=str)
+        if unknown:
+            raise InputError(f"y holds classes {unknown} that the classifier does not know: {self.classes_.tolist()}.")
         group = check_groups(groups, X, len(y))
         if given is None:
             given = np.asarray(self.classifier.predict_proba(X))
@@ -176,7 +176,7 @@ class ConformalSets(BaseEstimator):
             if threshold == np.inf:
                 raise InputError(
                     f"class {str(name)!r} has {n} groups to calibrate with, and level {self.level} needs {needed}: "
-                    "lower level, or hand over more launches (rows, where there are no groups)."
+                    "lower level, or calibrate on more groups (where none are known, on more rows)."
                 )
 
 
@@ -190,7 +190,7 @@ def _check_probability(probability: Any, n_rows: int, n_classes: int) -> NDArray
     probability = np.asarray(probability, dtype=np.float64)
     if probability.shape != (n_rows, n_classes):
         raise InputError(
-            f"probability must have one row a row of X and one column a class, {(n_rows, n_classes)}, "
+            f"probability must have one row for each row of X and one column for each class, {(n_rows, n_classes)}, "
             f"not shape {probability.shape}"
         )
     return probability
@@ -236,7 +236,7 @@ FARTHEST = 50.0
 class NoveltyScore(BaseEstimator):
     """Mean distance of a row to its nearest training rows, in the classifier's own scaled columns.
 
-    The network is no help here: it was trained to forget what does not tell classes apart, and a row from elsewhere
+    The network is no help here: it was trained to forget what does not separate classes, and a row from elsewhere
     lands among the known ones. On held-out regimes and planted outliers this distance finds far more than the distance
     to the prototypes (``pipelines/results/trust.md`` has both). Numbers count beyond the training range, where the
     classifier itself only sees the end of the range.

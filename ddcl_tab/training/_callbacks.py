@@ -78,7 +78,7 @@ def is_worse(difference: NDArray[np.float64], weight: NDArray[np.float64], group
 
 #: Share of the epochs in which dead prototypes are started anew; the rest is left for them to settle.
 RESEED_SHARE = 0.8
-#: Steps that a parted twin needs to find its place: later ones stay together.
+#: Steps that a moved duplicate needs to find its place: duplicates found later stay.
 SETTLING_STEPS = 300
 #: Rows of one pass over the validation part.
 VALIDATION_BATCH = 4096
@@ -166,11 +166,11 @@ class Certify(Callback):
 
 
 class Reseed(Callback):
-    """Give dead prototypes and twins another start: at rows of the probe batch that their prototypes represent worst.
+    """Give dead and duplicate prototypes another start: at rows of the probe batch with large quantisation errors.
 
     As the encoder moves, a prototype can be left behind where no token comes any more. It would stay there: with next
     to no membership it feels next to no gradient. Two that meet stay together: they feel the same gradient. Before the
-    temperature has come down all of them stand close, so twins count from the end of the annealing on, as long as
+    temperature has come down all of them stand close, so duplicates count from the end of the annealing on, as long as
     :data:`SETTLING_STEPS` are left. Only epochs of the first :data:`RESEED_SHARE` of training do this.
     """
 
@@ -205,10 +205,10 @@ class Reseed(Callback):
 
 
 class BestEpoch(Callback):
-    """Keep the last epoch that validation cannot tell from the best one; stop after ``patience`` worse ones.
+    """Keep the last epoch that is no worse than the best one in validation; stop after ``patience`` worse ones.
 
     The loss of an epoch is taken at the best scale of its logits (:func:`best_scale`), because a network grows
-    overconfident long before it stops to tell classes apart better; the head of the epoch kept is multiplied by that
+    overconfident long before its classification stops improving; the head of the epoch kept is multiplied by that
     scale. An epoch is worse than the best one if the mean difference of their losses exceeds its standard error, with
     groups as the independent units: a validation part of a few hundred launches cannot rank epochs more finely, and
     among equals the last has been annealed longest. Only epochs after the annealing of the temperature count. Without

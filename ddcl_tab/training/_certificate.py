@@ -1,4 +1,4 @@
-"""What is measured after an epoch to tell whether training is sound; :mod:`._stability` judges it.
+"""What is measured after an epoch, for :mod:`._stability` to judge whether training is sound.
 
 Curvature is seen through the optimiser, against its limit: on a quadratic loss a step of SGD, momentum or Adam grows
 without bound where ``lr lambda_max(M^-1 H)`` exceeds 2, ``2 (1 + beta)`` or ``2 (1 + beta1) / (1 - beta1)``.
@@ -226,7 +226,7 @@ class EpochCertificate:
     ----------
     epoch : int
     quantization, reconstruction, variance : float
-        ``L_q``, ``L_rec``, ``V`` in squared token distance.
+        Quantisation loss ``L_q``, reconstruction loss ``L_rec``, variance ``V``, in squared token distance.
     identity_residual : float
         Relative.
     tau : float
@@ -296,7 +296,7 @@ def certify_epoch(
         With a DDCL readout; its gradients are those of the last training step.
     objective : Objective
     optimizer : SGD, Adam or AdamW
-        Its state tells the real step of each parameter.
+        Its state has the real step of each parameter.
     output : Output
         Of the network on the batch, in evaluation mode.
     batch : Batch

@@ -112,7 +112,7 @@ class DDCLNet(NeuralNet):
             chosen = torch.randint(len(z), (len(readout.prototypes),), generator=generator).to(z.device)
             jitter = torch.randn(readout.prototypes.shape, generator=generator).to(z.device)
             spread = self.covariance_.covariance.trace().sqrt() / z.shape[1] ** 0.5
-            # The jitter tells prototypes apart that start from the same row.
+            # The jitter separates prototypes that start from the same row.
             readout.prototypes.copy_(mean + START_SPREAD * (z[chosen] - mean + 0.1 * spread * jitter))
             readout.temperature.copy_(self.covariance_.temperature(1.0))
 
@@ -192,7 +192,7 @@ def train_network(
     callbacks : sequence of skorch callbacks, default=()
         To watch training with.
     checkpoint : CheckpointFile, default=None
-        Written after every epoch, and gone on with. Then a KeyboardInterrupt ends training with the best epoch so far,
+        Written after every epoch, and resumed from. Then a KeyboardInterrupt ends training with the best epoch so far,
         or the last one while annealing is not over.
 
     Returns

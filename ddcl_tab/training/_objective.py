@@ -40,11 +40,11 @@ class Loss(NamedTuple):
 class Objective(torch.nn.Module):
     """Residual form of the DDCL objective.
 
-    ``z = zhat + (z - zhat)`` is what the prototypes say plus what they leave over. The head sees both, so the
+    ``z = zhat + (z - zhat)`` is the mixture of the prototypes plus its residual. The head sees both, so the
     prototypes alone must be able to decide. ``L_q`` pulls prototypes to tokens but not tokens to prototypes: the
     tokens are detached in it, because an encoder that is paid for a small ``L_q`` shrinks its tokens until nothing is
-    left to tell apart. ``L_col`` keeps the structure inside a class: with the class alone to learn, all tokens of a
-    class fall together, and prototypes that stand side by side there tell a reader nothing.
+    left to classify by. ``L_col`` keeps the structure inside a class: with the class alone to learn, all tokens of a
+    class fall together, and the prototypes of a class would all describe the same rows.
 
     Parameters
     ----------

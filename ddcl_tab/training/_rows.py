@@ -28,7 +28,7 @@ class Rows(NamedTuple):
     Attributes
     ----------
     numeric : ndarray (n, n_numeric) float32; categorical : ndarray (n, n_categorical) int64
-        See :class:`ddcl_tab.estimators.Table`.
+        Scaled numbers and codes of categories, as `ddcl_tab.estimators` makes them.
     label : ndarray (n,) int64
         Class index.
     weight : ndarray (n,) float64

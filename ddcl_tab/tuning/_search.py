@@ -42,7 +42,7 @@ class DDCLSearchCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     """Search hyperparameters of a :class:`~ddcl_tab.DDCLClassifier` with Optuna, among sound trainings only.
 
     Every fold of every trial is certified (``stability_``), and the margins of the certificate are constraints: a trial
-    that violates one in any fold is stopped there, tells the sampler where not to look, and is never the best.
+    that violates one in any fold is stopped there, keeps the sampler away from its parameters, and is never the best.
 
     Parameters
     ----------

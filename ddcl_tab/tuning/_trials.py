@@ -264,7 +264,7 @@ def classifier_of(estimator: Any) -> DDCLClassifier:
 def fit_fold(task: Task, parameters: dict[str, Any], fold: int) -> Any:
     """Estimator with some parameters, trained on one fold and certified.
 
-    What the certificate says is read from it, and leaks are told once, by the search: neither is warned of here.
+    What the certificate says is read from it, and the search warns of leaks once: there are no warnings here.
     """
     train, _ = task.folds[fold]
     quiet, certified = {f"{task.prefix}verbose": 0}, {f"{task.prefix}certify": "epoch"}

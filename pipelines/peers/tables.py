@@ -149,7 +149,7 @@ def _difference_table(task: dict[str, Any]) -> str:
 def _notes(task: dict[str, Any]) -> list[str]:
     return [
         f"{OURS}, fold {note['fold']}: {note['prototypes_in_use']} of {note['n_prototypes']} prototypes in use, "
-        f"{note['effective_prototypes']:.1f} in play per test row, "
+        f"{note['effective_prototypes']:.1f} effective prototypes per test row, "
         f"training {'stable' if note['stable'] else 'not certified as stable'} ({note['epochs']} epochs)."
         for note in task["models"].get(OURS, {}).get("notes", [])
     ]

@@ -1,4 +1,4 @@
-"""Tokenizer, encoder and readout: shapes, invariances, generators. All numbers are made up."""
+"""Tokenizer, encoder and readout: shapes, invariances, generators. All numbers are invented."""
 
 from __future__ import annotations
 

@@ -85,8 +85,8 @@ def test_every_epoch_is_another_one_and_the_same_seed_gives_the_same_epochs(teac
     for x, y in ((a, c), (b, d)):
         assert torch.equal(x.numeric, y.numeric)
         assert torch.equal(x.target, y.target)
-    twin = Teacher(rows_of(), 2, seed=0)
-    assert torch.equal(AugmentedRows(rows_of(), twin, 0.7, CPU).epoch(generator()).target, a.target)
+    same = Teacher(rows_of(), 2, seed=0)
+    assert torch.equal(AugmentedRows(rows_of(), same, 0.7, CPU).epoch(generator()).target, a.target)
 
 
 def test_batches_train_on_the_epoch_and_measure_on_the_table(teacher):

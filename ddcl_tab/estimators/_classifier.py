@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -147,7 +147,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     _certificates: tuple[EpochCertificate, ...]
     _interrupted: int | None = None
     _prototype_table: dict[str, list[Any]]
-    _frame_library: str
+    _frame_library: Literal["pandas", "polars"]
 
     @names_unknown_parameters
     def __init__(
@@ -173,7 +173,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         allow_leaks: bool = False,
         certify: str | bool = "epoch",
         device: str = "cpu",
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
         self.n_prototypes = n_prototypes
@@ -430,7 +430,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         encoded: EncodedRows,
         label: NDArray[np.int64],
         weight: NDArray[np.float64],
-        group: Any,
+        group: NDArray[np.int64] | None,
         checkpoint: CheckpointFile | None,
     ) -> None:
         random = check_random_state(self.random_state)
@@ -482,7 +482,9 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             dropout=self.dropout,
         )
 
-    def _describe(self, X: Any, encoded: EncodedRows, label: Any, weight: Any, names: list[str]) -> None:
+    def _describe(
+        self, X: Any, encoded: EncodedRows, label: NDArray[np.int64], weight: NDArray[np.float64], names: list[str]
+    ) -> None:
         """Order the prototypes by their share of the training rows and describe them."""
         device = torch.device(self.device)
         q = predict_rows(self.network_, *encoded, device).q
@@ -510,5 +512,5 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return predict_rows(self.network_, *encoded, torch.device(self.device))
 
     @staticmethod
-    def _frame_of(table: dict[str, list[Any]], library: Any) -> Any:
+    def _frame_of(table: dict[str, list[Any]], library: Literal["pandas", "polars"]) -> Any:
         return nw.from_dict(table, backend=library).to_native()

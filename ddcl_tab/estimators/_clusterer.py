@@ -82,7 +82,11 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
     """
 
     def __init__(
-        self, n_clusters: int = 8, *, columns: list[str] | None = None, random_state: int | None = None
+        self,
+        n_clusters: int = 8,
+        *,
+        columns: list[str] | None = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.columns = columns

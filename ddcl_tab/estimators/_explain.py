@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from scipy.special import softmax
 
 from ddcl_tab.estimators._prototypes import without_number
 from ddcl_tab.training._certificate import in_use
+
+if TYPE_CHECKING:
+    from ddcl_tab.estimators._classifier import DDCLClassifier
 
 
 def top_prototypes(
@@ -134,7 +137,7 @@ def _own_probability(prototypes: dict[str, list[Any]], classes: NDArray[Any]) ->
 N_SHOWN = 5
 
 
-def fitted_html(clf: Any) -> str:
+def fitted_html(clf: DDCLClassifier) -> str:
     """Classes, columns, soundness and the largest prototypes of a fitted classifier as an HTML table.
 
     Every text that may come from a table of the user's is escaped.

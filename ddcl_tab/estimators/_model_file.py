@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import asdict, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,11 @@ from ddcl_tab.estimators._table import CLIP, NumericScale, TableEncoder
 from ddcl_tab.estimators._validation import Requirement, check_parameters
 from ddcl_tab.training._certificate import EpochCertificate
 from ddcl_tab.training._rows import N_RESERVED
+
+if TYPE_CHECKING:
+    from ddcl_tab.estimators._classifier import DDCLClassifier
+
+Classifier = TypeVar("Classifier", bound="DDCLClassifier")
 
 #: Integers beyond this are no count, and some no float.
 _LARGEST = 2**53
@@ -217,7 +222,7 @@ _PLAIN_ATTRIBUTES = (
 )
 
 
-def write_state(clf: Any, path: str | os.PathLike[str]) -> None:
+def write_state(clf: DDCLClassifier, path: str | os.PathLike[str]) -> None:
     """Write a fitted classifier.
 
     Raises
@@ -252,7 +257,7 @@ def write_state(clf: Any, path: str | os.PathLike[str]) -> None:
     write_model(path, plain(state), weights)
 
 
-def read_state(cls: type, path: str | os.PathLike[str]) -> Any:
+def read_state(cls: type[Classifier], path: str | os.PathLike[str]) -> Classifier:
     """Read a fitted classifier.
 
     Raises
@@ -304,7 +309,7 @@ def _from_format_1(
     return {"interrupted": None, "domain": domain.name} | state | filled, weights
 
 
-def _restore(cls: type, state: dict[str, Any], weights: dict[str, Any]) -> Any:
+def _restore(cls: type[Classifier], state: dict[str, Any], weights: dict[str, Any]) -> Classifier:
     parameters = state["parameters"]
     if isinstance(parameters["class_weight"], list):
         parameters["class_weight"] = dict(parameters["class_weight"])

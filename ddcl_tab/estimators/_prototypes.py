@@ -77,13 +77,14 @@ def summarise(
     dict
         K summaries by column name.
     """
+    mass = q * weight[:, None]
     return {
-        name: (_numbers if isinstance(column, NumericColumn) else _categories)(column, q * weight[:, None], weight)
+        name: _numbers(column, mass, weight) if isinstance(column, NumericColumn) else _categories(column, mass, weight)
         for name, column in columns.items()
     }
 
 
-def _numbers(column: Any, mass: NDArray[np.float64], weight: NDArray[np.float64]) -> list[NumberSummary]:
+def _numbers(column: NumericColumn, mass: NDArray[np.float64], weight: NDArray[np.float64]) -> list[NumberSummary]:
     present = np.flatnonzero(~np.isnan(column.values))
     order = present[np.argsort(column.values[present], kind="stable")]
     values = column.values[order]
@@ -110,7 +111,9 @@ def _at_levels(values: NDArray[np.float64], share: NDArray[np.float64]) -> tuple
     return tuple(values[at].tolist())
 
 
-def _categories(column: Any, mass: NDArray[np.float64], weight: NDArray[np.float64]) -> list[CategorySummary]:
+def _categories(
+    column: CategoricalColumn, mass: NDArray[np.float64], weight: NDArray[np.float64]
+) -> list[CategorySummary]:
     category, code = np.unique([MISSING if v is None else v for v in column.values], return_inverse=True)
     everyone = np.bincount(code, weights=weight, minlength=len(category)) / weight.sum()
     result = []

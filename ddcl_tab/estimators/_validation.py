@@ -374,7 +374,7 @@ def check_labels(X: Any, y: Any) -> NDArray[Any]:
     return y
 
 
-def check_class_weight(class_weight: Any, classes: NDArray[Any]) -> None:
+def check_class_weight(class_weight: dict[Any, float] | str | None, classes: NDArray[Any]) -> None:
     """Check that a dict from class to weight names classes only.
 
     Raises
@@ -392,7 +392,10 @@ def check_class_weight(class_weight: Any, classes: NDArray[Any]) -> None:
 
 
 def class_weights(
-    class_weight: Any, classes: NDArray[Any], label: NDArray[np.intp], weight: NDArray[np.float64]
+    class_weight: dict[Any, float] | str | None,
+    classes: NDArray[Any],
+    label: NDArray[np.intp],
+    weight: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Weight of each class, shape (C,).
 

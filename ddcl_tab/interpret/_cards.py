@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddcl_tab.errors import ConfigurationError, InputError
+from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn, as_table, is_frame
 from ddcl_tab.estimators._domain import domain_of
 from ddcl_tab.estimators._prototypes import CategorySummary, NumberSummary, name_prototypes, summarise
@@ -90,7 +91,7 @@ class PrototypeCard:
 
 
 def prototype_cards(
-    classifier: Any, X: Any, y: Any = None, *, n_typical: int = 5, random_state: int = 0
+    classifier: DDCLClassifier, X: Any, y: Any = None, *, n_typical: int = 5, random_state: int = 0
 ) -> list[PrototypeCard]:
     """Cards of all prototypes over the rows of a table, largest prototype of the training rows first.
 
@@ -190,7 +191,7 @@ def _columns_of(model: FittedModel, X: Any) -> dict[str, NumericColumn | Categor
     return {name: read[name] for name in model.columns}
 
 
-def _recorded(classifier: Any, X: Any, y: Any, n_rows: int) -> NDArray[Any] | None:
+def _recorded(classifier: DDCLClassifier, X: Any, y: Any, n_rows: int) -> NDArray[Any] | None:
     """Recorded classes as objects, None where unknown."""
     if y is None and is_frame(X):
         frame = nw.from_native(X, eager_only=True)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddcl_tab.errors import ConfigurationError
+from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import NumericColumn
 from ddcl_tab.estimators._table import EncodedRows
 from ddcl_tab.estimators._validation import library_of
@@ -19,7 +20,7 @@ N_ORDERS = 8
 CHUNK = 512
 
 
-def column_contributions(classifier: Any, X: Any, background: Any = None, *, random_state: int = 0) -> Any:
+def column_contributions(classifier: DDCLClassifier, X: Any, background: Any = None, *, random_state: int = 0) -> Any:
     """Contribution of each column to the probability of the decided class, row by row.
 
     The columns of a background row are exchanged for those of the row, one after another in random order; a column's

@@ -18,6 +18,7 @@ from ddcl_tab.estimators._validation import (
     check_class_weight,
     check_groups,
     check_labels,
+    is_integer,
     library_of,
     take,
     take_target,
@@ -100,7 +101,7 @@ def out_of_fold(
     ((150, 3), 150)
     """
     _check_classifier(classifier)
-    if isinstance(n_folds, bool) or not isinstance(n_folds, int | np.integer) or n_folds < 2:
+    if not is_integer(n_folds) or n_folds < 2:
         raise ConfigurationError(f"n_folds must be an integer of at least 2, not {n_folds!r}")
     X = as_table(X)
     known = _labelled(classifier, X, y, groups)
@@ -187,8 +188,7 @@ def likely_label_errors(
         "probability_recorded": own.tolist(),
         "reason": [judged.reasons[i] for i in row],
     }
-    library: Any = library_of(X)
-    return nw.from_dict(table, backend=library).to_native()
+    return nw.from_dict(table, backend=library_of(X)).to_native()
 
 
 def _disagreeing(
@@ -204,7 +204,7 @@ def _disagreeing(
     return listed, predicted[listed]
 
 
-def _check_classifier(classifier: Any) -> None:
+def _check_classifier(classifier: object) -> None:
     if not isinstance(classifier, DDCLClassifier):
         raise ConfigurationError(
             f"classifier must be a DDCLClassifier, not {type(classifier).__name__}: reasons come from its prototypes."

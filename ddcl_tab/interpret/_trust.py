@@ -7,8 +7,8 @@ from typing import Any, Self
 import narwhals.stable.v2 as nw
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted
 
@@ -62,11 +62,11 @@ class ConformalSets(BaseEstimator):
     (50, 3)
     """
 
-    def __init__(self, classifier: Any, level: float = 0.9) -> None:
+    def __init__(self, classifier: ClassifierMixin, level: float = 0.9) -> None:
         self.classifier = classifier
         self.level = level
 
-    def fit(self, X: Any, y: Any = None, groups: Any = None, probability: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, groups: Any = None, probability: ArrayLike | None = None) -> Self:
         """Calibrate on rows that the classifier has not seen.
 
         Parameters
@@ -147,11 +147,10 @@ class ConformalSets(BaseEstimator):
         rows = [_covered(inside[label == k], k, group[label == k]) for k in range(len(self.classes_))]
         table = {"class": self.classes_.tolist(), "level": [float(self.level)] * len(rows)}
         table |= {name: [row[name] for row in rows] for name in rows[0]}
-        library: Any = library_of(X)
-        return nw.from_dict(table, backend=library).to_native()
+        return nw.from_dict(table, backend=library_of(X)).to_native()
 
     def _scored(
-        self, X: Any, y: Any, groups: Any, probability: Any
+        self, X: Any, y: Any, groups: Any, probability: ArrayLike | None
     ) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.int64]]:
         """``1 - p`` of every class, index of the class and group of rows with a known class."""
         X = as_table(X)
@@ -180,13 +179,13 @@ class ConformalSets(BaseEstimator):
                 )
 
 
-def _check_classifier(classifier: Any) -> None:
+def _check_classifier(classifier: object) -> None:
     if not hasattr(classifier, "predict_proba"):
         raise ConfigurationError(f"classifier must have predict_proba, which {type(classifier).__name__} lacks")
     check_is_fitted(classifier)
 
 
-def _check_probability(probability: Any, n_rows: int, n_classes: int) -> NDArray[np.float64]:
+def _check_probability(probability: ArrayLike, n_rows: int, n_classes: int) -> NDArray[np.float64]:
     probability = np.asarray(probability, dtype=np.float64)
     if probability.shape != (n_rows, n_classes):
         raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 import os
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Self
 
@@ -14,12 +15,14 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.metrics import check_scoring, log_loss, make_scorer
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
+from sklearn.model_selection import BaseCrossValidator, StratifiedGroupKFold, StratifiedKFold, check_cv
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ddcl_tab.errors import ConfigurationError, InputError, TrainingError
+from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import as_table
 from ddcl_tab.estimators._validation import check_class_weight, check_groups, check_labels, take, take_target
 from ddcl_tab.training._stability import Stability
@@ -115,22 +118,22 @@ class DDCLSearchCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     (150, 3)
     """
 
-    best_estimator_: Any
+    best_estimator_: DDCLClassifier | Pipeline
 
     def __init__(
         self,
-        estimator: Any,
+        estimator: DDCLClassifier | Pipeline,
         *,
         n_trials: int = 50,
         timeout: float | None = None,
-        cv: Any = None,
-        scoring: Any = "neg_log_loss",
+        cv: int | BaseCrossValidator | Iterable[Any] | None = None,
+        scoring: str | Callable[..., float] = "neg_log_loss",
         storage: str | os.PathLike[str] | None = "ddcl_tab_tuning.journal",
         study_name: str | None = None,
         n_jobs: int | None = 1,
         space: dict[str, BaseDistribution | None] | None = None,
         refit: bool = True,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
         self.estimator = estimator
@@ -353,7 +356,7 @@ class DDCLSearchCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 run_workers(self.study_, task, str(self.storage), n_jobs, seed, progress.look)
 
 
-def _scorer(estimator: Any, scoring: Any, y: NDArray[Any]) -> Any:
+def _scorer(estimator: DDCLClassifier | Pipeline, scoring: str | Callable[..., float], y: NDArray[Any]) -> Any:
     if scoring == "neg_log_loss":
         # That of scikit-learn stumbles over a test fold in which a class is missing.
         return make_scorer(log_loss, greater_is_better=False, response_method="predict_proba", labels=np.unique(y))

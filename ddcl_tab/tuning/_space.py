@@ -198,7 +198,7 @@ _OPTIONS: dict[str, Requirement] = {
 }
 
 
-def prefix_of(estimator: Any) -> str | None:
+def prefix_of(estimator: object) -> str | None:
     """What the classifier's parameters begin with, or None where there is no classifier to tune."""
     if isinstance(estimator, DDCLClassifier):
         return ""

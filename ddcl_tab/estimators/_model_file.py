@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ddcl_tab._files import plain, read_model, write_model
 from ddcl_tab.errors import ConfigurationError, ModelFileError
+from ddcl_tab.estimators._columns import unit_of
 from ddcl_tab.estimators._domain import UnknownDomainError, domain_named, domain_with
 from ddcl_tab.estimators._table import CLIP, NumericScale, TableEncoder
 from ddcl_tab.estimators._validation import Requirement, check_parameters
@@ -318,6 +319,10 @@ def _restore(cls: type[Classifier], state: dict[str, Any], weights: dict[str, An
     clf.classes_ = _labels(**state["classes"])
     clf.domain_ = domain_named(state["domain"])
     clf.encoder_ = TableEncoder.from_json(state["encoder"], clf.domain_)
+    for scale in clf.encoder_.numeric_:
+        # Dates, whose unit is the year, are of no domain.
+        if scale.unit not in (unit := unit_of(scale.name, clf.domain_.units), "year"):
+            raise ValueError(f"{scale.name} is in {scale.unit!r}, and in {unit!r} by the domain {clf.domain_.name!r}")
     clf._certificates = tuple(EpochCertificate(**epoch) for epoch in state["certificates"])
     clf._interrupted = state["interrupted"]
     for name in _PLAIN_ATTRIBUTES:

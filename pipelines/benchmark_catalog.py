@@ -41,6 +41,7 @@ from ddcl_tab.app._evaluation import score
 from ddcl_tab.app._tables import SYNTHETIC_NOTE
 from ddcl_tab.estimators._validation import RENAMED
 from ddcl_tab.space._satcat import read_satcat
+from ddcl_tab.training._certificate import in_use
 
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
 ELSETS = "elsets/spacetrack_3le_2025-03-15.txt.gz"
@@ -191,7 +192,7 @@ def soundness(model: Any, fold: Fold) -> dict[str, Any]:
     entropy = -(q * np.log(np.clip(q, 1e-300, None))).sum(axis=1)
     return {
         "n_prototypes": len(share),
-        "prototypes_in_use": int((share > 1 / (4 * len(share))).sum()),
+        "prototypes_in_use": int(in_use(share).sum()),
         "effective_prototypes": float(np.exp(entropy).mean()),
         "stable": model.stability_.is_stable,
         "epochs": model.n_iter_,

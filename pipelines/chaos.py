@@ -47,7 +47,6 @@ from ddcl_tab import DDCLClassifier
 from ddcl_tab.app._catalog import load_catalog
 from ddcl_tab.app._train import MODEL_FILE
 from ddcl_tab.errors import LeakWarning
-from ddcl_tab.estimators._model_file import fit_with_checkpoint
 from ddcl_tab.training import _net as training
 from ddcl_tab.training._checkpoint import Checkpoint, CheckpointFile
 
@@ -198,7 +197,7 @@ def measure_cost(catalog: Path, elsets: Path | None, folder: Path) -> dict[str, 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LeakWarning)
-            fit_with_checkpoint(clf, frame, CheckpointFile(folder / "cost.ddcl"))
+            clf.fit_with_checkpoint(frame, checkpoint=CheckpointFile(folder / "cost.ddcl"))
     finally:
         training.Checkpoint = ours  # type: ignore[misc]
     epoch = statistics.median(np.diff(ends))  # whole epochs: steps, validation, certificate, checkpoint

@@ -111,7 +111,7 @@ def removal_table(material: Material) -> list[dict[str, Any]]:
 
 
 def prototype_table(material: Material) -> list[dict[str, Any]]:
-    """Area under the deletion curve over prototypes: by weight against random order."""
+    """Area under the deletion curve over prototypes: by weight against random order among those with a membership."""
     rows = []
     for seed, model in enumerate(material.models):
         q = model.predict(model.encode(material.test)).q

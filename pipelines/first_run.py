@@ -53,7 +53,7 @@ def each_seed(runs: list[TrainingRun]) -> str:
                 "macro_f1": f"{m['macro_f1']:.3f}",
                 "best peer": f"{best} {m['peers'][best]['macro_f1']:.3f}",
                 "prototypes in use": f"{m['prototypes_in_use']} of {m['n_prototypes']}",
-                "effective per row": f"{m['effective_prototypes']:.1f}",
+                "effective prototypes per row": f"{m['effective_prototypes']:.1f}",
                 "identity, worst epoch": f"{m['identity_residual_max']:.1e}",
                 "fit": f"{m['fit_seconds']:.0f} s",
             }

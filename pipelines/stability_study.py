@@ -38,7 +38,7 @@ from ddcl_tab.training._certificate import dead_prototypes, loss_of_prototypes, 
 from ddcl_tab.training._distillation import hard_targets
 from ddcl_tab.training._net import build_network, train_network
 from ddcl_tab.training._objective import Loss, Objective
-from ddcl_tab.training._rows import Rows, RowsDataset
+from ddcl_tab.training._rows import Batch, Rows, RowsDataset
 from ddcl_tab.training._stability import Stability
 
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
@@ -97,9 +97,9 @@ class QuantizationAlone(torch.nn.Module):
 
     quantization_weight = 1.0
 
-    def forward(self, output: Any, inputs: Any, prototypes: Any, temperature: Any, target: Any, weight: Any) -> Loss:
+    def forward(self, output: Any, batch: Batch, prototypes: Any, temperature: Any) -> Loss:
         """Loss of a batch."""
-        quantization = quantization_loss(assign(output.reading.z.detach(), prototypes, temperature), weight)
+        quantization = quantization_loss(assign(output.reading.z.detach(), prototypes, temperature), batch.weight)
         nothing = torch.zeros(())
         return Loss(quantization, nothing, nothing, quantization, nothing)
 
@@ -280,9 +280,8 @@ def settle(network: TableNetwork, objective: torch.nn.Module, start: Start, seed
     generator = torch.Generator().manual_seed(seed)
     for _ in range(SETTLING_STEPS):
         chosen = torch.randint(len(rows), (SETTLING_ROWS,), generator=generator)
-        inputs, (target, weight) = rows.batch(chosen)
         still = output._replace(direct_logits=direct[chosen], reading=output.reading._replace(z=z[chosen]))
-        loss = loss_of_prototypes(network, objective, still, inputs, target, weight)(prototypes)
+        loss = loss_of_prototypes(network, objective, still, rows.batch(chosen))(prototypes)
         optimizer.zero_grad()
         loss.backward(inputs=[prototypes])
         optimizer.step()

@@ -272,7 +272,7 @@ _CURVES: tuple[tuple[str, str, tuple[tuple[str, str], ...], str | None, bool], .
     (
         "Usage",
         "number of prototypes",
-        (("usage_perplexity", "in use over all rows"), ("effective_prototypes", "effective per row")),
+        (("usage_perplexity", "effective number over all rows"), ("effective_prototypes", "effective number per row")),
         None,
         False,
     ),

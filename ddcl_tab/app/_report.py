@@ -38,6 +38,7 @@ from ddcl_tab.interpret._cards import PrototypeCard, cards_of
 from ddcl_tab.interpret._contributions import contributions_of
 from ddcl_tab.interpret._model import FittedModel, ModelRows
 from ddcl_tab.interpret._trust import N_NEIGHBOURS, ConformalSets, NoveltyScore, novelty_coordinates
+from ddcl_tab.training._certificate import in_use
 from ddcl_tab.training._stability import CONDITIONS, Stability
 
 NO_HELD_OUT = (
@@ -203,7 +204,7 @@ def collect_report(
     inputs = read_inputs(clf, frame, held_out)
     classes, recorded = inputs.classes, inputs.recorded
     prototypes = cards_of(inputs.model, frame, inputs.rows)
-    inks = prototype_inks([classes.index(card.predicted) for card in prototypes])
+    inks = prototype_inks([classes.index(card.predicted_class) for card in prototypes])
     orbits = orbit_figures(frame, inputs.prototype, inks)
     stability = clf.stability_
     return Report(
@@ -215,7 +216,7 @@ def collect_report(
         n_objects=len(frame),
         n_sure_unknown=int((inputs.probability[recorded == NO_RECORD].max(axis=1, initial=0.0) >= SURE).sum()),
         recorded={name: int((recorded == name).sum()) for name in [*classes, NO_RECORD]},
-        n_in_use=sum(card.share > 1 / (4 * len(prototypes)) for card in prototypes),
+        n_in_use=int(in_use(np.array([card.share for card in prototypes])).sum()),
         scores=None if inputs.held_out is None else _scores(inputs.held_out, clf),
         split=str((metrics or {}).get("split", "")),
         peers=[] if inputs.held_out is None else _peers(metrics or {}),
@@ -252,7 +253,7 @@ def _cards(inputs: Inputs, prototypes: list[PrototypeCard], inks: list[Ink], orb
             Card(
                 card=card,
                 ink=inks[k],
-                predicted=inputs.classes.index(card.predicted),
+                predicted=inputs.classes.index(card.predicted_class),
                 n_objects=int((member == k).sum()),
                 n_held_out=int((own >= 0).sum()),
                 n_right=int((own == 1).sum()),
@@ -279,7 +280,7 @@ def _unknown(inputs: Inputs) -> Listing:
     if not len(rows):
         return Listing([], 0)
     chosen = rows[np.argsort(-inputs.probability[rows].max(axis=1), kind="stable")[:MAX_LISTED]]
-    contributions = pl.DataFrame(contributions_of(inputs.model, inputs.rows.take(chosen), inputs.rows.table))
+    contributions = pl.DataFrame(contributions_of(inputs.model, inputs.rows.take(chosen), inputs.rows.encoded))
     strongest = contributions.filter(pl.col("contribution").abs() >= WORTH_NAMING).group_by("row", maintain_order=True)
     columns: dict[int, list[tuple[str, str, float]]] = {
         int(key[0]): list(part.head(N_COLUMNS).select("column", "value", "contribution").iter_rows())
@@ -369,7 +370,7 @@ def _foreign(inputs: Inputs, held_out: HeldOut, rows: NDArray[np.intp]) -> NDArr
     if not spared.any() or (known & ~spared).sum() < N_NEIGHBOURS:
         return None
     clf = inputs.model.classifier
-    points = novelty_coordinates(clf.encoder_, inputs.rows.columns, inputs.rows.table)
+    points = novelty_coordinates(clf.encoder_, inputs.rows.columns, inputs.rows.encoded)
     score = NoveltyScore(clf)._fit_points(points[known & ~spared])
     return score._novelty_at(points[rows]) > np.quantile(score._novelty_at(points[spared]), ORDINARY)
 

@@ -22,11 +22,11 @@ from ddcl_tab.app._evaluation import Split, make_peers, peer_frame, score, split
 from ddcl_tab.app._tables import as_written, rounded_shares, with_rounded_shares, without_empty_columns, write_csv
 from ddcl_tab.errors import CatalogError, ConfigurationError, InputError, LeakWarning
 from ddcl_tab.estimators._classifier import DDCLClassifier
-from ddcl_tab.estimators._model_file import fit_with_checkpoint
 from ddcl_tab.estimators._validation import refuse_parameters
 from ddcl_tab.space._content import separator_of
 from ddcl_tab.space._join import launch_of
 from ddcl_tab.space._text import read_text, text_chunks
+from ddcl_tab.training._certificate import in_use
 from ddcl_tab.training._checkpoint import CheckpointFile
 
 MODEL_FILE, METRICS_FILE, PROTOTYPES_FILE = "model.ddcl", "metrics.json", "prototypes.csv"
@@ -149,7 +149,7 @@ def train_catalog(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakWarning)  # the commands never offer leaks
         start = time.perf_counter()
-        fit_with_checkpoint(clf, known[parts.train], checkpoint)
+        clf.fit_with_checkpoint(known[parts.train], checkpoint=checkpoint)
         fit_seconds = time.perf_counter() - start
     probability = clf.predict_proba(known[parts.test])
     held_out = held_out_frame(known[parts.test], target, probability, clf.classes_)
@@ -338,7 +338,7 @@ def _soundness(clf: DDCLClassifier) -> dict[str, Any]:
     share = np.array(clf.prototypes_["share"])
     return {
         "n_prototypes": len(share),
-        "prototypes_in_use": int((share > 1 / (4 * len(share))).sum()),
+        "prototypes_in_use": int(in_use(share).sum()),
         "identity_residual_max": max(row["identity_residual"] for row in clf.history_),
         "effective_prototypes": clf.history_[clf.best_epoch_ - 1]["effective_prototypes"],
         "epochs": clf.n_iter_,

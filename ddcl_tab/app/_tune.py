@@ -210,7 +210,7 @@ def fit_search(search: DDCLSearchCV, frame: pl.DataFrame, seed: int) -> None:
     TrainingError
         No trial was feasible.
     """
-    target = search.estimator.target
+    target = str(search.estimator.target)
     require_target(frame, target)
     known = frame.filter(has_known_class(frame, target))
     with warnings.catch_warnings():
@@ -237,7 +237,7 @@ def score_best(search: DDCLSearchCV, frame: pl.DataFrame, seed: int, settings: d
     TrainingRun
         Of the best, whose peers include the untuned classifier.
     """
-    target = search.estimator.target
+    target = str(search.estimator.target)
     tuned, untuned = (
         train_catalog(frame, target=target, split=SPLIT, seed=seed, settings=chosen, verbose=1)
         for chosen in (settings | search.best_params_, settings)

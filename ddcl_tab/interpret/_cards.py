@@ -15,7 +15,7 @@ from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import as_table, is_frame
 from ddcl_tab.estimators._domain import domain_of
 from ddcl_tab.estimators._prototypes import CategorySummary, NumberSummary, name_prototypes, summarise
-from ddcl_tab.estimators._table import Table
+from ddcl_tab.estimators._table import EncodedRows
 from ddcl_tab.estimators._validation import display_names, is_unknown, read_labels, target_of
 from ddcl_tab.interpret._model import FittedModel, ModelRows, exchange, take
 
@@ -85,7 +85,7 @@ class PrototypeCard:
     neighbours: list[Neighbour]
 
     @property
-    def predicted(self) -> str:
+    def predicted_class(self) -> str:
         """The class that it holds most probable."""
         return max(self.says, key=lambda name: self.says[name])
 
@@ -107,7 +107,7 @@ def prototype_cards(
     n_typical : int, default=5
         Rows named on each card.
     random_state : int, default=0
-        Of the exchanged rows that tell which columns a prototype captures.
+        Of the exchanged rows that show which columns a prototype captures.
 
     Returns
     -------
@@ -146,7 +146,7 @@ def cards_of(
     named = name_prototypes([""] * q.shape[1], rows.columns, summaries, classifier.domain_)
     apart = [name.distinguishing for name in named]
     typical = _typical(q, display_names(X, len(q)), _groups(X), n_typical)
-    captured = capture(model, rows.table, q, random_state)
+    captured = capture(model, rows.encoded, q, random_state)
     cards = []
     for k in range(q.shape[1]):
         own = {name: parts[k] for name, parts in summaries.items()}
@@ -169,7 +169,7 @@ def cards_of(
 
 
 def capture(
-    model: FittedModel, table: Table, q: NDArray[np.float64], random_state: int, n_rows: int = CAPTURE_ROWS
+    model: FittedModel, encoded: EncodedRows, q: NDArray[np.float64], random_state: int, n_rows: int = CAPTURE_ROWS
 ) -> NDArray[np.float64]:
     """Share of its memberships that each prototype loses when a column comes from another row, shape (K, T).
 
@@ -180,13 +180,13 @@ def capture(
     random = np.random.default_rng(random_state)
     per_prototype = max(1, n_rows // q.shape[1])
     chosen = np.unique(np.argsort(-q, axis=0, kind="stable")[:per_prototype].ravel())
-    rows, q = take(table, chosen), q[chosen]
+    rows, q = take(encoded, chosen), q[chosen]
     lost = np.empty((q.shape[1], len(model.columns)))
     held = np.maximum((q**2).sum(axis=0), np.finfo(float).tiny)
     for j in range(len(model.columns)):
         swapped = np.zeros((len(chosen), len(model.columns)), dtype=bool)
         swapped[:, j] = True
-        other = take(table, random.integers(len(table.numeric), size=len(chosen)))
+        other = take(encoded, random.integers(len(encoded.numeric), size=len(chosen)))
         after = model.predict(exchange(rows, other, swapped)).q
         lost[:, j] = 1.0 - (q * after).sum(axis=0) / held
     return np.clip(lost, 0.0, 1.0)
@@ -202,7 +202,7 @@ def _recorded(classifier: DDCLClassifier, X: Any, y: Any, n_rows: int) -> NDArra
         return None
     labels, missing = read_labels(y)
     if len(labels) != n_rows:
-        raise InputError(f"y has {len(labels)} values for {n_rows} rows: give one a row.")
+        raise InputError(f"y has {len(labels)} values for {n_rows} rows: give one for each row.")
     domain = classifier.domain_
     known = (None if gone or is_unknown(label, domain) else label for label, gone in zip(labels, missing, strict=True))
     return np.fromiter(known, dtype=object)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import NumericColumn
-from ddcl_tab.estimators._table import Table
+from ddcl_tab.estimators._table import EncodedRows
 from ddcl_tab.estimators._validation import library_of
 from ddcl_tab.interpret._model import FittedModel, ModelRows, exchange, take
 
@@ -64,16 +64,16 @@ def column_contributions(classifier: DDCLClassifier, X: Any, background: Any = N
     """
     model = FittedModel(classifier)
     rows = model.read(X)
-    among = rows.table if background is None else model.encode(background)
+    among = rows.encoded if background is None else model.encode(background)
     return classifier._frame_of(contributions_of(model, rows, among, random_state=random_state), library_of(X))
 
 
 def contributions_of(
-    model: FittedModel, rows: ModelRows, background: Table, *, random_state: int = 0
+    model: FittedModel, rows: ModelRows, background: EncodedRows, *, random_state: int = 0
 ) -> dict[str, list[Any]]:
     """As :func:`column_contributions`, of rows that the model has read before: the columns of the frame."""
     decided = rows.prediction.probability.argmax(axis=1)
-    values = shapley_values(model, rows.table, background, decided, random_state)
+    values = shapley_values(model, rows.encoded, background, decided, random_state)
     order = np.argsort(-np.abs(values), axis=1, kind="stable")
     written = values_with_units(rows)
     n, n_columns = values.shape
@@ -88,14 +88,14 @@ def contributions_of(
 
 
 def shapley_values(
-    model: FittedModel, table: Table, background: Table, decided: NDArray[np.intp], random_state: int
+    model: FittedModel, encoded: EncodedRows, background: EncodedRows, decided: NDArray[np.intp], random_state: int
 ) -> NDArray[np.float64]:
     """Contributions to the probability of class ``decided[i]`` of row ``i``, shape (n, T).
 
     Parameters
     ----------
     model : FittedModel
-    table, background : Table
+    encoded, background : EncodedRows
         Rows to explain, rows to compare with.
     decided : ndarray of int, shape (n,)
     random_state : int
@@ -105,7 +105,7 @@ def shapley_values(
     ndarray, shape (n, T)
     """
     if not len(background.numeric):
-        raise ConfigurationError("background has no rows: hand over some of the catalog, or nothing")
+        raise ConfigurationError("background has no rows: pass rows to compare with, or leave it out")
     random = np.random.default_rng(random_state)
     n, n_columns = len(decided), len(model.columns)
     orders = np.array([random.permutation(n_columns) for _ in range(N_ORDERS)])
@@ -115,19 +115,19 @@ def shapley_values(
         for order in orders:
             other = take(background, random.integers(len(background.numeric), size=len(rows)))
             for path in (order, order[::-1]):
-                values[rows] += _along(model, take(table, rows), other, decided[rows], path)
+                values[rows] += _along(model, take(encoded, rows), other, decided[rows], path)
     return values / (2 * N_ORDERS)
 
 
 def _along(
-    model: FittedModel, table: Table, other: Table, decided: NDArray[np.intp], path: NDArray[np.intp]
+    model: FittedModel, encoded: EncodedRows, other: EncodedRows, decided: NDArray[np.intp], path: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Change of probability as the columns of ``other`` are exchanged for those of ``table`` along a path."""
+    """Change of probability as the columns of ``other`` are exchanged for those of ``encoded`` along a path."""
     n, n_columns = len(decided), len(path)
     position = np.argsort(path)
     # Step s has the first s columns of the path from the row, the others from the background row.
-    steps = [exchange(table, other, np.tile(position >= s, (n, 1))) for s in range(n_columns + 1)]
-    together = Table(np.concatenate([s.numeric for s in steps]), np.concatenate([s.categorical for s in steps]))
+    steps = [exchange(encoded, other, np.tile(position >= s, (n, 1))) for s in range(n_columns + 1)]
+    together = EncodedRows(np.concatenate([s.numeric for s in steps]), np.concatenate([s.categorical for s in steps]))
     probability = model.predict(together).probability[np.arange(len(together.numeric)), np.tile(decided, n_columns + 1)]
     gained = np.diff(probability.reshape(n_columns + 1, n), axis=0)
     return gained[position].T

@@ -7,15 +7,15 @@ from typing import Any, Self
 import narwhals.stable.v2 as nw
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted
 
 from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn, as_table
-from ddcl_tab.estimators._table import Table, TableEncoder
+from ddcl_tab.estimators._table import EncodedRows, TableEncoder
 from ddcl_tab.estimators._validation import check_groups, check_labels, library_of, take, take_target
 from ddcl_tab.interpret._model import FittedModel
 from ddcl_tab.training._rows import token_distances
@@ -63,11 +63,11 @@ class ConformalSets(BaseEstimator):
     (50, 3)
     """
 
-    def __init__(self, classifier: Any, level: float = 0.9) -> None:
+    def __init__(self, classifier: ClassifierMixin, level: float = 0.9) -> None:
         self.classifier = classifier
         self.level = level
 
-    def fit(self, X: Any, y: Any = None, groups: Any = None, probability: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, groups: Any = None, probability: ArrayLike | None = None) -> Self:
         """Calibrate on rows that the classifier has not seen.
 
         Parameters
@@ -116,8 +116,8 @@ class ConformalSets(BaseEstimator):
         Returns
         -------
         ndarray of bool, shape (n, C)
-            In the order of ``classes_``. More than one: the model cannot tell. None: the row is unlike the calibration
-            rows of every class.
+            In the order of ``classes_``. More than one: the model cannot decide. None: the row is unlike the
+            calibration rows of every class.
 
         Raises
         ------
@@ -152,11 +152,10 @@ class ConformalSets(BaseEstimator):
         rows = [_covered(inside[label == k], k, group[label == k]) for k in range(len(self.classes_))]
         table = {"class": self.classes_.tolist(), "level": [float(self.level)] * len(rows)}
         table |= {name: [row[name] for row in rows] for name in rows[0]}
-        library: Any = library_of(X)
-        return nw.from_dict(table, backend=library).to_native()
+        return nw.from_dict(table, backend=library_of(X)).to_native()
 
     def _scored(
-        self, X: Any, y: Any, groups: Any, probability: Any
+        self, X: Any, y: Any, groups: Any, probability: ArrayLike | None
     ) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.int64]]:
         """``1 - p`` of every class, index of the class and group of rows with a known class."""
         X = as_table(X)
@@ -165,9 +164,9 @@ class ConformalSets(BaseEstimator):
             X, y, kept = take_target(X, getattr(self.classifier, "target", None))
             groups, given = take(groups, kept), take(given, kept)
         y = check_labels(X, y)
-        strange = sorted(set(y.tolist()) - set(self.classes_.tolist()), key=str)
-        if strange:
-            raise InputError(f"y holds classes {strange} that the classifier does not know: {self.classes_.tolist()}.")
+        unknown = sorted(set(y.tolist()) - set(self.classes_.tolist()), key=str)
+        if unknown:
+            raise InputError(f"y holds classes {unknown} that the classifier does not know: {self.classes_.tolist()}.")
         group = check_groups(groups, X, len(y))
         if given is None:
             given = np.asarray(self.classifier.predict_proba(X))
@@ -181,21 +180,21 @@ class ConformalSets(BaseEstimator):
             if threshold == np.inf:
                 raise InputError(
                     f"class {str(name)!r} has {n} groups to calibrate with, and level {self.level} needs {needed}: "
-                    "lower level, or hand over more launches (rows, where there are no groups)."
+                    "lower level, or calibrate on more groups (where none are known, on more rows)."
                 )
 
 
-def _check_classifier(classifier: Any) -> None:
+def _check_classifier(classifier: object) -> None:
     if not hasattr(classifier, "predict_proba"):
         raise ConfigurationError(f"classifier must have predict_proba, which {type(classifier).__name__} lacks")
     check_is_fitted(classifier)
 
 
-def _check_probability(probability: Any, n_rows: int, n_classes: int) -> NDArray[np.float64]:
+def _check_probability(probability: ArrayLike, n_rows: int, n_classes: int) -> NDArray[np.float64]:
     probability = np.asarray(probability, dtype=np.float64)
     if probability.shape != (n_rows, n_classes):
         raise InputError(
-            f"probability must have one row a row of X and one column a class, {(n_rows, n_classes)}, "
+            f"probability must have one row for each row of X and one column for each class, {(n_rows, n_classes)}, "
             f"not shape {probability.shape}"
         )
     return probability
@@ -241,7 +240,7 @@ FARTHEST = 50.0
 class NoveltyScore(BaseEstimator):
     """Mean distance of a row to its nearest training rows, in the classifier's own scaled columns.
 
-    The network is no help here: it was trained to forget what does not tell classes apart, and a row from elsewhere
+    The network is no help here: it was trained to forget what does not separate classes, and a row from elsewhere
     lands among the known ones. On held-out regimes and planted outliers this distance finds far more than the distance
     to the prototypes (``pipelines/results/trust`` has both). Numbers count beyond the training range, where the
     classifier itself only sees the end of the range.
@@ -364,7 +363,7 @@ def prototype_distances(classifier: DDCLClassifier, X: Any) -> NDArray[np.float6
 
 
 def novelty_coordinates(
-    encoder: TableEncoder, columns: dict[str, NumericColumn | CategoricalColumn], table: Table
+    encoder: TableEncoder, columns: dict[str, NumericColumn | CategoricalColumn], table: EncodedRows
 ) -> NDArray[np.float64]:
     """Where rows lie for :class:`NoveltyScore`, shape (n, D), in standard deviations.
 
@@ -376,7 +375,7 @@ def novelty_coordinates(
         Fitted.
     columns : dict of NumericColumn and CategoricalColumn
         As they are, in their units.
-    table : Table
+    table : EncodedRows
         The same rows encoded.
     """
     codes = table.categorical

@@ -313,9 +313,9 @@ class DDCLCodebook(PreciseBuffers):
 
     def _revive(self, tokens: Tensor, counts: list[int]) -> None:
         """Move codes that nobody uses, and one of two that have met, to tokens with large errors."""
-        twins = duplicate_prototypes(self.codebook, self.absolute_temperature)
+        duplicates = duplicate_prototypes(self.codebook, self.absolute_temperature)
         moves = self._usage < _DEAD
-        moves[twins] = True
+        moves[duplicates] = True
         ranks.copy_from_first(moves)  # rounding may differ between machines, and all must go on in the same way
         dead = moves.nonzero().flatten()
         if not len(dead):

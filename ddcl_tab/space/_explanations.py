@@ -13,7 +13,7 @@ from scipy.stats import qmc
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import as_table
-from ddcl_tab.estimators._table import Table
+from ddcl_tab.estimators._table import EncodedRows
 from ddcl_tab.estimators._validation import library_of
 from ddcl_tab.interpret._model import FittedModel, take
 from ddcl_tab.interpret._plots import axes_or_new, layers, read_numbers
@@ -154,7 +154,9 @@ def _row(orbits: Orbits, i: int) -> Orbits:
     return Orbits(*(part[[i]] for part in orbits))
 
 
-def _nearest(model: FittedModel, row: Table, orbit: Orbits, decided: int, unit: NDArray[np.float64]) -> _Found | None:
+def _nearest(
+    model: FittedModel, row: EncodedRows, orbit: Orbits, decided: int, unit: NDArray[np.float64]
+) -> _Found | None:
     if any(np.isnan(part[0]) for part in orbit):
         return None
     candidates = _candidates(orbit, unit)
@@ -190,7 +192,7 @@ def _candidates(orbit: Orbits, unit: NDArray[np.float64]) -> Orbits:
     return Orbits(np.minimum(low, high), np.maximum(low, high), inclination)
 
 
-def _simplify(model: FittedModel, row: Table, start: Orbits, end: Orbits, decided: int) -> Orbits:
+def _simplify(model: FittedModel, row: EncodedRows, start: Orbits, end: Orbits, decided: int) -> Orbits:
     """Put back each part of the change that is not needed, the dearest first."""
     parts = range(3)
     alone = [delta_v(start, _with(start, end, {part})) for part in parts]
@@ -211,7 +213,7 @@ def _between(start: Orbits, end: Orbits, share: NDArray[np.float64]) -> Orbits:
     return Orbits(*(a + share * (b - a) for a, b in zip(start, end, strict=True)))
 
 
-def _classes_at(model: FittedModel, row: Table, orbits: Orbits) -> NDArray[np.float64]:
+def _classes_at(model: FittedModel, row: EncodedRows, orbits: Orbits) -> NDArray[np.float64]:
     """Class probabilities, shape (m, C), of one row moved to m orbits."""
     axis = semi_major_axis_from_altitudes(orbits.perigee, orbits.apogee)
     moved = {
@@ -224,7 +226,7 @@ def _classes_at(model: FittedModel, row: Table, orbits: Orbits) -> NDArray[np.fl
     for j, scale in enumerate(model.classifier.encoder_.numeric_):
         if scale.name in moved:
             numeric[:, j] = scale(moved[scale.name])
-    return model.predict(Table(numeric, np.repeat(row.categorical, len(axis), axis=0))).probability
+    return model.predict(EncodedRows(numeric, np.repeat(row.categorical, len(axis), axis=0))).probability
 
 
 def _words(start: Orbits, end: Orbits) -> str:

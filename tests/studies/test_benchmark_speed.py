@@ -112,7 +112,7 @@ def test_products_alone_are_those_of_the_flops(bench):
 def test_rows_and_networks_have_the_shape_asked_for(bench):
     shape = bench.contenders.Shape(n_rows=40, n_columns=20, width=16, n_prototypes=5)
     rows, network = bench.contenders.make_rows(shape), bench.contenders.make_network(shape)
-    inputs, (target, _) = rows.batch(slice(None))
+    inputs, target, _ = rows.batch(slice(None))
     assert inputs["numeric"].shape == (40, 14)
     assert inputs["categorical"].shape == (40, 6)
     assert torch.equal(target.sum(dim=1), torch.ones(40))

@@ -30,7 +30,7 @@ bench: .venv/installed-bench
 chaos: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python pipelines/chaos.py pipelines/results --kills $(or $(KILLS),30)
 
-# Readers and model files under mutated inputs. RUNS=1000000 took hours for pipelines/results/reliability.md.
+# Readers and model files under mutated inputs. RUNS=1000000 took hours for docs/notes/reliability.md.
 fuzz: .venv/installed
 	$(PIP) -e '.[fuzz]'
 	$(BIN)/python pipelines/fuzz_readers.py build/fuzz --runs $(or $(RUNS),20000)

@@ -6,12 +6,19 @@ import warnings
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import click
 
 from ddcl_tab import __version__
 from ddcl_tab.errors import DDCLTabError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ddcl_tab import DDCLClassifier
+    from ddcl_tab.app._train import TrainingRun
+    from ddcl_tab.tuning import DDCLSearchCV
 
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -19,7 +26,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 def _user_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """End on an error that the user can mend with one line, exit code 2 and no traceback; show warnings as notes."""
+    """End on an error that the user can mend with one line, exit code 2 and no traceback; print warnings as notes."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -35,31 +42,37 @@ def _user_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _notes(otherwise: Callable[..., None]) -> Callable[..., None]:
-    """Show this package's warnings as one line without a place in its code."""
+    """Print this package's warnings as one line without a place in its code."""
 
-    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    def print_note(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if category.__module__ == DDCLTabError.__module__:
             click.echo(f"Note: {message}", err=True)
         else:
             otherwise(message, category, *place, **more)
 
-    return show
+    return print_note
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ddcl-tab")
 def main() -> None:
-    """Classify catalogs of space objects by prototypes that a person can read."""
+    """Classify catalogs of space objects by prototypes that a person can read.
+
+    Example: ddcl-tab demo, then open what it wrote in the folder demo
+    """
 
 
 @main.command()
 @click.option("--out", type=_FOLDER, default=Path("demo"), show_default=True, help="Folder for all results.")
 @_user_errors
 def demo(out: Path) -> None:
-    """Make a SYNTHETIC catalog, train on it, and explain what its UNKNOWN objects are."""
+    """Make a SYNTHETIC catalog, train on it, and classify its UNKNOWN objects with reasons.
+
+    Example: ddcl-tab demo --out demo
+    """
     from ddcl_tab.app._train import train_catalog, write_run
+    from ddcl_tab.space import synthetic_catalog, write_satcat
     from ddcl_tab.space._satcat import read_satcat
-    from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
 
     _use_one_thread()
     out.mkdir(parents=True, exist_ok=True)
@@ -69,18 +82,21 @@ def demo(out: Path) -> None:
     frame = read_satcat(catalog)
     run = train_catalog(frame, target="OBJECT_TYPE", split="launch", seed=0, settings={}, verbose=1)
     write_run(run, out)
-    _show_run(run, out)
+    _print_run(run, out)
     _classify(run.classifier, frame, "UNKNOWN", out / "unknown.csv", n_shown=5)
 
 
 @main.command()
 @click.option("--rows", type=click.IntRange(min=50), default=5000, show_default=True, help="Objects in the catalog.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--out", type=_FILE, required=True, help="FILE.json, .csv, or either with .gz.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another one, other objects.")
+@click.option("--out", type=_FILE, required=True, help="File to write: .json or .csv, either also with .gz.")
 @_user_errors
 def synth(rows: int, seed: int, out: Path) -> None:
-    """Make a SYNTHETIC catalog in Space-Track's SATCAT format (NASA breakup model)."""
-    from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
+    """Make a SYNTHETIC catalog in Space-Track's SATCAT format (NASA breakup model).
+
+    Example: ddcl-tab synth --rows 2000 --out synthetic.csv.gz
+    """
+    from ddcl_tab.space import synthetic_catalog, write_satcat
 
     write_satcat(synthetic_catalog(n_rows=rows, random_state=seed), out)
     click.echo(f"{out}: {rows} synthetic objects, seed {seed}")
@@ -93,13 +109,21 @@ def synth(rows: int, seed: int, out: Path) -> None:
     help="Of CelesTrak's element sets: active, stations, last-30-days, starlink, oneweb, gnss, geo, weather, "
     "fengyun-1c-debris, cosmos-2251-debris, iridium-33-debris or any other.  [default: active]",
 )
-@click.option("--source", type=click.Choice(["celestrak", "spacetrack"]), default="celestrak", show_default=True)
+@click.option(
+    "--source",
+    type=click.Choice(["celestrak", "spacetrack"]),
+    default="celestrak",
+    show_default=True,
+    help="Provider to ask.",
+)
 @_user_errors
-def fetch(kind: Any, group: str | None, source: Any) -> None:
+def fetch(kind: Literal["satcat", "gp"], group: str | None, source: Literal["celestrak", "spacetrack"]) -> None:
     """Fetch the catalog of objects (satcat) or current element sets (gp) into the cache.
 
     CelesTrak needs no account and is asked once in two hours. Space-Track's account is read from SPACETRACK_IDENTITY
     and SPACETRACK_PASSWORD or ~/.netrc; it is asked once an hour for gp, once a day for satcat.
+
+    Example: ddcl-tab fetch gp --group starlink
     """
     from ddcl_tab.space.fetch._query import make_query
     from ddcl_tab.space.fetch._retrieve import problems, retrieve, summary
@@ -114,11 +138,17 @@ def fetch(kind: Any, group: str | None, source: Any) -> None:
 @click.argument("catalog", type=_EXISTING)
 @click.option("--elsets", type=_EXISTING, help="Element sets (OMM or TLE); the newest of each object is used.")
 @click.option("--target", default="OBJECT_TYPE", show_default=True, help="Column of the classes.")
-@click.option("--split", type=click.Choice(["launch", "time", "random"]), default="launch", show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(["launch", "time", "random"]),
+    default="launch",
+    show_default=True,
+    help="How objects are held out: whole launches, launches from 2015 on, or objects at random.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the split and the training.")
 @click.option("--config", type=_EXISTING, help="TOML file with parameters of DDCLClassifier.")
 @click.option("--out", type=_FOLDER, required=True, help="Folder for model, metrics and tables.")
-@click.option("--resume", is_flag=True, help="Go on with the checkpoint in OUT that a stopped training left.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in OUT that a stopped training left.")
 @_user_errors
 def train(
     catalog: Path,
@@ -130,12 +160,15 @@ def train(
     out: Path,
     resume: bool,
 ) -> None:
-    """Train on CATALOG (SATCAT as JSON or CSV, also .gz) and score on launches held out.
+    """Train on CATALOG (SATCAT as JSON or CSV, also .gz) and score on held-out objects.
 
     A checkpoint is written to OUT after every epoch. After a kill or a full disk the same command with --resume goes
     on, to the same bits. Ctrl-C ends training with the best epoch so far, saves it, and exits 130.
+
+    Example: ddcl-tab train satcat.csv --elsets gp.csv --out run
     """
-    from ddcl_tab.app._train import load_catalog, open_checkpoint, read_config, train_catalog, write_run
+    from ddcl_tab.app._catalog import load_catalog
+    from ddcl_tab.app._train import open_checkpoint, read_config, train_catalog, write_run
 
     _use_one_thread()
     settings = read_config(config)
@@ -153,7 +186,7 @@ def train(
         if checkpoint.is_ours:
             _end_interrupted("interrupted before all results were written; go on with --resume")
         _end_interrupted("interrupted before the first epoch had ended; nothing is saved")
-    _show_run(run, out)
+    _print_run(run, out)
     interrupted = run.classifier.stability_.interrupted
     if interrupted is not None:
         kept = f"the model of epoch {run.classifier.best_epoch_} is saved"
@@ -166,14 +199,18 @@ def train(
 @click.option("--elsets", type=_EXISTING, help="Element sets (OMM or TLE); the newest of each object is used.")
 @click.option("--target", default="OBJECT_TYPE", show_default=True, help="Column of the classes.")
 @click.option(
-    "--trials", type=click.IntRange(min=1), default=20, show_default=True, help="In the study, earlier ones included."
+    "--trials",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Number of trials in the study, earlier ones included.",
 )
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds after which no trial begins.")
 @click.option("--storage", help="Journal file or URL of a database.  [default: OUT/study.journal]")
 @click.option("--study", default="ddcl-tab", show_default=True, help="Name of the study in the storage.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--config", type=_EXISTING, help="TOML file with the parameters to begin with.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the search and all models.")
+@click.option("--config", type=_EXISTING, help="TOML file with the initial parameters.")
 @click.option("--out", type=_FOLDER, required=True, help="Folder for trials, best parameters, model and pictures.")
 @_user_errors
 def tune(
@@ -189,12 +226,15 @@ def tune(
     config: Path | None,
     out: Path,
 ) -> None:
-    """Search parameters for CATALOG among sound trainings, and score the best on launches held out.
+    """Search parameters for CATALOG among trainings that pass the certificate; score the best on held-out launches.
 
     The same command again goes on where a killed one was.
+
+    Example: ddcl-tab tune satcat.csv --trials 30 --timeout 3600 --out tuned
     """
     from ddcl_tab.app import _tune as work
-    from ddcl_tab.app._train import load_catalog, read_config, write_run
+    from ddcl_tab.app._catalog import load_catalog
+    from ddcl_tab.app._train import read_config, write_run
 
     _use_one_thread()
     settings = read_config(config)
@@ -213,11 +253,11 @@ def tune(
     try:
         work.fit_search(search, frame, seed)
     finally:  # the trials say most where none of them was feasible
-        _show_search(search, out)
+        _print_search(search, out)
     work.write_settings(search, settings, out)
     run = work.score_best(search, frame, seed, settings)
     write_run(run, out)
-    _show_run(run, out)
+    _print_run(run, out)
     click.echo(f"and {work.BEST_FILE}, for ddcl-tab train --config")
 
 
@@ -229,9 +269,12 @@ def tune(
 @click.option("--out", type=_FILE, required=True, help="CSV file to write.")
 @_user_errors
 def classify(model: Path, catalog: Path, elsets: Path | None, only: str | None, out: Path) -> None:
-    """Say what each object of CATALOG is, how surely, and why."""
+    """Write the class of each object of CATALOG, its probability, and the reason.
+
+    Example: ddcl-tab classify run/model.ddcl satcat.csv --out classes.csv
+    """
     from ddcl_tab import DDCLClassifier
-    from ddcl_tab.app._train import load_catalog_for
+    from ddcl_tab.app._catalog import load_catalog_for
 
     _use_one_thread()
     clf = DDCLClassifier.load(model)
@@ -245,8 +288,13 @@ def classify(model: Path, catalog: Path, elsets: Path | None, only: str | None, 
 @click.option("--out", type=_FILE, default=Path("report.html"), show_default=True, help="HTML file to write.")
 @_user_errors
 def report(model: Path, catalog: Path, elsets: Path | None, out: Path) -> None:
-    """Write one HTML page on MODEL and what it says about CATALOG; scores need held_out.csv beside MODEL."""
-    from ddcl_tab.app._apply import write_report
+    """Write one HTML page on MODEL and what it says about CATALOG.
+
+    Its scores need held_out.csv and metrics.json, which train writes beside MODEL.
+
+    Example: ddcl-tab report run/model.ddcl satcat.csv --out report.html
+    """
+    from ddcl_tab.app._report import write_report
 
     _use_one_thread()
     for line in write_report(model, catalog, elsets, out):
@@ -269,7 +317,7 @@ def _end_interrupted(message: str) -> NoReturn:
     raise SystemExit(130)  # 128 + SIGINT, as shells have it
 
 
-def _show_search(search: Any, out: Path) -> None:
+def _print_search(search: DDCLSearchCV, out: Path) -> None:
     from ddcl_tab.app import _tune as work
 
     if not len(getattr(search, "cv_results_", {"trial": []})["trial"]):
@@ -281,30 +329,30 @@ def _show_search(search: Any, out: Path) -> None:
         click.echo(f"no {name}: {reason}")
 
 
-def _show_run(run: Any, out: Path) -> None:
+def _print_run(run: TrainingRun, out: Path) -> None:
     import polars as pl
 
-    from ddcl_tab.app._output import class_table, prototype_table, score_table, summary
+    from ddcl_tab.app._tables import class_table, prototype_table, run_summary, score_table
     from ddcl_tab.app._train import RUN_FILES
 
     classes = [str(name) for name in run.classifier.classes_]
-    click.echo(f"\n{summary(run.metrics)}\n")
+    click.echo(f"\n{run_summary(run.metrics)}\n")
     click.echo(f"{score_table(run.metrics)}\n")
     click.echo(f"{class_table(run.metrics)}\n")
     click.echo(prototype_table(pl.DataFrame(run.classifier.prototypes_), classes))
     click.echo(f"\nwritten to {out}: {', '.join(RUN_FILES)}")
 
 
-def _classify(clf: Any, frame: Any, only: str | None, out: Path, n_shown: int) -> None:
-    from ddcl_tab.app._apply import classify_catalog, surest
-    from ddcl_tab.app._output import SYNTHETIC_NOTE, as_table, write_table
-    from ddcl_tab.app._train import is_synthetic
+def _classify(clf: DDCLClassifier, frame: pl.DataFrame, only: str | None, out: Path, n_shown: int) -> None:
+    from ddcl_tab.app._catalog import classify_catalog, is_synthetic, most_probable
+    from ddcl_tab.app._tables import SYNTHETIC_NOTE, as_markdown, write_csv
 
     table = classify_catalog(clf, frame, only)
-    write_table(out, table)
+    write_csv(out, table)
     if is_synthetic(frame):
         click.echo(SYNTHETIC_NOTE)
-    click.echo(f"{len(table)} objects classified, written to {out}; the surest:\n\n{as_table(surest(table, n_shown))}")
+    click.echo(f"{len(table)} objects classified, written to {out}; the most probable:\n")
+    click.echo(as_markdown(most_probable(table, n_shown)))
 
 
 if __name__ == "__main__":

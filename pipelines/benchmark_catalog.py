@@ -2,9 +2,9 @@
 
     python pipelines/benchmark_catalog.py ../shared/data pipelines/results/ --jobs 2
 
-Every fit appends one line to ``benchmark_catalog.jsonl``. A second call computes only what is missing there, and calls
-at the same time share the work. The tables are written anew at the end of each. ``--short`` runs all of it on the
-synthetic catalog of ``data/`` with few rows and epochs, to see that it works; its figures mean nothing.
+Every fit appends one line to ``OUT/benchmark_catalog/data.jsonl``. A second call computes only what is missing there,
+and calls at the same time share the work. The tables are written anew at the end of each. ``--short`` runs all of it on
+the synthetic catalog of ``data/`` with few rows and epochs, to see that it works; its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -33,12 +33,15 @@ from joblib import Parallel, delayed
 from peers import MODELS, OURS
 from peers.tables import FIGURES, markdown, summarise
 from peers.tasks import TASKS, Fold, make_fold, n_folds
+from study_tools import LINES, REPORT, commit, study_folder
 from threadpoolctl import threadpool_limits
 
+from ddcl_tab.app._catalog import load_catalog
 from ddcl_tab.app._evaluation import score
-from ddcl_tab.app._output import SYNTHETIC_NOTE
-from ddcl_tab.app._train import load_catalog
+from ddcl_tab.app._tables import SYNTHETIC_NOTE
+from ddcl_tab.estimators._validation import RENAMED
 from ddcl_tab.space._satcat import read_satcat
+from ddcl_tab.training._certificate import in_use
 
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
 ELSETS = "elsets/spacetrack_3le_2025-03-15.txt.gz"
@@ -68,8 +71,14 @@ class Job(NamedTuple):
 
 
 def key_of(line: dict[str, Any]) -> str:
-    """The same for lines that should hold the same figures: a job is done again once its settings change."""
-    return json.dumps([line[name] for name in ("table", "task", "fold", "model", "settings")], sort_keys=True)
+    """The same for lines that should hold the same figures: a job is done again once its settings change.
+
+    Old lines keep the names that settings had; what means the same gives the same key.
+    """
+    settings = {RENAMED.get(name, name): value for name, value in line["settings"].items()}
+    if settings.get("target") == "OBJECT_TYPE":  # the default that the domain has now
+        settings["target"] = "None"
+    return json.dumps([*(line[name] for name in ("table", "task", "fold", "model")), settings], sort_keys=True)
 
 
 def plan(tasks: list[str], models: list[str], n_seeds: int, short: bool) -> list[Job]:
@@ -124,7 +133,7 @@ def run_job(results: Path, job: Job, fold: Fold) -> str | None:
         What to tell the reader; None where nothing was done.
     """
     with claim(results, job) as mine:
-        line = job.describe()
+        line = job.describe() | {"commit": commit()}
         if not mine or is_done(read_lines(results).get(key_of(line))):
             return None
         try:
@@ -178,12 +187,12 @@ def figures(y: Any, probability: Any, classes: Any) -> dict[str, float]:
 
 
 def soundness(model: Any, fold: Fold) -> dict[str, Any]:
-    """What only prototypes have: how many are in use, and how many are in play per row of the test part."""
+    """What only prototypes have: how many are in use, and their effective number per row of the test part."""
     share, q = np.array(model.prototypes_["share"]), model.transform(fold.X_test)
     entropy = -(q * np.log(np.clip(q, 1e-300, None))).sum(axis=1)
     return {
         "n_prototypes": len(share),
-        "prototypes_in_use": int((share > 1 / (4 * len(share))).sum()),
+        "prototypes_in_use": int(in_use(share).sum()),
         "effective_prototypes": float(np.exp(entropy).mean()),
         "stable": model.stability_.is_stable,
         "epochs": model.n_iter_,
@@ -215,30 +224,29 @@ def load(data: Path, short: bool) -> pl.DataFrame:
     return read_satcat(SYNTHETIC).sample(SHORT_ROWS, seed=0)
 
 
-def write_tables(out: Path, name: str, keys: set[str], notes: list[str]) -> None:
+def write_tables(folder: Path, keys: set[str], notes: list[str]) -> None:
     """Write the tables of all lines that current settings would make; lines of older settings are passed over."""
-    lines = [line for key, line in read_lines(out / f"{name}.jsonl").items() if key in keys]
+    lines = [line for key, line in read_lines(folder / LINES).items() if key in keys]
     done = [line for line in lines if is_done(line)]
     machines = sorted({line["machine"] for line in done})
     found = {", ".join(f"{k} {v}" for k, v in line["versions"].items()) for line in done}
     header = [*notes, f"Machine: {'; '.join(machines)}; one thread a fit. Versions: {'; or '.join(sorted(found))}."]
     summary = summarise(done)
     failures = [line for line in lines if not is_done(line)]
-    (out / f"{name}.md").write_text(markdown(summary, header, failures))
+    (folder / REPORT).write_text(markdown(summary, header, failures))
     tables = {"header": header, "table": DEFAULTS, "tasks": summary}
-    (out / f"{name}.json").write_text(json.dumps(tables, indent=2) + "\n")
+    (folder / "tables.json").write_text(json.dumps(tables, indent=2) + "\n")
 
 
 def main(arguments: list[str]) -> None:
     """Compute what is missing and write the tables."""
     args = parse(arguments)
     n_seeds = 1 if args.short else args.seeds
-    name = "benchmark_catalog_short" if args.short else "benchmark_catalog"
     absent = {model: MODELS[model].missing() for model in args.models if MODELS[model].missing()}
     skipped = [f"{model} is left out: {', '.join(packages)} not installed." for model, packages in absent.items()]
     print(*skipped, sep="\n", end="\n" if skipped else "")
-    args.out.mkdir(parents=True, exist_ok=True)
-    results = args.out / f"{name}.jsonl"
+    folder = study_folder(args.out, "benchmark_catalog", args.short)
+    results = folder / LINES
     done = read_lines(results)
     todo = [
         job
@@ -257,7 +265,7 @@ def main(arguments: list[str]) -> None:
     if args.short:
         notes.append(f"{SYNTHETIC_NOTE}. Few rows and epochs: this shows that the command works, nothing else.")
     every = {key_of(job.describe()) for job in plan(list(TASKS), list(MODELS), n_seeds, args.short)}
-    write_tables(args.out, name, every, notes + skipped)
+    write_tables(folder, every, notes + skipped)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

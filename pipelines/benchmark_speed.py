@@ -41,6 +41,7 @@ from speed.contenders import (
 )
 from speed.readouts import readout_alone, readouts
 from speed.report import markdown
+from study_tools import REPORT, commit, study_folder
 
 from ddcl_tab.training._rows import predict_rows
 
@@ -265,12 +266,14 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("out", type=Path, help="folder of the results")
     parser.add_argument("--short", action="store_true", help="small tables and few turns")
     args = parser.parse_args(arguments)
-    args.out.mkdir(parents=True, exist_ok=True)
+    folder = study_folder(args.out, "benchmark_speed", args.short)
+    commit()
     plan = SHORT if args.short else FULL
     header = {
         "command": shlex.join(["python", "pipelines/benchmark_speed.py", *arguments]),
         "machine": machine(),
         "versions": versions(),
+        "commit": commit(),
         "short": args.short,
         "plan": plan._asdict(),
         "load": os.getloadavg()[0],
@@ -278,9 +281,8 @@ def main(arguments: list[str]) -> None:
     if not HAS_FT:
         print("FT-Transformer is left out: rtdl_revisiting_models is not installed.")
     figures = {"header": header} | measure(plan)
-    name = "benchmark_speed_short" if args.short else "benchmark_speed"
-    (args.out / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
-    (args.out / f"{name}.md").write_text(markdown(figures))
+    (folder / "data.json").write_text(json.dumps(figures, indent=2) + "\n")
+    (folder / REPORT).write_text(markdown(figures))
 
 
 if __name__ == "__main__":

@@ -41,11 +41,12 @@ from faults import (
     run,
     small_disk,
 )
+from study_tools import REPORT, commit, study_folder
 
 from ddcl_tab import DDCLClassifier
-from ddcl_tab.app._train import MODEL_FILE, load_catalog
+from ddcl_tab.app._catalog import load_catalog
+from ddcl_tab.app._train import MODEL_FILE
 from ddcl_tab.errors import LeakWarning
-from ddcl_tab.estimators._model_file import fit_with_checkpoint
 from ddcl_tab.training import _net as training
 from ddcl_tab.training._checkpoint import Checkpoint, CheckpointFile
 
@@ -196,7 +197,7 @@ def measure_cost(catalog: Path, elsets: Path | None, folder: Path) -> dict[str, 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LeakWarning)
-            fit_with_checkpoint(clf, frame, CheckpointFile(folder / "cost.ddcl"))
+            clf.fit_with_checkpoint(frame, checkpoint=CheckpointFile(folder / "cost.ddcl"))
     finally:
         training.Checkpoint = ours  # type: ignore[misc]
     epoch = statistics.median(np.diff(ends))  # whole epochs: steps, validation, certificate, checkpoint
@@ -211,11 +212,11 @@ def measure_cost(catalog: Path, elsets: Path | None, folder: Path) -> dict[str, 
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Section for the page on reliability."""
+    """The page of results."""
     rows = "\n".join(f"| {name} | {count} |" for name, count in result["faults"].items())
     cost = result["cost"]
     lost = "\n".join(f"- {loss}" for loss in result["losses"]) or NOTHING_LOST
-    return f"""## Training
+    return f"""# Trainings that are killed, interrupted and run out of disk
 
 `make chaos`: `ddcl-tab train` on {result["inputs"]["rows"]} synthetic objects, {result["inputs"]["epochs"]} epochs with
 teacher and dropout, in real processes; seed {result["inputs"]["seed"]}.
@@ -236,15 +237,16 @@ A checkpoint takes {1e3 * cost["checkpoint_seconds"]:.0f} ms of an epoch of {cos
 
 
 def main(arguments: list[str]) -> int:
-    """Run everything and write ``chaos.json`` and ``reliability_training.md``."""
+    """Run everything and write ``chaos/data.json`` and ``chaos/report.md``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path)
+    parser.add_argument("results", type=Path, help="folder of all results")
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--real", type=Path, nargs=2, metavar=("SATCAT", "ELSETS"), default=(CATALOG, None))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     rng, book = np.random.default_rng(options.seed), Book()
+    commit()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "config.toml").write_text(CONFIG)
@@ -266,6 +268,7 @@ def main(arguments: list[str]) -> int:
             "rows": metrics["n_train"] + metrics["n_test"],
             "epochs": metrics["epochs"],
             "seed": options.seed,
+            "commit": commit(),
             "seconds_uninterrupted": book.seconds,
             "versions": metrics["versions"],
         },
@@ -275,9 +278,9 @@ def main(arguments: list[str]) -> int:
         "losses": book.losses,
         "cost": cost,
     }
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "chaos.json").write_text(json.dumps(result, indent=2) + "\n")
-    (options.results / "reliability_training.md").write_text(markdown(result))
+    folder = study_folder(options.results, "chaos")
+    (folder / "data.json").write_text(json.dumps(result, indent=2) + "\n")
+    (folder / REPORT).write_text(markdown(result))
     print(markdown(result))
     return 1 if book.losses else 0
 

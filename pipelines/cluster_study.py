@@ -2,8 +2,8 @@
 
     python pipelines/cluster_study.py ../shared/data pipelines/results/
 
-Appends one line a fit to ``cluster.jsonl``, never computes a line twice, then writes ``cluster.md`` and
-``cluster.svg``. ``--short`` does it on few rows of the synthetic catalog; its figures mean nothing.
+Appends one line a fit to ``OUT/cluster/data.jsonl``, never computes a line twice, then writes ``report.md`` and
+``picture.svg``. ``--short`` does it on few rows of the synthetic catalog; its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -29,12 +29,24 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, r
 from sklearn.metrics.cluster import contingency_matrix
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsClassifier, LocalOutlierFactor
-from study_tools import append_line, matched_accuracy, mean_std, new_figure, parser, read_lines, run, save_figure
+from study_tools import (
+    PICTURE,
+    REPORT,
+    append_line,
+    matched_accuracy,
+    mean_std,
+    new_figure,
+    parser,
+    read_lines,
+    run,
+    save_figure,
+)
 from torch import nn
 
 from ddcl_tab import DDCLClusterer
-from ddcl_tab.app._train import load_catalog
+from ddcl_tab.app._catalog import load_catalog
 from ddcl_tab.errors import LeakWarning
+from ddcl_tab.space._join import launch_of
 from ddcl_tab.space._satcat import read_satcat
 
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
@@ -57,7 +69,8 @@ def problems(shared: Path, short: bool) -> dict[str, tuple[pl.DataFrame, NDArray
     else:
         frame = load_catalog(shared / CATALOG, shared / ELSETS)
     typed = frame.filter(pl.col("OBJECT_TYPE").is_in(["PAYLOAD", "DEBRIS", "ROCKET BODY"]))
-    debris = typed.filter(pl.col("OBJECT_TYPE") == "DEBRIS").with_columns(cloud=pl.col("OBJECT_ID").str.slice(0, 8))
+    debris = typed.filter(pl.col("OBJECT_TYPE") == "DEBRIS")
+    debris = debris.with_columns(launch_of(debris).alias("cloud"))
     largest = debris["cloud"].value_counts().sort("count", "cloud", descending=True)["cloud"].head(N_CLOUDS)
     clouds = debris.filter(pl.col("cloud").is_in(largest.to_list()))
     return {
@@ -230,7 +243,7 @@ def _auroc(planted: NDArray[np.bool_], score: Callable[[], NDArray[Any]]) -> dic
 def report(file: Path, out: Path, command: str) -> None:
     """Write tables and the picture."""
     rows = pl.DataFrame(read_lines(file), infer_schema_length=None)
-    short = "short" in file.stem
+    short = out.name.endswith("_short")
     text = [f"# Clusters without labels{' (SHORT FORM: figures mean nothing)' if short else ''}", ""]
     names = ("ddcl-tab", "torch", "scikit-learn", "numpy")
     text += [f"`{command}`, one thread, {platform.machine()}; {', '.join(f'{n} {version(n)}' for n in names)}.", ""]
@@ -251,9 +264,9 @@ def report(file: Path, out: Path, command: str) -> None:
         peers = [m for m in mean["method"] if not m.startswith(OURS)]
         ahead = [m for m in peers if mean["method"].to_list().index(m) < mean["method"].to_list().index(OURS)]
         text += ["", f"Ahead of DDCL in {columns[0]}: {', '.join(ahead) or 'no peer'}.", ""]
-    text += [*_goals(rows), "", "![accuracy and NMI](cluster.svg)"]
-    (out / f"{file.stem}.md").write_text("\n".join(text) + "\n")
-    _picture(rows, out / f"{file.stem}.svg")
+    text += [*_goals(rows), "", "![accuracy and NMI](picture.svg)"]
+    (out / REPORT).write_text("\n".join(text) + "\n")
+    _picture(rows, out / PICTURE)
 
 
 def _goals(rows: pl.DataFrame) -> list[str]:

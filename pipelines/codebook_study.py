@@ -2,8 +2,8 @@
 
     python pipelines/codebook_study.py ../shared/data pipelines/results/
 
-Appends one line a fit to ``codebook.jsonl``, never computes a line twice, then writes ``codebook.md`` and
-``codebook.svg``. ``--tasks digits`` computes one task only, so that two can run beside each other. The peers need the
+Appends one line a fit to ``OUT/codebook/data.jsonl``, never computes a line twice, then writes ``report.md`` and
+``picture.svg``. ``--tasks digits`` computes one task only, so that two can run beside each other. The peers need the
 extra ``codebook``. ``--short`` makes few and small fits, to see that it works; its figures mean nothing.
 """
 
@@ -21,7 +21,7 @@ import polars as pl
 import torch
 from codebooks.quantizers import DIM, LIGHT, NARROW, VARIANTS, quantizers, utilisation
 from codebooks.tasks import N_CODES, TASKS, Task
-from study_tools import append_line, mean_std, new_figure, parser, read_lines, run, save_figure
+from study_tools import PICTURE, REPORT, append_line, mean_std, new_figure, parser, read_lines, run, save_figure
 from torch import nn
 
 from ddcl_tab.errors import LeakWarning
@@ -167,9 +167,8 @@ def verdicts(rows: pl.DataFrame) -> list[str]:
 
 def report(file: Path, out: Path, command: str) -> None:
     """Write the tables and the picture."""
-    rows = pl.DataFrame(read_lines(file), infer_schema_length=None)
-    name = "codebook_short" if "short" in file.stem else "codebook"
-    text = [f"# Codebooks in autoencoders{' (SHORT FORM: figures mean nothing)' if 'short' in name else ''}", ""]
+    rows, short = pl.DataFrame(read_lines(file), infer_schema_length=None), out.name.endswith("_short")
+    text = [f"# Codebooks in autoencoders{' (SHORT FORM: figures mean nothing)' if short else ''}", ""]
     text += [f"`{command}`, one thread, {platform.machine()}; {_versions()}.", ""]
     text += [
         f"Each row or image becomes {N_CODES} codes of log2(codebook size) bits. Same encoder, decoder, batches and "
@@ -189,9 +188,9 @@ def report(file: Path, out: Path, command: str) -> None:
         text += ["Share of the codes in use:", "", *table(part, "utilisation", 3), ""]
         text += ["Perplexity:", "", *table(part, "perplexity", 1), ""]
         text += ["Seconds of training, whole autoencoder:", "", *table(part, "seconds", 1), ""]
-    text += ["## Goals", "", *goals(rows), "", "![error against codebook size](codebook.svg)"]
-    (out / f"{name}.md").write_text("\n".join(text) + "\n")
-    picture(rows, out / f"{name}.svg")
+    text += ["## Goals", "", *goals(rows), "", "![error against codebook size](picture.svg)"]
+    (out / REPORT).write_text("\n".join(text) + "\n")
+    picture(rows, out / PICTURE)
 
 
 def goals(rows: pl.DataFrame) -> list[str]:

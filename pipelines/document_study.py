@@ -2,8 +2,8 @@
 
     python pipelines/document_study.py ../shared/data pipelines/results/
 
-Needs the extra ``documents``. Appends one line a measurement to ``documents.jsonl``, never computes a line twice, then
-writes ``documents.md`` and ``documents.svg``. Encoded tokens are kept in ``--cache`` (default build/documents).
+Needs the extra ``documents``. Appends one line a measurement to ``OUT/documents/data.jsonl``, never computes a line
+twice, then writes ``report.md`` and ``picture.svg``. Encoded tokens are kept in ``--cache`` (default build/documents).
 ``--short`` takes a few texts; its figures mean nothing.
 """
 
@@ -28,7 +28,18 @@ from sklearn.metrics import normalized_mutual_info_score
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from study_tools import append_line, matched_accuracy, mean_std, new_figure, parser, read_lines, run, save_figure
+from study_tools import (
+    PICTURE,
+    REPORT,
+    append_line,
+    matched_accuracy,
+    mean_std,
+    new_figure,
+    parser,
+    read_lines,
+    run,
+    save_figure,
+)
 from torch import nn
 
 from ddcl_tab.nn._compressor import HierarchicalCompressor
@@ -193,7 +204,7 @@ def cost(n: int) -> dict[str, float]:
 
 def report(file: Path, out: Path, command: str) -> None:
     """Write tables and picture."""
-    lines, short = read_lines(file), "short" in file.stem
+    lines, short = read_lines(file), out.name.endswith("_short")
     versions = ", ".join(f"{n} {version(n)}" for n in ("ddcl-tab", "torch", "scikit-learn", "transformers"))
     text = [f"# Summaries of texts{' (SHORT FORM: figures mean nothing)' if short else ''}", ""]
     text += [f"`{command}`, one thread, {platform.machine()}; {versions}.", ""]
@@ -208,9 +219,9 @@ def report(file: Path, out: Path, command: str) -> None:
     for texts in SIZES:
         text += _section(texts, [line for line in lines if line["texts"] == texts])
     text += _cost_section([line for line in lines if line["texts"] == "cost"])
-    text += ["", "![accuracy of a linear probe](documents.svg)"]
-    (out / f"{file.stem}.md").write_text("\n".join(text) + "\n")
-    _picture(lines, out / f"{file.stem}.svg")
+    text += ["", "![accuracy of a linear probe](picture.svg)"]
+    (out / REPORT).write_text("\n".join(text) + "\n")
+    _picture(lines, out / PICTURE)
 
 
 def _section(texts: str, lines: list[dict[str, Any]]) -> list[str]:

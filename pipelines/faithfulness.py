@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score
 
 from ddcl_tab.errors import InputError
-from ddcl_tab.estimators._table import Table
+from ddcl_tab.estimators._table import EncodedRows
 from ddcl_tab.interpret._model import FittedModel, exchange, take
 
 
@@ -44,13 +44,25 @@ class Removal(NamedTuple):
         return float(fell.mean()) if len(fell) else float("nan")
 
 
+def without(q: NDArray[np.float64], removed: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Memberships ``(n, K)`` once the prototypes marked in ``removed`` ``(n, K)`` are gone.
+
+    What they held goes to the others in proportion, as the softmax over fewer prototypes has it; a row that loses all
+    of its memberships to rounding is shared out evenly.
+    """
+    left = np.where(removed, 0.0, q)
+    total = left.sum(axis=1, keepdims=True)
+    even = ~removed / np.maximum((~removed).sum(axis=1, keepdims=True), 1)
+    return np.where(total > 0.0, left / np.where(total > 0.0, total, 1.0), even)
+
+
 def remove_strongest(model: FittedModel, q: NDArray[np.float64]) -> Removal:
     """Take from each row ``(n, K)`` of memberships its strongest prototype and decide again."""
     rows, strongest = np.arange(len(q)), q.argmax(axis=1)
     removed = np.zeros(q.shape, dtype=bool)
     removed[rows, strongest] = True
-    before, after = model.decide(q), model.decide(model.without(q, removed))
-    said = model.says[strongest]
+    before, after = model.decide(q), model.decide(without(q, removed))
+    said = model.prototype_logits.argmax(axis=1)[strongest]
     return Removal(before[rows, said], after[rows, said], before.argmax(axis=1) != after.argmax(axis=1))
 
 
@@ -74,12 +86,17 @@ def prototype_deletion(model: FittedModel, q: NDArray[np.float64], order: NDArra
     curve = [model.decide(q)[rows, decided].mean()]
     for column in order.T:
         removed[rows, column] = True
-        curve.append(model.decide(model.without(q, removed))[rows, decided].mean())
+        curve.append(model.decide(without(q, removed))[rows, decided].mean())
     return np.array(curve)
 
 
 def column_curves(
-    model: FittedModel, table: Table, background: Table, order: NDArray[np.intp], random_state: int, n_draws: int = 4
+    model: FittedModel,
+    table: EncodedRows,
+    background: EncodedRows,
+    order: NDArray[np.intp],
+    random_state: int,
+    n_draws: int = 4,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Deletion and insertion curves over columns (Petsiuk et al., arXiv:1806.07421, for tables).
 
@@ -89,9 +106,9 @@ def column_curves(
     Parameters
     ----------
     model : FittedModel
-    table : Table
+    table : EncodedRows
         n rows.
-    background : Table
+    background : EncodedRows
         Rows to draw from.
     order : ndarray of int, shape (n, T)
         Columns, the most important first.
@@ -190,4 +207,4 @@ def match_prototypes(q: NDArray[np.float64], other: NDArray[np.float64]) -> Matc
 
 def decision_list(model: FittedModel, q: NDArray[np.float64]) -> NDArray[np.intp]:
     """Class index of each row if the strongest prototype alone decided, for which it speaks: rules a person can run."""
-    return model.says[q.argmax(axis=1)]
+    return model.prototype_logits.argmax(axis=1)[q.argmax(axis=1)]

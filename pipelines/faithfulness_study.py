@@ -25,23 +25,25 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
+from study_tools import REPORT, commit, study_folder
 
 from ddcl_tab import DDCLClassifier
+from ddcl_tab.app._catalog import has_known_class
 from ddcl_tab.app._evaluation import split_catalog
-from ddcl_tab.app._output import SYNTHETIC_NOTE, as_table
+from ddcl_tab.app._tables import SYNTHETIC_NOTE, as_markdown
 from ddcl_tab.errors import LeakWarning, StabilityWarning
 from ddcl_tab.interpret._contributions import shapley_values
 from ddcl_tab.interpret._model import FittedModel, take
 from ddcl_tab.space._gp import read_elsets
 from ddcl_tab.space._join import join_elsets
 from ddcl_tab.space._satcat import read_satcat
+from ddcl_tab.space._schema import ORBIT_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 SATCAT = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
 ELSETS = {year: f"elsets/spacetrack_3le_{day}.txt.gz" for year, day in (("2022", "2022-01-22"), ("2025", "2025-03-15"))}
 SYNTHETIC = ROOT / "data" / "synthetic_satcat.csv.gz"
 #: Columns that both catalogs take from their element sets, so that they show the orbit of that day.
-ORBIT = ("PERIOD", "INCLINATION", "APOGEE", "PERIGEE", "SEMIMAJOR_AXIS", "ECCENTRICITY")
 N_SEEDS = 5
 #: Rows for curves over columns, and for SHAP, which is slow.
 N_ROWS, N_SHAP_ROWS = 1000, 200
@@ -60,7 +62,7 @@ class Material(NamedTuple):
 
 def fit_all(catalog: pl.DataFrame, cache: Path, settings: dict[str, Any], n_seeds: int) -> Material:
     """Train once a seed on the same rows, or take what was trained before."""
-    known = catalog.filter(pl.col("OBJECT_TYPE").is_not_null() & (pl.col("OBJECT_TYPE") != "UNKNOWN"))
+    known = catalog.filter(has_known_class(catalog, "OBJECT_TYPE"))
     parts = split_catalog(known, "OBJECT_TYPE", "launch", 0)
     cache.mkdir(parents=True, exist_ok=True)
     models = []
@@ -77,7 +79,7 @@ def fit_all(catalog: pl.DataFrame, cache: Path, settings: dict[str, Any], n_seed
 
 def two_dates(data: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The same objects with the orbits of their element sets of 2022 and of 2025."""
-    satcat = read_satcat(data / SATCAT).with_columns(pl.lit(None, pl.Float64).alias(name) for name in ORBIT)
+    satcat = read_satcat(data / SATCAT).with_columns(pl.lit(None, pl.Float64).alias(name) for name in ORBIT_COLUMNS)
     frames = [join_elsets(satcat, read_elsets(data / file)) for file in ELSETS.values()]
     there = frames[0]["PERIOD"].is_not_null() & frames[1]["PERIOD"].is_not_null()
     return frames[0].filter(there), frames[1].filter(there)
@@ -109,7 +111,7 @@ def removal_table(material: Material) -> list[dict[str, Any]]:
 
 
 def prototype_table(material: Material) -> list[dict[str, Any]]:
-    """Area under the deletion curve over prototypes: by weight against random order among those in play."""
+    """Area under the deletion curve over prototypes: by weight against random order among those with a membership."""
     rows = []
     for seed, model in enumerate(material.models):
         q = model.predict(model.encode(material.test)).q
@@ -192,7 +194,7 @@ def stability_tables(material: Material) -> tuple[list[dict[str, Any]], list[dic
 
 def rounded(rows: list[dict[str, Any]]) -> str:
     """Markdown table of figures to three decimals."""
-    return as_table(
+    return as_markdown(
         pl.DataFrame([{k: f"{v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()} for row in rows])
     )
 
@@ -248,6 +250,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="the synthetic catalog and small networks")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "faithfulness", help="folder of the models")
     args = parser.parse_args()
+    commit()
     torch.set_num_threads(1)
     settings: dict[str, Any] = {}
     if args.short:
@@ -274,10 +277,9 @@ def main() -> None:
         f"the same {len(material.train)} rows, all figures on the {len(material.test)} rows of launches held out.",
         *([f"{SYNTHETIC_NOTE}. Small networks: this shows that the command works, nothing else."] * args.short),
     ]
-    args.out.mkdir(parents=True, exist_ok=True)
-    name = "faithfulness_short" if args.short else "faithfulness"
-    (args.out / f"{name}.json").write_text(json.dumps({"notes": notes, **figures}, indent=2) + "\n")
-    (args.out / f"{name}.md").write_text(report(figures, notes))
+    folder = study_folder(args.out, "faithfulness", args.short)
+    (folder / "data.json").write_text(json.dumps({"commit": commit(), "notes": notes, **figures}, indent=2) + "\n")
+    (folder / REPORT).write_text(report(figures, notes))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """First run: train on the real catalog, split by launch, over seeds; write the figures as Markdown.
 
-    python pipelines/first_run.py ../shared/data pipelines/results/first_run.md
+    python pipelines/first_run.py ../shared/data pipelines/results/
 
 Each seed is a split of its own (first of five stratified folds by launch) and a training of its own; peers see the same
 rows and columns. Every figure comes from ``ddcl-tab train``'s own code.
@@ -13,10 +13,12 @@ import sys
 from pathlib import Path
 
 import polars as pl
+from study_tools import REPORT, commit, study_folder
 
+from ddcl_tab.app._catalog import load_catalog
 from ddcl_tab.app._evaluation import OURS
-from ddcl_tab.app._output import as_table, class_table, prototype_table, score_table, summary
-from ddcl_tab.app._train import TrainingRun, load_catalog, train_catalog
+from ddcl_tab.app._tables import as_markdown, class_table, prototype_table, run_summary, score_table
+from ddcl_tab.app._train import TrainingRun, train_catalog
 
 SEEDS = range(5)
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
@@ -36,7 +38,7 @@ def over_seeds(runs: list[TrainingRun]) -> str:
         ours_minus = [m[OURS]["macro_f1"] - m[name]["macro_f1"] for m in models]
         row["ours minus it, macro_f1"] = f"{statistics.mean(ours_minus):+.3f} ± {statistics.stdev(ours_minus):.3f}"
         rows.append(row)
-    return as_table(pl.DataFrame(rows))
+    return as_markdown(pl.DataFrame(rows))
 
 
 def each_seed(runs: list[TrainingRun]) -> str:
@@ -51,12 +53,12 @@ def each_seed(runs: list[TrainingRun]) -> str:
                 "macro_f1": f"{m['macro_f1']:.3f}",
                 "best peer": f"{best} {m['peers'][best]['macro_f1']:.3f}",
                 "prototypes in use": f"{m['prototypes_in_use']} of {m['n_prototypes']}",
-                "in play per row": f"{m['effective_prototypes']:.1f}",
+                "effective prototypes per row": f"{m['effective_prototypes']:.1f}",
                 "identity, worst epoch": f"{m['identity_residual_max']:.1e}",
                 "fit": f"{m['fit_seconds']:.0f} s",
             }
         )
-    return as_table(pl.DataFrame(rows))
+    return as_markdown(pl.DataFrame(rows))
 
 
 def report(runs: list[TrainingRun]) -> str:
@@ -66,11 +68,12 @@ def report(runs: list[TrainingRun]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in first.metrics["versions"].items())
     return f"""# First run: object class on the Space-Track catalog of 2025-03-16
 
-Made by `python pipelines/first_run.py ../shared/data pipelines/results/first_run.md` ({versions}).
+Made by `python pipelines/first_run.py ../shared/data pipelines/results/` ({versions}; commit
+{commit()}).
 Seed 0 is what `{COMMAND}` prints:
 
 ```
-{summary(first.metrics)}
+{run_summary(first.metrics)}
 
 {score_table(first.metrics)}
 
@@ -93,12 +96,13 @@ Mean and standard deviation over the seeds, and the paired difference on the sam
 
 def main(data: Path, out: Path) -> None:
     """Train once a seed and write the report."""
+    commit()
     frame = load_catalog(data / CATALOG, data / ELSETS)
     runs = []
     for seed in SEEDS:
         runs.append(train_catalog(frame, target="OBJECT_TYPE", split="launch", seed=seed, settings={}, verbose=1))
         print(f"seed {seed}\n{score_table(runs[-1].metrics)}", flush=True)
-    out.write_text(report(runs))
+    (study_folder(out, "first_run") / REPORT).write_text(report(runs))
 
 
 if __name__ == "__main__":

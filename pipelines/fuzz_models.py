@@ -7,7 +7,7 @@ Four kinds of mutation of a small trained model: bytes of the file (flipped, cut
 state (other types, huge, negative, not finite, longer, shorter, renamed), and the header and digits of the weights.
 With right checksums a changed value can be a different but whole model; that counts as ``other model`` if it decides:
 probabilities of all rows finite, summing to 1. Every file must be read within 2 s and with less than 512 MiB more.
-Writes ``fuzz_models.json``.
+Writes ``OUT/fuzz_models/data.json``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from study_tools import commit, study_folder
 
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.errors import ModelFileError
@@ -46,14 +47,14 @@ PARTS = ("manifest.json", "state.json", "weights.safetensors")
 def main() -> None:
     """Mutate, read, count."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="folder for fuzz_models.json and for files that broke the reader")
+    parser.add_argument("out", type=Path, help="folder of all results; files that broke the reader, too")
     parser.add_argument("--files", type=int, default=1000, help="mutated files")
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
+    made_by, out = commit(), study_folder(args.out, "fuzz_models")
     with tempfile.TemporaryDirectory() as folder:
         model, rows = train(Path(folder))
-        found = fuzz(model, rows, args.files, args.out)
-    (args.out / "fuzz_models.json").write_text(json.dumps(found, indent=2) + "\n")
+        found = fuzz(model, rows, args.files, out)
+    (out / "data.json").write_text(json.dumps({"commit": made_by} | found, indent=2) + "\n")
     print(json.dumps(found, indent=2))
     raise SystemExit(bool(found["failures"]))
 

@@ -2,10 +2,10 @@
 
     python pipelines/fuzz_readers.py OUT --runs 1000000 --jobs 2    # all readers; needs the extra fuzz
 
-Every reader has a process of its own. Inputs grow from small made-up files of each format by libFuzzer's mutations,
+Every reader has a process of its own. Inputs grow from small synthetic files of each format by libFuzzer's mutations,
 kept where they reach new branches of ``ddcl_tab.space``. An exception that is not a ``CatalogError``, an input that
 takes longer than 10 s and one that needs more than 2 GiB end a process and are counted; the input is kept in OUT. The
-figures go to ``fuzz_readers.json``; readers left out keep theirs there.
+figures go to ``OUT/fuzz_readers/data.json``; readers left out keep theirs there.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ GP = (
 )
 PAIRS = list(zip(*(line.split(",") for line in GP.splitlines()), strict=True))
 TLE = (
-    "0 MADE UP\n1 90001U 31007C   31100.50000000  .00000123  00000-0  12345-3 0  9995\n"
+    "0 SYNTHETIC\n1 90001U 31007C   31100.50000000  .00000123  00000-0  12345-3 0  9995\n"
     "2 90001  98.6000  10.0000 0010000  20.0000  30.0000 14.30000000    11\n"
 )
 SATCAT = (
     "NORAD_CAT_ID,OBJECT_ID,OBJECT_NAME,OBJECT_TYPE,COUNTRY,LAUNCH,SITE,DECAY,PERIOD,INCLINATION,APOGEE,PERIGEE,RCS_SIZE\n"
-    "900001,2031-007C,MADE UP,DEB,PRC,2031-02-03,TSC,,101.2,98.6,860,840,SMALL\n"
+    "900001,2031-007C,SYNTHETIC,DEB,PRC,2031-02-03,TSC,,101.2,98.6,860,840,SMALL\n"
 )
 GCAT = (
     "#JCAT\tSatcat\tPiece\tType\tName\tLDate\tPrimary\tDDate\tStatus\tState\tPerigee\tApogee\tInc\n"
-    "S90001\t90001\t2031-007C\tD\tMADE UP\t2031 Feb  3\tEarth\t-\tO\tCN\t840\t860\t98.60\n"
+    "S90001\t90001\t2031-007C\tD\tSYNTHETIC\t2031 Feb  3\tEarth\t-\tO\tCN\t840\t860\t98.60\n"
 )
 UCS = (
     "NORAD Number\tCOSPAR Number\tCurrent Official Name of Satellite\tCountry of Operator/Owner\tDate of Launch\t"
     "Launch Site\tPeriod (minutes)\tInclination (degrees)\tApogee (km)\tPerigee (km)\n"
-    "90001\t2031-007C\tMade up\tChina\t2/3/2031\tTaiyuan\t101.2\t98.6\t860\t840\n"
+    "90001\t2031-007C\tSynthetic\tChina\t2/3/2031\tTaiyuan\t101.2\t98.6\t860\t840\n"
 )
-#: Small files to start from; all rows are made up.
+#: Small files to start from; all rows are synthetic.
 SEEDS = {
     "gp.csv": GP,
     "gp.json": json.dumps([dict(PAIRS)]),
@@ -72,7 +72,7 @@ SEEDS = {
 def main() -> None:
     """Fuzz all readers and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="folder for fuzz_readers.json and for inputs that broke a reader")
+    parser.add_argument("out", type=Path, help="folder of all results; inputs that broke a reader, too")
     parser.add_argument("--runs", type=int, default=20_000, help="inputs a reader")
     parser.add_argument("--jobs", type=int, default=2, help="readers at the same time")
     parser.add_argument(
@@ -83,13 +83,17 @@ def main() -> None:
     if args.reader:
         fuzz(args.reader, rest)
         return
-    args.out.mkdir(parents=True, exist_ok=True)
-    work = (delayed(supervise)(name, args.runs, args.out) for name in args.readers)
+    # Not at the top: whoever fuzzes needs none of what studies import.
+    from study_tools import commit, study_folder
+
+    made_by, out = commit(), study_folder(args.out, "fuzz_readers")
+    work = (delayed(supervise)(name, args.runs, out) for name in args.readers)
     figures = dict(zip(args.readers, Parallel(args.jobs, prefer="threads")(work), strict=True))
-    results = args.out / "fuzz_readers.json"
+    results = out / "data.json"
     before = json.loads(results.read_text())["readers"] if results.exists() else {}
+    made = {name: found | {"commit": made_by} for name, found in figures.items()}
     header = {"python": sys.version.split()[0], "atheris": version("atheris"), "polars": version("polars")}
-    results.write_text(json.dumps(header | {"readers": before | figures}, indent=2) + "\n")
+    results.write_text(json.dumps(header | {"readers": before | made}, indent=2) + "\n")
     for name, found in figures.items():
         print(name, found)
     raise SystemExit(any(found["failures"] for found in figures.values()))

@@ -2,9 +2,9 @@
 
     python pipelines/history_study.py ../shared/data pipelines/results/
 
-The four full catalogs 2019 to 2025, element sets only. Appends one line a fit to ``history.jsonl``, never computes
-a line twice, then writes ``history.md`` and ``history.svg``. ``--short`` takes few objects and small networks; its
-figures mean nothing.
+The four full catalogs 2019 to 2025, element sets only. Appends one line a fit to ``OUT/history/data.jsonl``, never
+computes a line twice, then writes ``report.md`` and ``picture.svg``. ``--short`` takes few objects and small networks;
+its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from sklearn.model_selection import GroupKFold, StratifiedKFold
-from study_tools import append_line, mean_std, new_figure, parser, read_lines, run, save_figure
+from study_tools import PICTURE, REPORT, append_line, mean_std, new_figure, parser, read_lines, run, save_figure
 
 from ddcl_tab import DDCLClassifier, DDCLHistoryClassifier
 from ddcl_tab.errors import LeakWarning, StabilityWarning
 from ddcl_tab.estimators._columns import SPAN
 from ddcl_tab.estimators._history import N_EPOCHS, history_features, training_histories
 from ddcl_tab.space._gp import read_elsets
-from ddcl_tab.space._join import add_orbit_shape
+from ddcl_tab.space._join import add_orbit_shape, launch_of
 from ddcl_tab.space._satcat import read_satcat
 
 SATCAT = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
@@ -69,7 +69,7 @@ def typed_objects(shared: Path, long: pl.DataFrame) -> pl.DataFrame:
     """Rows of objects in the newest catalog whose class is known, with class and launch."""
     satcat = read_satcat(shared / SATCAT).filter(pl.col("OBJECT_TYPE").is_in(["PAYLOAD", "DEBRIS", "ROCKET BODY"]))
     now = long.filter(pl.col("catalog") == DAYS[-1]).select("NORAD_CAT_ID").unique()
-    known = satcat.select("NORAD_CAT_ID", y="OBJECT_TYPE", group=pl.col("OBJECT_ID").str.slice(0, 8))
+    known = satcat.select("NORAD_CAT_ID", y="OBJECT_TYPE", group=launch_of(satcat))
     return long.join(now, on="NORAD_CAT_ID", how="semi").join(known, on="NORAD_CAT_ID", maintain_order="left")
 
 
@@ -225,7 +225,7 @@ def _of(long: pl.DataFrame, wide: pl.DataFrame) -> pl.DataFrame:
 
 def report(file: Path, out: Path, command: str) -> None:
     """Write tables and picture."""
-    lines, short = read_lines(file), "short" in file.stem
+    lines, short = read_lines(file), out.name.endswith("_short")
     names = [n for n in ("ddcl-tab", "torch", "scikit-learn", "catboost") if n != "catboost" or find_spec(n)]
     text = [f"# Histories of objects{' (SHORT FORM: figures mean nothing)' if short else ''}", ""]
     text += [f"`{command}`, one thread, {platform.machine()}; {', '.join(f'{n} {version(n)}' for n in names)}.", ""]
@@ -262,9 +262,9 @@ def report(file: Path, out: Path, command: str) -> None:
             ),
         ]
         text += ["", _ahead(mine)]
-    text += ["", "## Where DDCL loses", "", TRIED, "", "![macro-F1 against epochs left](history.svg)"]
-    (out / f"{file.stem}.md").write_text("\n".join(text) + "\n")
-    _picture(lines, out / f"{file.stem}.svg")
+    text += ["", "## Where DDCL loses", "", TRIED, "", "![macro-F1 against epochs left](picture.svg)"]
+    (out / REPORT).write_text("\n".join(text) + "\n")
+    _picture(lines, out / PICTURE)
 
 
 def _row(model: str, kind: str, part: str, fits: list[dict[str, Any]]) -> str:

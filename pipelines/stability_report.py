@@ -13,8 +13,9 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patheffects import withStroke
+from study_tools import REPORT, commit, study_folder
 
-from ddcl_tab.app._output import SYNTHETIC_NOTE, as_table
+from ddcl_tab.app._tables import SYNTHETIC_NOTE, as_markdown
 
 CELL = ["dynamics", "optimizer", "temperature", "lr_ratio"]
 PANELS = [("readout alone", "SGD"), ("readout alone", "Adam"), ("joint", "SGD"), ("joint", "Adam")]
@@ -56,7 +57,7 @@ Failed condition (rows) against outcome (columns), number of runs:
 
 ## Map
 
-![Outcome over ratio and temperature](stability_study.png)
+![Outcome over ratio and temperature](picture.png)
 
 Colour: most frequent outcome of a cell; number: runs that were healthy. Lines: boundaries predicted from the
 certificates at ratio {reference:g} alone: the largest stable ratio (it / sharpness), the smallest that tracks (it x
@@ -75,10 +76,12 @@ Mean ± standard deviation over seeds.
 
 
 def write(runs: pl.DataFrame, out: Path, settings: dict[str, Any], *, data: str, short: bool) -> None:
-    """Write ``stability_study.csv``, ``.md`` and ``.png`` into a folder."""
+    """Write ``data.csv``, ``report.md`` and ``picture.png`` into the study's folder within ``out``."""
     runs = runs.with_columns(healthy=pl.col("outcome") == "healthy")
-    runs.drop("verdict").with_columns(pl.selectors.float().round_sig_figs(4)).write_csv(out / "stability_study.csv")
-    draw(runs, out / "stability_study.png")
+    folder = study_folder(out, "stability_study", short)
+    table = runs.drop("verdict").with_columns(pl.lit(commit()).alias("commit"))
+    table.with_columns(pl.selectors.float().round_sig_figs(4)).write_csv(folder / "data.csv")
+    draw(runs, folder / "picture.png")
     text = TEXT.format(
         command=f"{COMMAND} {data} {out}{' --short' if short else ''}",
         note=f"{SYNTHETIC_NOTE}\n\n" if data == "synthetic" else "",
@@ -86,14 +89,14 @@ def write(runs: pl.DataFrame, out: Path, settings: dict[str, Any], *, data: str,
         seeds=", ".join(str(seed) for seed in sorted(runs["seed"].unique())),
         settings=", ".join(f"{name} {value}" for name, value in settings.items()),
         versions=_versions(),
-        agreement=as_table(agreement(runs)),
-        confusion=as_table(confusion(runs)),
-        statements=as_table(statements(runs)),
+        agreement=as_markdown(agreement(runs)),
+        confusion=as_markdown(confusion(runs)),
+        statements=as_markdown(statements(runs)),
         reference=REFERENCE_RATIO,
-        disagreements=as_table(disagreements(runs)),
-        cells=as_table(cells(runs)),
+        disagreements=as_markdown(disagreements(runs)),
+        cells=as_markdown(cells(runs)),
     )
-    (out / "stability_study.md").write_text(text)
+    (folder / REPORT).write_text(text)
 
 
 def agreement(runs: pl.DataFrame) -> pl.DataFrame:

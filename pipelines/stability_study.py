@@ -24,10 +24,11 @@ import torch
 from joblib import Parallel, delayed
 from sklearn.metrics import f1_score
 from skorch.callbacks import Callback
+from study_tools import commit
 from tqdm import tqdm
 
+from ddcl_tab.app._catalog import has_known_class, load_catalog
 from ddcl_tab.app._evaluation import split_catalog
-from ddcl_tab.app._train import load_catalog
 from ddcl_tab.errors import LeakWarning, TrainingError
 from ddcl_tab.estimators._table import TableEncoder
 from ddcl_tab.nn._network import TableNetwork
@@ -37,7 +38,7 @@ from ddcl_tab.training._certificate import dead_prototypes, loss_of_prototypes, 
 from ddcl_tab.training._distillation import hard_targets
 from ddcl_tab.training._net import build_network, train_network
 from ddcl_tab.training._objective import Loss, Objective
-from ddcl_tab.training._rows import Rows, RowsDataset
+from ddcl_tab.training._rows import Batch, Rows, RowsDataset
 from ddcl_tab.training._stability import Stability
 
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
@@ -96,9 +97,9 @@ class QuantizationAlone(torch.nn.Module):
 
     quantization_weight = 1.0
 
-    def forward(self, output: Any, inputs: Any, prototypes: Any, temperature: Any, target: Any, weight: Any) -> Loss:
+    def forward(self, output: Any, batch: Batch, prototypes: Any, temperature: Any) -> Loss:
         """Loss of a batch."""
-        quantization = quantization_loss(assign(output.reading.z.detach(), prototypes, temperature), weight)
+        quantization = quantization_loss(assign(output.reading.z.detach(), prototypes, temperature), batch.weight)
         nothing = torch.zeros(())
         return Loss(quantization, nothing, nothing, quantization, nothing)
 
@@ -130,7 +131,7 @@ def main() -> None:
     """Run the study, write results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="folder of the real catalogs, or 'synthetic'")
-    parser.add_argument("out", type=Path, help="folder for stability_study.md, .csv and .png")
+    parser.add_argument("out", type=Path, help="folder of all results; the study has its own within")
     parser.add_argument("--short", action="store_true", help="one seed, the corners of the grid")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     arguments = parser.parse_args()
@@ -141,9 +142,10 @@ def main() -> None:
 
 def study(data: Path | None, out: Path, short: bool, n_jobs: int) -> pl.DataFrame:
     """Train every cell and write the report; one row a run."""
+    commit()
     grid = SHORT if short else FULL
     frame = read_satcat(SYNTHETIC) if data is None else load_catalog(data / CATALOG, data / ELSETS)
-    frame = frame.filter(pl.col(TARGET).is_not_null() & (pl.col(TARGET).cast(pl.String) != "UNKNOWN"))
+    frame = frame.filter(has_known_class(frame, TARGET))
     start = time.perf_counter()
     with Parallel(n_jobs=n_jobs, return_as="generator_unordered") as parallel:
         starts = dict(parallel(delayed(prepare)(frame, seed, grid.n_rows) for seed in grid.seeds))
@@ -154,7 +156,6 @@ def study(data: Path | None, out: Path, short: bool, n_jobs: int) -> pl.DataFram
     result = pl.DataFrame(rows, infer_schema_length=None).sort(
         "dynamics", "optimizer", "temperature", "lr_ratio", "seed"
     )
-    out.mkdir(parents=True, exist_ok=True)
     settings = (
         SIZES
         | WEIGHTS
@@ -279,9 +280,8 @@ def settle(network: TableNetwork, objective: torch.nn.Module, start: Start, seed
     generator = torch.Generator().manual_seed(seed)
     for _ in range(SETTLING_STEPS):
         chosen = torch.randint(len(rows), (SETTLING_ROWS,), generator=generator)
-        inputs, (target, weight) = rows.batch(chosen)
         still = output._replace(direct_logits=direct[chosen], reading=output.reading._replace(z=z[chosen]))
-        loss = loss_of_prototypes(network, objective, still, inputs, target, weight)(prototypes)
+        loss = loss_of_prototypes(network, objective, still, rows.batch(chosen))(prototypes)
         optimizer.zero_grad()
         loss.backward(inputs=[prototypes])
         optimizer.step()

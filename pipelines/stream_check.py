@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
+from study_tools import REPORT, commit, study_folder
 
 from ddcl_tab.errors import LeakWarning
 from ddcl_tab.estimators._table import TableEncoder
@@ -116,7 +117,7 @@ def markdown(n_rows: int, figures: dict[str, dict[str, float]], sizes: dict[str,
     command = f"python pipelines/stream_check.py pipelines/results/ --rows {n_rows}"
     return (
         f"# Streaming\n\n`{command}`: {n_rows:,} synthetic element sets (random values)\n"
-        f"in Parquet become features. The reading steps may take {LIMIT_GB:.0f} GB.\n\n"
+        f"in Parquet become features (commit {commit()}). The reading steps may take {LIMIT_GB:.0f} GB.\n\n"
         "| step | seconds | largest resident memory, GB |\n|---|---|---|\n"
         f"{rows}\n\nmake writes the file; features is `scan_gp` with all rules checked, `add_orbit_shape` and\n"
         "`sink_parquet`; encode is `TableEncoder` into a mapped file, whose pages are counted with the memory.\n"
@@ -139,12 +140,12 @@ def main() -> int:
         peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024**2
         print(json.dumps({"seconds": time.perf_counter() - start, "peak_gb": peak}))
         return 0
+    commit()
     with tempfile.TemporaryDirectory() as folder:
         figures = run(arguments.rows, Path(folder))
         sizes = {path.name: path.stat().st_size / 1e9 for path in sorted(Path(folder).iterdir())}
     page = markdown(arguments.rows, figures, sizes)
-    arguments.results.mkdir(parents=True, exist_ok=True)
-    (arguments.results / "stream_check.md").write_text(page)
+    (study_folder(arguments.results, "stream_check") / REPORT).write_text(page)
     print(page)
     return int(max(figures[step]["peak_gb"] for step in ("features", "encode")) > LIMIT_GB)
 

@@ -1,11 +1,13 @@
-"""What studies share: lines of results that are computed once, cells of tables, pictures, the command."""
+"""What studies share: folders of results, lines that are computed once, cells of tables, pictures, the command."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import warnings
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,35 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import contingency_matrix
 
+ROOT = Path(__file__).resolve().parents[1]
+#: What a folder of results holds: the page, its data (or ``.json``, ``.csv``), its picture (or ``.png``).
+REPORT, LINES, PICTURE = "report.md", "data.jsonl", "picture.svg"
+
+
+def study_folder(results: Path, study: str, short: bool = False) -> Path:
+    """Folder of one study within a folder of results, made where it is absent; short forms have one of their own."""
+    folder = results / (f"{study}_short" if short else study)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@cache
+def commit() -> str:
+    """Short hash of the commit that makes the figures, ``+`` after it if files differ; empty outside of git.
+
+    Results themselves may differ: a study that appends lines changes them. Asked once, when a study begins.
+    """
+    try:
+        return _git("rev-parse", "--short", "HEAD") + "+" * bool(
+            _git("status", "--porcelain", "--", ".", ":(exclude)pipelines/results")
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", "-C", ROOT, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
     """Results so far, none where there is no file."""
@@ -25,7 +56,8 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
 
 
 def append_line(file: Path, line: dict[str, Any]) -> None:
-    """Keep one result, so that a repeated command goes on from there."""
+    """Keep one result and the commit that made it, so that a repeated command goes on from there."""
+    line = line | {"commit": commit()}
     with file.open("a") as lines:
         lines.write(json.dumps(line) + "\n")
     print(line, flush=True)
@@ -63,7 +95,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     """Arguments that all studies take."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shared", type=Path, help="folder with the real data")
-    parser.add_argument("out", type=Path, help="folder for the results")
+    parser.add_argument("out", type=Path, help="folder of all results; the study has its own within")
     parser.add_argument("--short", action="store_true", help="few and small fits, to see that it works")
     parser.add_argument("--report", action="store_true", help="only write tables and picture of the lines there are")
     return parser
@@ -77,13 +109,13 @@ def run(
     report: Callable[[Path, Path, str], None],
     quiet: tuple[type[Warning], ...] = (),
 ) -> None:
-    """Compute what is missing in ``name.jsonl``, then report; on one thread, without the warnings ``quiet``."""
+    """Compute what is missing in the study's lines, then report; on one thread, without the warnings ``quiet``."""
     torch.set_num_threads(1)
-    args.out.mkdir(parents=True, exist_ok=True)
-    file = args.out / f"{name}{'_short' if args.short else ''}.jsonl"
+    commit()
+    file = study_folder(args.out, name, args.short) / LINES
     if not args.report:
         with warnings.catch_warnings():
             for kind in quiet:
                 warnings.simplefilter("ignore", kind)
             compute(args, file)
-    report(file, args.out, f"python pipelines/{Path(script).name} {args.shared} {args.out}")
+    report(file, file.parent, f"python pipelines/{Path(script).name} {args.shared} {args.out}")

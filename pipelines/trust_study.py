@@ -2,9 +2,9 @@
 
     python pipelines/trust_study.py ../shared/data pipelines/results/
 
-Writes ``trust.md`` and ``trust.json``. ``--judged FILE`` keeps what the out-of-fold models say, and takes it from there
-if the file exists: those five fits are most of the time. ``--short`` runs all of it on the synthetic catalog of
-``data/`` with few rows and epochs, to see that it works; its figures mean nothing.
+Writes ``OUT/trust/report.md`` and ``data.json``. ``--judged FILE`` keeps what the out-of-fold models say, and takes it
+from there if the file exists: those five fits are most of the time. ``--short`` runs all of it on the synthetic catalog
+of ``data/`` with few rows and epochs, to see that it works; its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from study_tools import REPORT, commit, study_folder
 from trust_novelty import novelty_lines
 
 from ddcl_tab import DDCLClassifier
+from ddcl_tab.app._catalog import has_known_class, load_catalog
 from ddcl_tab.app._evaluation import score
-from ddcl_tab.app._output import SYNTHETIC_NOTE, as_table
-from ddcl_tab.app._train import load_catalog
+from ddcl_tab.app._tables import SYNTHETIC_NOTE, as_markdown
 from ddcl_tab.errors import LeakWarning, StabilityWarning
 from ddcl_tab.interpret._labels import OutOfFold, likely_label_errors, out_of_fold
 from ddcl_tab.interpret._trust import ConformalSets
 from ddcl_tab.space._join import launch_of
 from ddcl_tab.space._satcat import read_satcat
-from ddcl_tab.space._schema import UNKNOWN
 
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
 ELSETS = "elsets/spacetrack_3le_2025-03-15.txt.gz"
@@ -97,7 +97,7 @@ def classifier(settings: dict[str, Any]) -> DDCLClassifier:
 
 def known_rows(frame: pl.DataFrame, n: int | None = None) -> pl.DataFrame:
     """Objects of known class, at most ``n`` of them."""
-    known = frame.filter(pl.col(TARGET).is_not_null() & (pl.col(TARGET) != UNKNOWN))
+    known = frame.filter(has_known_class(frame, TARGET))
     return known if n is None or len(known) <= n else known.sample(n, seed=SEED)
 
 
@@ -205,7 +205,7 @@ def flipped(frame: pl.DataFrame, sizes: Sizes) -> dict[str, Any]:
 
 def table_of(rows: Any) -> str:
     """Markdown with three decimals."""
-    return as_table(pl.DataFrame(rows).with_columns(pl.selectors.float().round(3)))
+    return as_markdown(pl.DataFrame(rows).with_columns(pl.selectors.float().round(3)))
 
 
 def report(result: dict[str, Any]) -> str:
@@ -309,6 +309,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--judged", type=Path)
     parser.add_argument("--short", action="store_true")
     options = parser.parse_args(arguments)
+    commit()
     sizes, start = SHORT if options.short else FULL, time.perf_counter()
     kept = options.judged is not None and options.judged.exists()
     name = "synthetic" if options.short else "real"
@@ -319,6 +320,7 @@ def main(arguments: list[str]) -> None:
         warnings.simplefilter("ignore", StabilityWarning)
         result = study(frame, name, sizes, options.judged)
     about = {
+        "commit": commit(),
         "catalog": SYNTHETIC_NOTE if options.short else "Space-Track catalog of 2025-03-16 with its element sets",
         "command": shlex.join(["python", "pipelines/trust_study.py", *arguments]),
         "minutes": round((time.perf_counter() - start) / 60 - (0.0 if kept else result["fit_minutes"]), 1),
@@ -327,10 +329,9 @@ def main(arguments: list[str]) -> None:
         "rows": sizes.rows,
         "splits": sizes.splits,
     }
-    stem = "trust_short" if options.short else "trust"
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"{stem}.json").write_text(json.dumps({"about": about} | result, indent=2) + "\n")
-    (options.out / f"{stem}.md").write_text(report({"about": about} | result))
+    folder = study_folder(options.out, "trust", options.short)
+    (folder / "data.json").write_text(json.dumps({"about": about} | result, indent=2) + "\n")
+    (folder / REPORT).write_text(report({"about": about} | result))
 
 
 if __name__ == "__main__":

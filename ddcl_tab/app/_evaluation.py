@@ -1,4 +1,4 @@
-"""How good a model is: a test part that flatters nobody, scores with their intervals, peers on the same rows."""
+"""How good a model is: a held-out part, scores with their intervals, peers on the same rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_recall_fscore_support
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, QuantileTransformer
@@ -29,10 +28,19 @@ N_FOLDS = 5
 #: ``time`` trains on launches before this year and tests on later ones.
 TIME_SPLIT_YEAR = 2015
 SPLITS = ("launch", "time", "random")
+_OPTIMISTIC = "objects of one launch are in both parts, so the scores are optimistic"
 
 
 class Split(NamedTuple):
-    """Row numbers of the two parts, ascending, and how they were made in words."""
+    """A split of a catalog.
+
+    Attributes
+    ----------
+    train, test : ndarray of int
+        Row numbers of the two parts, ascending.
+    description : str
+        How they were made, in words.
+    """
 
     train: NDArray[np.intp]
     test: NDArray[np.intp]
@@ -51,8 +59,8 @@ def split_catalog(frame: pl.DataFrame, target: str, kind: str, seed: int) -> Spl
     kind : {"launch", "time", "random"}
         ``launch``: the first of five stratified folds, whole launches together; objects without OBJECT_ID are alone, so
         where none has one this is ``random`` in other words. ``time``: launched before 2015 and
-        from 2015 on. ``random``: the first of five stratified folds; objects of one launch share an orbit, so this
-        flatters every model.
+        from 2015 on. ``random``: the first of five stratified folds; objects of one launch share an orbit, so the
+        scores of every model are optimistic.
     seed : int
         Shuffles the folds; ``time`` does not use it.
 
@@ -84,10 +92,10 @@ def split_catalog(frame: pl.DataFrame, target: str, kind: str, seed: int) -> Spl
         folds = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=seed).split(rows, y, groups)
         words = f"by launch, first of {N_FOLDS} stratified folds, seed {seed}"
         if pl.Series(groups).str.starts_with("NORAD ").all():
-            words += " (no object has an OBJECT_ID, so siblings are on both sides: flatters)"
+            words += f" (no object has an OBJECT_ID: {_OPTIMISTIC})"
     elif kind == "random":
         folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed).split(rows, y)
-        words = f"at random, first of {N_FOLDS} stratified folds, seed {seed} (siblings on both sides: flatters)"
+        words = f"at random, first of {N_FOLDS} stratified folds, seed {seed} ({_OPTIMISTIC})"
     else:
         raise InputError(f"split must be one of {', '.join(SPLITS)}, not {kind!r}")
     train, test = next(iter(folds))
@@ -97,39 +105,25 @@ def split_catalog(frame: pl.DataFrame, target: str, kind: str, seed: int) -> Spl
 def _by_time(frame: pl.DataFrame) -> Split:
     if "LAUNCH_YEAR" not in frame.columns:
         raise InputError("a split by time needs the column LAUNCH_YEAR, which the catalog lacks. Use --split launch.")
-    late = (frame["LAUNCH_YEAR"] >= TIME_SPLIT_YEAR).fill_null(False).to_numpy()
-    if late.all() or not late.any():
-        side = "from" if late.all() else "before"
+    recent = (frame["LAUNCH_YEAR"] >= TIME_SPLIT_YEAR).fill_null(False).to_numpy()
+    if recent.all() or not recent.any():
+        side = "from" if recent.all() else "before"
         raise InputError(
             f"a split by time trains on launches before {TIME_SPLIT_YEAR} and tests on later ones; all of this catalog "
             f"is {side} {TIME_SPLIT_YEAR}. Use --split launch."
         )
     words = f"by time: trained on launches before {TIME_SPLIT_YEAR}, tested on launches from {TIME_SPLIT_YEAR} on"
-    return Split(np.flatnonzero(~late), np.flatnonzero(late), words)
+    return Split(np.flatnonzero(~recent), np.flatnonzero(recent), words)
 
 
 #: Bins of equal width of the expected calibration error.
 N_BINS = 15
-
-
-def expected_calibration_error(correct: NDArray[np.bool_], confidence: NDArray[np.float64]) -> float:
-    """Expected calibration error of the predicted class, 15 bins of equal width (Guo et al., arXiv:1706.04599).
-
-    Parameters
-    ----------
-    correct : ndarray of bool, shape (n,)
-    confidence : ndarray, shape (n,)
-        Probability of the predicted class.
-
-    Examples
-    --------
-    >>> round(expected_calibration_error(np.array([True, False]), np.array([0.9, 0.9])), 3)
-    0.4
-    """
-    edges = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
-    count = np.bincount(edges, minlength=N_BINS)
-    gap = np.bincount(edges, weights=correct - confidence, minlength=N_BINS)
-    return float(np.abs(gap[count > 0]).sum() / len(correct))
+#: Probabilities below this count as this in the log loss.
+FLOOR = 1e-15
+#: Resamples of the launches.
+N_RESAMPLES = 2000
+#: Part of the resamples inside an interval.
+LEVEL = 0.95
 
 
 def score(y: NDArray[Any], probability: NDArray[np.float64], classes: NDArray[Any]) -> dict[str, Any]:
@@ -146,86 +140,29 @@ def score(y: NDArray[Any], probability: NDArray[np.float64], classes: NDArray[An
     Returns
     -------
     dict
-        ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``log_loss`` (nats), ``ece``, and ``per_class`` with
-        precision, recall, f1 and support.
+        ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``log_loss`` (nats), ``ece`` (expected calibration error of
+        the predicted class, 15 bins of equal width, Guo et al., arXiv:1706.04599), and ``per_class`` with precision,
+        recall, f1 and support. Means over classes are over those that ``y`` has.
+
+    Examples
+    --------
+    >>> scores = score(np.array(["a", "b"]), np.array([[0.9, 0.1], [0.9, 0.1]]), np.array(["a", "b"]))
+    >>> scores["accuracy"], round(scores["ece"], 3)
+    (0.5, 0.4)
     """
-    every = np.unique(np.concatenate([y, classes]))
-    full = np.zeros((len(y), len(every)))
-    full[:, np.searchsorted(every, classes)] = probability
-    predicted = every[full.argmax(axis=1)]
-    precision, recall, f1, support = precision_recall_fscore_support(y, predicted, labels=every, zero_division=0.0)
-    clipped = np.clip(full, 1e-15, None)
+    every, true, full = _aligned(y, probability, classes)
+    sums = _sums(true, full, np.zeros(len(true), dtype=np.intp), 1)
+    found = _scores_of(sums, len(every))
+    support = _confusion(sums, len(every))[0].sum(axis=1)
     return {
-        "accuracy": float(accuracy_score(y, predicted)),
-        "balanced_accuracy": float(np.mean(recall[support > 0])),
-        "macro_f1": float(f1_score(y, predicted, labels=np.unique(y), average="macro", zero_division=0.0)),
-        "log_loss": float(log_loss(y, clipped / clipped.sum(axis=1, keepdims=True), labels=every)),
-        "ece": expected_calibration_error(predicted == y, full.max(axis=1)),
+        name: float(found[name][0, 0]) for name in ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
+    } | {
         "per_class": {
-            str(name): {
-                "precision": float(precision[i]),
-                "recall": float(recall[i]),
-                "f1": float(f1[i]),
-                "support": int(support[i]),
-            }
+            str(name): {figure: float(found[figure][0, i]) for figure in ("precision", "recall", "f1")}
+            | {"support": int(support[i])}
             for i, name in enumerate(every)
-        },
+        }
     }
-
-
-#: Gradient boosting bins a categorical column into at most this many categories; rarer ones become missing.
-MAX_CATEGORIES = 254
-
-
-def peer_table(frame: pl.DataFrame, names: list[str], train: pl.Series) -> pd.DataFrame:
-    """Same columns as a pandas frame with categorical dtypes, whose categories come from the training rows.
-
-    Parameters
-    ----------
-    frame : polars.DataFrame
-    names : list of str
-        Columns to use.
-    train : polars.Series of int
-        Row numbers of the training part.
-    """
-    table = frame.select(names).to_pandas()
-    for name in names:
-        if frame[name].dtype == pl.String:
-            common = frame[name][train].drop_nulls().value_counts(sort=True).head(MAX_CATEGORIES)[name].sort().to_list()
-            table[name] = pd.Categorical(table[name].where(table[name].isin(common)), categories=common)
-        else:
-            table[name] = table[name].astype("float64")
-    return table
-
-
-def make_peers(seed: int) -> dict[str, Pipeline]:
-    """Unfitted peers by name."""
-    logistic = make_column_transformer(
-        (
-            make_pipeline(
-                SimpleImputer(strategy="median", add_indicator=True),
-                QuantileTransformer(output_distribution="normal", n_quantiles=200, random_state=seed),
-            ),
-            make_column_selector(dtype_include="number"),
-        ),
-        (OneHotEncoder(handle_unknown="ignore"), make_column_selector(dtype_include="category")),
-    )
-    boosting = HistGradientBoostingClassifier(categorical_features="from_dtype", random_state=seed)
-    return {
-        "majority class": make_pipeline(DummyClassifier(strategy="prior")),
-        "logistic regression": make_pipeline(logistic, LogisticRegression(max_iter=2000)),
-        "HistGradientBoosting": make_pipeline(boosting),
-    }
-
-
-#: Resamples of the launches.
-N_RESAMPLES = 2000
-#: Part of the resamples inside an interval.
-LEVEL = 0.95
-#: Bins of equal width of the expected calibration error, as in ``metrics.json``.
-N_CURVE_BINS = 15
-#: Probabilities below this count as this in the log loss.
-FLOOR = 1e-15
 
 
 @dataclass(frozen=True)
@@ -270,7 +207,7 @@ class Scores:
 
     Attributes
     ----------
-    figures : dict of Estimate
+    overall : dict of Estimate
         ``macro_f1``, ``accuracy``, ``balanced_accuracy``, ``log_loss`` (nats), ``ece``.
     classes : list of ClassScore
     confusion : ndarray of int, shape (C, C)
@@ -278,7 +215,7 @@ class Scores:
     n_rows, n_clusters : int
     """
 
-    figures: dict[str, Estimate]
+    overall: dict[str, Estimate]
     classes: list[ClassScore]
     confusion: NDArray[np.int64]
     n_rows: int
@@ -314,24 +251,22 @@ def bootstrap_scores(
     >>> y = np.array(["a", "a", "b", "b"])
     >>> p = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
     >>> scores = bootstrap_scores(y, p, np.array(["a", "b"]), np.array([0, 1, 2, 3]))
-    >>> scores.figures["accuracy"].value, scores.confusion.tolist()
+    >>> scores.overall["accuracy"].value, scores.confusion.tolist()
     (0.75, [[2, 0], [1, 1]])
     """
-    every = np.unique(np.concatenate([recorded.astype(str), classes.astype(str)]))
-    full = np.zeros((len(recorded), len(every)))
-    full[:, np.searchsorted(every, classes.astype(str))] = probability
-    true, n = np.searchsorted(every, recorded.astype(str)), len(every)
+    every, true, full = _aligned(recorded.astype(str), probability, classes.astype(str))
+    n = len(every)
     names, group = np.unique(cluster.astype(str), return_inverse=True)
-    sums = _per_cluster(true, full, group, len(names))
+    sums = _sums(true, full, group, len(names))
     draws = np.random.default_rng(random_state).multinomial(
         len(names), np.full(len(names), 1 / len(names)), size=N_RESAMPLES
     )
-    point = _figures(sums.sum(axis=0, keepdims=True), n)
-    drawn = _figures(draws.astype(np.float64) @ sums, n)
+    point = _scores_of(sums.sum(axis=0, keepdims=True), n)
+    drawn = _scores_of(draws.astype(np.float64) @ sums, n)
     estimates = {name: _estimate(point[name], drawn[name]) for name in point}
-    confusion = sums[:, : n * n].sum(axis=0).reshape(n, n).astype(np.int64)
+    confusion = _confusion(sums.sum(axis=0, keepdims=True), n)[0].astype(np.int64)
     return Scores(
-        figures={name: part[0] for name, part in estimates.items() if len(part) == 1},
+        overall={name: part[0] for name, part in estimates.items() if len(part) == 1},
         classes=[
             ClassScore(
                 str(name),
@@ -348,29 +283,44 @@ def bootstrap_scores(
     )
 
 
-def _per_cluster(
-    true: NDArray[np.intp], full: NDArray[np.float64], group: NDArray[np.intp], n_clusters: int
+def _aligned(
+    y: NDArray[Any], probability: NDArray[np.float64], classes: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.float64]]:
+    """All classes sorted, number of the true class of each row, and probabilities with a column for each class."""
+    every = np.unique(np.concatenate([y, classes]))
+    full = np.zeros((len(y), len(every)))
+    full[:, np.searchsorted(every, classes)] = probability
+    return every, np.searchsorted(every, y), full
+
+
+def _sums(
+    true: NDArray[np.intp], full: NDArray[np.float64], group: NDArray[np.intp], n_groups: int
 ) -> NDArray[np.float64]:
-    """What all scores follow from, summed in each cluster: confusion counts, log loss, calibration gap of each bin."""
+    """What all scores follow from, summed in each group: confusion counts, log loss, calibration gap of each bin."""
     n, predicted, confidence = full.shape[1], full.argmax(axis=1), full.max(axis=1)
     clipped = np.clip(full, FLOOR, None)
     loss = -np.log(clipped[np.arange(len(true)), true] / clipped.sum(axis=1))
-    bins = np.minimum((confidence * N_CURVE_BINS).astype(int), N_CURVE_BINS - 1)
-    sums = np.zeros((n_clusters, n * n + 1 + N_CURVE_BINS))
+    bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
+    sums = np.zeros((n_groups, n * n + 1 + N_BINS))
     np.add.at(sums, (group, true * n + predicted), 1.0)
     np.add.at(sums, (group, n * n), loss)
     np.add.at(sums, (group, n * n + 1 + bins), (predicted == true) - confidence)
     return sums
 
 
-def _figures(sums: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
-    """Scores of each resample, shape (B, 1) or by class (B, C)."""
-    confusion = sums[:, : n * n].reshape(-1, n, n)
-    hit, support, said = np.einsum("bii->bi", confusion), confusion.sum(axis=2), confusion.sum(axis=1)
+def _confusion(sums: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Confusion counts, shape (B, C, C): true classes in rows, predicted ones in columns."""
+    return sums[:, : n * n].reshape(-1, n, n)
+
+
+def _scores_of(sums: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
+    """All scores of each row of sums, shape (B, 1), or by class (B, C)."""
+    confusion = _confusion(sums, n)
+    hit, support, predicted = np.einsum("bii->bi", confusion), confusion.sum(axis=2), confusion.sum(axis=1)
     rows = support.sum(axis=1)
     present = support > 0
-    recall, precision = hit / np.maximum(support, 1), hit / np.maximum(said, 1)
-    f1 = 2 * hit / np.maximum(support + said, 1)
+    recall, precision = hit / np.maximum(support, 1), hit / np.maximum(predicted, 1)
+    f1 = 2 * hit / np.maximum(support + predicted, 1)
     return {
         "macro_f1": _mean_of(f1, present),
         "accuracy": (hit.sum(axis=1) / rows)[:, None],
@@ -390,3 +340,48 @@ def _mean_of(values: NDArray[np.float64], present: NDArray[np.bool_]) -> NDArray
 def _estimate(point: NDArray[np.float64], drawn: NDArray[np.float64]) -> list[Estimate]:
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return [Estimate(float(v), float(a), float(b)) for v, a, b in zip(point[0], low, high, strict=True)]
+
+
+#: Gradient boosting bins a categorical column into at most this many categories; rarer ones become missing.
+MAX_CATEGORIES = 254
+
+
+def peer_frame(frame: pl.DataFrame, names: list[str], train: pl.Series) -> pd.DataFrame:
+    """Same columns as a pandas frame with categorical dtypes, whose categories come from the training rows.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+    names : list of str
+        Columns to use.
+    train : polars.Series of int
+        Row numbers of the training part.
+    """
+    table = frame.select(names).to_pandas()
+    for name in names:
+        if frame[name].dtype == pl.String:
+            common = frame[name][train].drop_nulls().value_counts(sort=True).head(MAX_CATEGORIES)[name].sort().to_list()
+            table[name] = pd.Categorical(table[name].where(table[name].isin(common)), categories=common)
+        else:
+            table[name] = table[name].astype("float64")
+    return table
+
+
+def make_peers(seed: int) -> dict[str, Pipeline]:
+    """Unfitted peers by name."""
+    logistic = make_column_transformer(
+        (
+            make_pipeline(
+                SimpleImputer(strategy="median", add_indicator=True),
+                QuantileTransformer(output_distribution="normal", n_quantiles=200, random_state=seed),
+            ),
+            make_column_selector(dtype_include="number"),
+        ),
+        (OneHotEncoder(handle_unknown="ignore"), make_column_selector(dtype_include="category")),
+    )
+    boosting = HistGradientBoostingClassifier(categorical_features="from_dtype", random_state=seed)
+    return {
+        "majority class": make_pipeline(DummyClassifier(strategy="prior")),
+        "logistic regression": make_pipeline(logistic, LogisticRegression(max_iter=2000)),
+        "HistGradientBoosting": make_pipeline(boosting),
+    }

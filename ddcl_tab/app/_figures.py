@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from ddcl_tab.app._svg import N_TICKS, Ink, Scale, Tick, line_path, number, points_path, tick_label
 from ddcl_tab.estimators._prototypes import CategorySummary, NumberSummary
+from ddcl_tab.space._schema import SATCAT_ORBIT
 from ddcl_tab.training._stability import CONDITIONS, Condition, Stability
 
-#: Columns of both orbit figures: period in min, altitudes in km, inclination in deg.
-ORBIT = ("PERIOD", "APOGEE", "PERIGEE", "INCLINATION")
 #: Size of a panel of an orbit figure, and its margins left, right, top, bottom.
 PANEL, MARGIN = (720, 480), (110, 28, 44, 66)
 #: Most ticks of a linear horizontal axis of a panel.
@@ -31,7 +30,13 @@ LOG_RATIO = 20.0
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis with its name, unit and ticks."""
+    """An axis.
+
+    Attributes
+    ----------
+    name, unit : str
+    ticks : list of Tick
+    """
 
     name: str
     unit: str
@@ -114,21 +119,36 @@ class Curve:
 
 @dataclass(frozen=True)
 class NumberStrip:
-    """Quantiles of a column: members above, the whole catalog below; places in units of the drawing."""
+    """Quantiles of a column: members above, the whole catalog below.
+
+    Attributes
+    ----------
+    summary : NumberSummary
+    members, catalog : list of float
+        Places of the quantiles, in units of the drawing.
+    """
 
     summary: NumberSummary
-    own: list[float]
-    table: list[float]
+    members: list[float]
+    catalog: list[float]
 
 
 @dataclass(frozen=True)
 class CategoryStrip:
-    """Most common category of a column: share of the members above, of the whole catalog below."""
+    """Most common category of a column: share of the members above, of the whole catalog below.
+
+    Attributes
+    ----------
+    summary : CategorySummary
+    category : str
+    members, catalog : float
+        Lengths of the bars, in units of the drawing.
+    """
 
     summary: CategorySummary
     category: str
-    own: float
-    table: float
+    members: float
+    catalog: float
 
 
 def orbit_figures(frame: pl.DataFrame, member: NDArray[np.intp], inks: Sequence[Ink]) -> OrbitFigures | None:
@@ -144,15 +164,15 @@ def orbit_figures(frame: pl.DataFrame, member: NDArray[np.intp], inks: Sequence[
     Returns
     -------
     OrbitFigures or None
-        None if the catalog lacks a column of :data:`ORBIT`, or all orbits.
+        None if the catalog lacks a column of `SATCAT_ORBIT`, or all orbits.
     """
-    if not set(ORBIT) <= set(frame.columns):
+    if not set(SATCAT_ORBIT) <= set(frame.columns):
         return None
-    orbit = frame.select(ORBIT).to_numpy().astype(np.float64)
+    orbit = frame.select(SATCAT_ORBIT).to_numpy().astype(np.float64)
     known = np.isfinite(orbit).all(axis=1)
     if not known.any():
         return None
-    period, apogee, perigee, inclination = orbit[known].T
+    period, inclination, apogee, perigee = orbit[known].T
     member, middle = member[known], (apogee + perigee) / 2
     low_period, low = period < LOW_PERIOD, middle < LOW_ALTITUDE
     markers = [ink.marker for ink in inks]
@@ -252,7 +272,7 @@ _CURVES: tuple[tuple[str, str, tuple[tuple[str, str], ...], str | None, bool], .
     (
         "Usage",
         "number of prototypes",
-        (("usage_perplexity", "in use over all rows"), ("effective_prototypes", "in play per row")),
+        (("usage_perplexity", "effective number over all rows"), ("effective_prototypes", "effective number per row")),
         None,
         False,
     ),
@@ -269,8 +289,8 @@ def certificate_curves(stability: Stability) -> list[Curve]:
     for title, words, figures, condition, log in _CURVES:
         if all(hasattr(stability.epochs[0], name) for name, _ in figures):
             values = [np.array([float(getattr(e, name)) for e in stability.epochs]) for name, _ in figures]
-            judged = None if condition is None else CONDITIONS.get(condition)
-            curves.append(_curve((title, words), [name for _, name in figures], epochs, values, judged, log))
+            limited_by = None if condition is None else CONDITIONS.get(condition)
+            curves.append(_curve((title, words), [name for _, name in figures], epochs, values, limited_by, log))
     return curves
 
 
@@ -279,11 +299,11 @@ def _curve(
     names: list[str],
     epochs: NDArray[np.float64],
     values: list[NDArray[np.float64]],
-    judged: Condition | None,
+    condition: Condition | None,
     log: bool,
 ) -> Curve:
-    limit = None if judged is None else judged.limit
-    when = "" if judged is None or judged.every_epoch else ", in the epoch kept"
+    limit = None if condition is None else condition.limit
+    when = "" if condition is None or condition.every_epoch else ", in the epoch kept"
     across = Scale(min(1.0, epochs[0]), max(epochs[-1], epochs[0] + 1.0), CURVE_MARGIN[0], CURVE[0] - CURVE_MARGIN[1])
     scale = _curve_scale(np.concatenate([*values, [] if limit is None else [limit]]), log)
     # The logarithm of 0 lies at the bottom edge: a residual can round to nothing.
@@ -312,13 +332,14 @@ def _curve_scale(values: NDArray[np.float64], log: bool) -> Scale:
 def strip(summary: NumberSummary | CategorySummary) -> NumberStrip | CategoryStrip:
     """A column among the members against the whole catalog."""
     if isinstance(summary, CategorySummary):
-        category, own, table = summary.top[0]
-        return CategoryStrip(summary, category, own * STRIP[0], table * STRIP[0])
+        category, members, catalog = summary.top[0]
+        return CategoryStrip(summary, category, members * STRIP[0], catalog * STRIP[0])
     ends = np.array([*summary.quantiles, *summary.table_quantiles])
     ends = ends[np.isfinite(ends)]
     low, high = (float(ends.min()), float(ends.max())) if len(ends) else (0.0, 1.0)
     log = low > 0 and high / low > LOG_RATIO
     pad = (high - low) * 0.03 if not log else 0.0
     scale = Scale(low - pad, high + pad if high > low else high + 1.0, 2.0, STRIP[0] - 2.0, log)
-    own, table = (np.round(scale(np.array(q)), 1).tolist() for q in (summary.quantiles, summary.table_quantiles))
-    return NumberStrip(summary, own, table)
+    ends_of = (summary.quantiles, summary.table_quantiles)
+    members, catalog = (np.round(scale(np.array(quantiles)), 1).tolist() for quantiles in ends_of)
+    return NumberStrip(summary, members, catalog)

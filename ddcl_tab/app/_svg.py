@@ -241,7 +241,7 @@ def line_path(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
 
 #: Backgrounds of the page in both schemes; style.css names the same.
 LIGHT, DARK = "#ffffff", "#14181f"
-#: Hue [deg] and saturation of the classes in turn: the first three are told apart by all common kinds of sight.
+#: Hue [deg] and saturation of the classes in turn: the first three differ to all common kinds of sight.
 HUES = ((24, 0.85), (212, 0.75), (158, 0.85), (300, 0.45), (48, 0.95), (265, 0.55), (185, 0.85), (345, 0.75))
 #: Contrast with the background of the shades of a class; graphics need 3:1 (WCAG 2.2, 1.4.11).
 SHADES = (5.2, 3.2, 8.5)

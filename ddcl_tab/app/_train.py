@@ -1,14 +1,13 @@
-"""Train on a catalog and write down how good the result is."""
+"""Train on a catalog and write down how good the result is; read back what was written."""
 
 from __future__ import annotations
 
-import difflib
+import io
 import json
 import platform
 import time
 import tomllib
 import warnings
-from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,22 +17,23 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ddcl_tab._files import remove_leftovers, write_whole
-from ddcl_tab.app._evaluation import Split, make_peers, peer_table, score, split_catalog
-from ddcl_tab.app._output import rounded_shares, with_rounded_shares, without_empty_columns, write_table
+from ddcl_tab.app._catalog import has_known_class, is_synthetic, require_target
+from ddcl_tab.app._evaluation import Split, make_peers, peer_frame, score, split_catalog
+from ddcl_tab.app._tables import as_written, rounded_shares, with_rounded_shares, without_empty_columns, write_csv
 from ddcl_tab.errors import CatalogError, ConfigurationError, InputError, LeakWarning
 from ddcl_tab.estimators._classifier import DDCLClassifier
-from ddcl_tab.estimators._model_file import fit_with_checkpoint
 from ddcl_tab.estimators._validation import refuse_parameters
-from ddcl_tab.space._gp import read_gp
-from ddcl_tab.space._join import FROM_ELSETS, join_elsets, launch_of
-from ddcl_tab.space._satcat import read_satcat
-from ddcl_tab.space._schema import UNKNOWN
-from ddcl_tab.space._text import text_chunks
+from ddcl_tab.space._content import separator_of
+from ddcl_tab.space._join import launch_of
+from ddcl_tab.space._text import read_text, text_chunks
+from ddcl_tab.training._certificate import in_use
 from ddcl_tab.training._checkpoint import CheckpointFile
 
 MODEL_FILE, METRICS_FILE, PROTOTYPES_FILE = "model.ddcl", "metrics.json", "prototypes.csv"
 HELD_OUT_FILE, CHECKPOINT_FILE = "held_out.csv", "checkpoint.ddcl"
 RUN_FILES = (MODEL_FILE, METRICS_FILE, PROTOTYPES_FILE, HELD_OUT_FILE)
+#: Largest change of a log loss by six significant digits of the probabilities: at most 5e-6 of each [nats].
+ROUNDING = 1e-5
 
 
 class TrainingRun(NamedTuple):
@@ -44,7 +44,7 @@ class TrainingRun(NamedTuple):
     classifier : DDCLClassifier
     metrics : dict
     held_out : polars.DataFrame
-        See :func:`held_out_table`.
+        See :func:`held_out_frame`.
     """
 
     classifier: DDCLClassifier
@@ -52,101 +52,21 @@ class TrainingRun(NamedTuple):
     held_out: pl.DataFrame
 
 
-def load_catalog(catalog: Path, elsets: Path | None) -> pl.DataFrame:
-    """Read a catalog, with the newest element set of each object where a file of them is given.
-
-    Raises
-    ------
-    CatalogError
-        A file cannot be read.
-    InputError
-        One of the files is what the other should be.
-    """
-    try:
-        frame = read_satcat(catalog)
-    except CatalogError as error:
-        if not _is_read_by(read_gp, catalog):
-            raise
-        raise InputError(
-            f"{catalog}: these are element sets, not a SATCAT: pass it as --elsets, and a SATCAT as CATALOG"
-        ) from error
-    if elsets is None:
-        return frame
-    try:
-        return join_elsets(frame, read_gp(elsets))
-    except CatalogError as error:
-        if not _is_read_by(read_satcat, elsets):
-            raise
-        raise InputError(
-            f"{elsets}: this is a SATCAT, not element sets: pass it as CATALOG, and OMM or TLE as --elsets"
-        ) from error
-
-
-def load_catalog_for(clf: DDCLClassifier, catalog: Path, elsets: Path | None) -> pl.DataFrame:
-    """As :func:`load_catalog`, with the columns that a fitted classifier asks for.
-
-    Raises
-    ------
-    InputError
-        It learned from element sets, and none are given.
-    """
-    frame = load_catalog(catalog, elsets)
-    missing = [name for name in clf.encoder_.columns_ if name in FROM_ELSETS and name not in frame.columns]
-    if missing:
-        raise InputError(
-            f"this model was trained with element sets: add --elsets FILE ({', '.join(missing)} come from there)"
-        )
-    return frame
-
-
-def _is_read_by(reader: Callable[..., Any], file: Path) -> bool:
-    """Whether a file is of the form that a reader of catalogs reads, with or without rows that break rules."""
-    try:
-        reader(file, on_error="collect")
-    except CatalogError:
-        return False
-    return True
-
-
-def require_target(frame: pl.DataFrame, target: str) -> None:
-    """Raise the error that a catalog lacks the column of the classes.
-
-    Raises
-    ------
-    InputError
-        Names the columns that are there.
-    """
-    if target not in frame.columns:
-        there = ", ".join(frame.columns)
-        raise InputError(f"the catalog has no column {target!r}; it has {there}{did_you_mean(target, frame.columns)}")
-
-
-def did_you_mean(typed: str, known: Iterable[str]) -> str:
-    """A question after a name that the user typed and nobody knows; nothing where no known name is near.
-
-    Examples
-    --------
-    >>> did_you_mean("object_typ", ["OBJECT_ID", "OBJECT_TYPE"]), did_you_mean("x", ["OBJECT_ID"])
-    ('. Did you mean OBJECT_TYPE?', '')
-    """
-    names = {name.casefold(): name for name in known}
-    near = difflib.get_close_matches(typed.casefold(), names, n=1)
-    return f". Did you mean {names[near[0]]}?" if near else ""
-
-
-def is_synthetic(frame: pl.DataFrame) -> bool:
-    """Whether ``ddcl-tab synth`` made any row of the catalog."""
-    return bool("COMMENT" in frame.columns and frame["COMMENT"].str.starts_with("SYNTHETIC").any())
-
-
 def open_checkpoint(out: Path, *, resume: bool) -> tuple[CheckpointFile, str]:
     """Open the checkpoint of a folder of results.
+
+    Parameters
+    ----------
+    out : path
+        The folder.
+    resume : bool
+        Whether to go on from the checkpoint that lies there.
 
     Returns
     -------
     file : CheckpointFile
     note : str
-        What to tell the user about it, or nothing.
+        A line about it for the user, or nothing.
 
     Raises
     ------
@@ -223,16 +143,16 @@ def train_catalog(
         The checkpoint cannot be written.
     """
     require_target(frame, target)
-    known = frame.filter(pl.col(target).is_not_null() & (pl.col(target).cast(pl.String) != UNKNOWN))
+    known = frame.filter(has_known_class(frame, target))
     parts = split_catalog(known, target, split, seed)
     clf = DDCLClassifier(**{"random_state": seed, "verbose": verbose} | settings | {"target": target})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakWarning)  # the commands never offer leaks
         start = time.perf_counter()
-        fit_with_checkpoint(clf, known[parts.train], checkpoint)
+        clf.fit_with_checkpoint(known[parts.train], checkpoint=checkpoint)
         fit_seconds = time.perf_counter() - start
     probability = clf.predict_proba(known[parts.test])
-    held_out = held_out_table(known[parts.test], target, probability, clf.classes_)
+    held_out = held_out_frame(known[parts.test], target, probability, clf.classes_)
     scores = score(known[target].to_numpy()[parts.test], probability, clf.classes_)
     metrics = (
         scores
@@ -260,7 +180,7 @@ def train_catalog(
     return TrainingRun(clf, metrics, held_out)
 
 
-def held_out_table(
+def held_out_frame(
     frame: pl.DataFrame, target: str, probability: NDArray[np.float64], classes: NDArray[Any]
 ) -> pl.DataFrame:
     """What the model said of the rows that it was not trained on, for whoever scores it later.
@@ -282,7 +202,7 @@ def held_out_table(
     Examples
     --------
     >>> frame = pl.DataFrame({"NORAD_CAT_ID": [90001], "OBJECT_ID": ["2031-007C"], "OBJECT_TYPE": ["DEBRIS"]})
-    >>> held_out_table(frame, "OBJECT_TYPE", np.array([[0.9, 0.1]]), np.array(["DEBRIS", "PAYLOAD"])).row(0)
+    >>> held_out_frame(frame, "OBJECT_TYPE", np.array([[0.9, 0.1]]), np.array(["DEBRIS", "PAYLOAD"])).row(0)
     (90001, '2031-007', 'DEBRIS', 0.9, 0.1)
     """
     return pl.DataFrame(
@@ -291,11 +211,134 @@ def held_out_table(
     )
 
 
+class HeldOut(NamedTuple):
+    """What ``train`` wrote of the rows held out, as arrays.
+
+    Attributes
+    ----------
+    number : list of int
+        Catalog numbers.
+    launch, recorded : ndarray of str, shape (n,)
+    probability : ndarray, shape (n, C)
+    """
+
+    number: list[int]
+    launch: NDArray[np.object_]
+    recorded: NDArray[np.object_]
+    probability: NDArray[np.float64]
+
+    @property
+    def predicted(self) -> NDArray[np.intp]:
+        """Index of the predicted class of each row."""
+        return self.probability.argmax(axis=1)
+
+
+def held_out_arrays(table: pl.DataFrame, classes: NDArray[Any]) -> HeldOut:
+    """The rows that :func:`held_out_frame` made, as arrays.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+    classes : ndarray, shape (C,)
+        Their order is that of the probabilities.
+
+    Returns
+    -------
+    HeldOut
+    """
+    return HeldOut(
+        table["NORAD_CAT_ID"].to_list(),
+        table["launch"].to_numpy(),
+        table["recorded"].cast(pl.String).to_numpy(),
+        table.select([f"p({name})" for name in classes]).to_numpy(),
+    )
+
+
+def read_held_out(path: Path, clf: DDCLClassifier) -> pl.DataFrame | None:
+    """What ``train`` wrote of the rows held out; None without the file.
+
+    Parameters
+    ----------
+    path : path
+    clf : DDCLClassifier
+        The model beside the file.
+
+    Returns
+    -------
+    polars.DataFrame or None
+        As :func:`held_out_frame` makes it.
+
+    Raises
+    ------
+    InputError
+        It is no such table, or of a model with other classes.
+    """
+    if not path.is_file():
+        return None
+    wanted = {"NORAD_CAT_ID": pl.Int64, "launch": pl.String, "recorded": pl.String}
+    wanted |= {f"p({name})": pl.Float64 for name in clf.classes_}
+    try:
+        text = read_text(path)
+        separator_of(text, path, ",")  # a spreadsheet may have saved it again
+        table = pl.read_csv(io.BytesIO(text.encode()), schema_overrides=wanted)
+        table = table.with_columns(as_written(pl.col(pl.String)))
+    except (pl.exceptions.PolarsError, CatalogError) as error:
+        raise InputError(f"{path}: not a table as ddcl-tab train writes it ({error}). Train again.") from error
+    if table.columns != list(wanted) or not len(table) or sum(table.null_count().row(0)):
+        raise InputError(
+            f"{path}: a table of held-out rows has the columns {', '.join(wanted)} and no gaps; this one has "
+            f"{', '.join(table.columns)} and {len(table)} rows. Put the file of this model's training there."
+        )
+    return table
+
+
+def read_metrics(path: Path, clf: DDCLClassifier, held_out: pl.DataFrame | None) -> dict[str, Any] | None:
+    """What ``train`` wrote of its scores; None without the file.
+
+    Parameters
+    ----------
+    path : path
+    clf : DDCLClassifier
+        The model beside the file.
+    held_out : polars.DataFrame or None
+        As :func:`read_held_out` returns it.
+
+    Returns
+    -------
+    dict or None
+
+    Raises
+    ------
+    InputError
+        It is no JSON, or belongs to another training than the model or the held-out rows.
+    """
+    if not path.is_file():
+        return None
+    try:
+        metrics = dict(json.loads(read_text(path)))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON as ddcl-tab train writes it ({error}). Train again.") from error
+    if (metrics.get("epochs"), metrics.get("best_epoch")) != (clf.n_iter_, clf.best_epoch_):
+        raise InputError(
+            f"{path}: epoch {metrics.get('best_epoch')} of {metrics.get('epochs')} kept, but the model beside it kept "
+            f"epoch {clf.best_epoch_} of {clf.n_iter_}. Put the files of one training into one folder."
+        )
+    if held_out is not None:
+        rows = held_out_arrays(held_out, clf.classes_)
+        found = score(rows.recorded, rows.probability, clf.classes_.astype(str))["log_loss"]
+        if not np.isclose(found, metrics.get("log_loss", np.nan), rtol=0.0, atol=ROUNDING):
+            raise InputError(
+                f"{path}: log_loss {metrics.get('log_loss')}, but that of the rows in {HELD_OUT_FILE} is {found}. Put "
+                "the files of one training into one folder."
+            )
+    return metrics
+
+
 def _soundness(clf: DDCLClassifier) -> dict[str, Any]:
     share = np.array(clf.prototypes_["share"])
     return {
         "n_prototypes": len(share),
-        "prototypes_in_use": int((share > 1 / (4 * len(share))).sum()),
+        "prototypes_in_use": int(in_use(share).sum()),
         "identity_residual_max": max(row["identity_residual"] for row in clf.history_),
         "effective_prototypes": clf.history_[clf.best_epoch_ - 1]["effective_prototypes"],
         "epochs": clf.n_iter_,
@@ -306,14 +349,14 @@ def _soundness(clf: DDCLClassifier) -> dict[str, Any]:
 
 
 def _score_peers(frame: pl.DataFrame, names: list[str], target: str, parts: Split, seed: int) -> dict[str, Any]:
-    table = peer_table(frame, names, pl.Series(parts.train))
+    X = peer_frame(frame, names, pl.Series(parts.train))
     y = frame[target].to_numpy()
     result = {}
     for name, peer in make_peers(seed).items():
         start = time.perf_counter()
-        peer.fit(table.iloc[parts.train], y[parts.train])
+        peer.fit(X.iloc[parts.train], y[parts.train])
         fit_seconds = time.perf_counter() - start
-        scores = score(y[parts.test], peer.predict_proba(table.iloc[parts.test]), peer.classes_)
+        scores = score(y[parts.test], peer.predict_proba(X.iloc[parts.test]), peer.classes_)
         result[name] = scores | {"fit_seconds": fit_seconds}
     return result
 
@@ -324,14 +367,26 @@ def _versions() -> dict[str, str]:
 
 
 def write_run(run: TrainingRun, out: Path) -> None:
-    """Write :data:`RUN_FILES` into a folder, which is made if need be."""
+    """Write :data:`RUN_FILES` into a folder.
+
+    Parameters
+    ----------
+    run : TrainingRun
+    out : path
+        Made if need be.
+
+    Raises
+    ------
+    WriteError
+        A file cannot be written.
+    """
     out.mkdir(parents=True, exist_ok=True)
     for name in RUN_FILES:
         remove_leftovers(out / name)
     run.classifier.save(out / MODEL_FILE)
     write_whole(out / METRICS_FILE, json.dumps(run.metrics, indent=2) + "\n")
-    write_table(out / PROTOTYPES_FILE, _written_prototypes(run.classifier))
-    write_table(out / HELD_OUT_FILE, with_rounded_shares(run.held_out, _by_class("p({})", run.classifier)))
+    write_csv(out / PROTOTYPES_FILE, _written_prototypes(run.classifier))
+    write_csv(out / HELD_OUT_FILE, with_rounded_shares(run.held_out, _by_class("p({})", run.classifier)))
 
 
 def _by_class(column: str, clf: DDCLClassifier) -> list[str]:

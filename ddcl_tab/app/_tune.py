@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -17,18 +17,23 @@ import numpy as np
 import optuna
 import pandas as pd
 import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 from optuna.exceptions import ExperimentalWarning
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna.visualization.matplotlib import plot_contour, plot_optimization_history, plot_param_importances
 
 from ddcl_tab._files import write_whole
+from ddcl_tab.app._catalog import has_known_class, require_target
 from ddcl_tab.app._evaluation import split_catalog
-from ddcl_tab.app._output import as_table, rounded
-from ddcl_tab.app._train import TrainingRun, require_target, train_catalog
+from ddcl_tab.app._svg import number
+from ddcl_tab.app._tables import as_markdown, rounded
+from ddcl_tab.app._train import TrainingRun, train_catalog
 from ddcl_tab.errors import LeakWarning
 from ddcl_tab.estimators._classifier import DDCLClassifier
-from ddcl_tab.space._schema import UNKNOWN
 from ddcl_tab.tuning._search import DDCLSearchCV
 from ddcl_tab.tuning._trials import outcome
 
@@ -68,13 +73,14 @@ def save_plots(study: Study, folder: str | os.PathLike[str], *, score_name: str,
     missing = {}
     with _leaving_no_trace():
         if scored:
-            history: Any = plot_optimization_history(_study_of(trials, scored), target_name=score_name)
+            history = _axes(plot_optimization_history(_study_of(trials, scored), target_name=score_name))
             _name_infeasible(history)
+            history.xaxis.set_major_locator(MaxNLocator(integer=True))
             _save(history, folder / "history.png")
         else:
             missing["history.png"] = "no trial has a score"
         if all(len({t.params[name] for t in scored if name in t.params}) > 1 for name in pair):
-            axes: Any = plot_contour(_study_of(trials, scored), params=pair, target_name=score_name)
+            axes = _axes(plot_contour(_study_of(trials, scored), params=pair, target_name=score_name))
             _name_infeasible(axes)
             _save(axes, folder / "contour.png")
         else:
@@ -106,17 +112,23 @@ def _study_of(trials: list[FrozenTrial], drawn: list[FrozenTrial]) -> Study:
     return study
 
 
-def _name_infeasible(axes: Any) -> None:
+def _name_infeasible(axes: Axes) -> None:
     """Infeasible trials are what Optuna draws last: light grey on grey, and not in the legend."""
     axes.collections[-1].set(label=_INFEASIBLE, facecolor="white", edgecolor="black", linewidth=1.0)
     axes.legend()
 
 
-def _save(axes: Any, path: Path) -> None:
+def _axes(drawn: Axes | NDArray[Any]) -> Axes:
+    """What Optuna drew on: one pair of axes for all that is asked of it here."""
+    return cast(Axes, drawn)
+
+
+def _save(axes: Axes, path: Path) -> None:
     picture = io.BytesIO()
-    axes.figure.savefig(picture, format=path.suffix[1:], dpi=_DPI, bbox_inches="tight")
+    figure = cast(Figure, axes.figure)
+    figure.savefig(picture, format=path.suffix[1:], dpi=_DPI, bbox_inches="tight")
     write_whole(path, picture.getvalue())
-    plt.close(axes.figure)
+    plt.close(figure)
 
 
 @contextmanager
@@ -136,7 +148,7 @@ TRIALS_FILE, BEST_FILE, STUDY_FILE = "trials.csv", "best.toml", "study.journal"
 SEARCH_FILES = (TRIALS_FILE, "history.png", "contour.png", "importance.png")
 SPLIT = "launch"
 SCORING = "neg_log_loss"
-#: Row of the score table with the parameters that the search began with.
+#: Row of the score table with the initial parameters.
 UNTUNED = "DDCLClassifier untuned"
 
 
@@ -160,7 +172,7 @@ def make_search(
     seed : int
         Of the search and all models.
     settings : dict
-        Parameters of :class:`~ddcl_tab.DDCLClassifier` to begin with.
+        Initial parameters of :class:`~ddcl_tab.DDCLClassifier`.
     n_trials, timeout, storage, study_name
         As in :class:`~ddcl_tab.tuning.DDCLSearchCV`.
     n_workers : int
@@ -187,7 +199,7 @@ def fit_search(search: DDCLSearchCV, frame: pl.DataFrame, seed: int) -> None:
     ----------
     search : DDCLSearchCV
     frame : polars.DataFrame
-        As :func:`~ddcl_tab.app._train.load_catalog` returns it.
+        As :func:`~ddcl_tab.app._catalog.load_catalog` returns it.
     seed : int
         Of the split.
 
@@ -198,23 +210,34 @@ def fit_search(search: DDCLSearchCV, frame: pl.DataFrame, seed: int) -> None:
     TrainingError
         No trial was feasible.
     """
-    target = search.estimator.target
+    target = str(search.estimator.target)
     require_target(frame, target)
-    known = frame.filter(pl.col(target).is_not_null() & (pl.col(target).cast(pl.String) != UNKNOWN))
+    known = frame.filter(has_known_class(frame, target))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakWarning)  # the commands never offer leaks
         search.fit(known[split_catalog(known, target, SPLIT, seed).train])
 
 
 def score_best(search: DDCLSearchCV, frame: pl.DataFrame, seed: int, settings: dict[str, Any]) -> TrainingRun:
-    """Train with the best parameters and with those to begin with, and score both on the launches held out.
+    """Train with the best parameters and with the initial ones, and score both on the launches held out.
+
+    Parameters
+    ----------
+    search : DDCLSearchCV
+        Fitted.
+    frame : polars.DataFrame
+        As :func:`~ddcl_tab.app._catalog.load_catalog` returns it.
+    seed : int
+        Of the split.
+    settings : dict
+        Initial parameters.
 
     Returns
     -------
     TrainingRun
         Of the best, whose peers include the untuned classifier.
     """
-    target = search.estimator.target
+    target = str(search.estimator.target)
     tuned, untuned = (
         train_catalog(frame, target=target, split=SPLIT, seed=seed, settings=chosen, verbose=1)
         for chosen in (settings | search.best_params_, settings)
@@ -255,7 +278,17 @@ def write_search(search: DDCLSearchCV, out: Path) -> dict[str, str]:
 
 
 def write_settings(search: DDCLSearchCV, settings: dict[str, Any], out: Path) -> None:
-    """Write the best parameters, with those of ``settings`` that were not searched, for ``train --config``."""
+    """Write the best parameters, with those of ``settings`` that were not searched, for ``train --config``.
+
+    Parameters
+    ----------
+    search : DDCLSearchCV
+        Fitted.
+    settings : dict
+        Initial parameters.
+    out : path
+        Folder of the file; exists.
+    """
     head = (
         f"# Trial {search.cv_results_['trial'][search.best_index_]} of {len(search.cv_results_['trial'])}, "
         f"mean {SCORING} {search.best_score_:.4f} over {search.n_splits_} folds by launch.\n"
@@ -296,7 +329,7 @@ def trial_table(search: DDCLSearchCV) -> str:
             | {"fit": f"{results['mean_fit_time'][i]:.1f} s"}
             | {"why infeasible": "" if results["feasible"][i] else results["verdict"][i]}
         )
-    return as_table(pl.DataFrame(rows, infer_schema_length=None))
+    return as_markdown(pl.DataFrame(rows, infer_schema_length=None))
 
 
 def _short(value: Any) -> str:
@@ -304,14 +337,14 @@ def _short(value: Any) -> str:
 
 
 def search_summary(search: DDCLSearchCV) -> str:
-    """The search in two lines: trials by state, and the window of the ratio."""
+    """The search in two lines: trials by state, and the interval of ``lr_ratio``."""
     states = search.cv_results_["state"].tolist()
     counts = ", ".join(f"{states.count(name)} {name}" for name in ("complete", "pruned", "infeasible"))
     lines = [f"{len(states)} trials: {counts}; {search.n_splits_} folds by launch"]
     if search.window_ is not None:
         lines.append(
-            f"lr_ratio searched from {search.window_.low:.3g} to {search.window_.high:.3g}: with the parameters to "
-            f"begin with, the prototypes' step was {search.window_.sharpness:.2g} of the largest stable one, and they "
-            f"ended with {search.window_.lag:.2g} of their way to go"
+            f"lr_ratio searched from {number(search.window_.low)} to {number(search.window_.high)}: with the initial "
+            f"parameters, the prototypes' step was {number(search.window_.sharpness)} of the largest stable one, and "
+            f"their lag at the end {number(search.window_.lag)}"
         )
     return "\n".join(lines)

@@ -3,6 +3,13 @@
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._clusterer import DDCLClusterer
 from ddcl_tab.estimators._domain import Domain
-from ddcl_tab.estimators._history import DDCLHistoryClassifier
+from ddcl_tab.estimators._history import DDCLHistoryClassifier, history_features, training_histories
 
-__all__ = ["DDCLClassifier", "DDCLClusterer", "DDCLHistoryClassifier", "Domain"]
+__all__ = [
+    "DDCLClassifier",
+    "DDCLClusterer",
+    "DDCLHistoryClassifier",
+    "Domain",
+    "history_features",
+    "training_histories",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -18,9 +18,9 @@ from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators._columns import as_table, is_frame
 from ddcl_tab.estimators._domain import Domain, domain_of
 from ddcl_tab.estimators._explain import fitted_html, reasons, top_prototypes
-from ddcl_tab.estimators._model_file import describe_training, read_state, write_state
+from ddcl_tab.estimators._model_file import read_state, write_state
 from ddcl_tab.estimators._prototypes import Members, describe_prototypes
-from ddcl_tab.estimators._table import Table, TableEncoder
+from ddcl_tab.estimators._table import EncodedRows, TableEncoder
 from ddcl_tab.estimators._validation import (
     check_groups,
     check_labels,
@@ -36,7 +36,7 @@ from ddcl_tab.estimators._validation import (
 )
 from ddcl_tab.nn._network import TableNetwork
 from ddcl_tab.training._certificate import EpochCertificate
-from ddcl_tab.training._checkpoint import CheckpointFile
+from ddcl_tab.training._checkpoint import CheckpointFile, training_fingerprint
 from ddcl_tab.training._distillation import hard_targets, training_rows
 from ddcl_tab.training._net import build_network, train_network
 from ddcl_tab.training._objective import Objective
@@ -66,8 +66,8 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     quantization_weight : float, default=0.1
         Weight ``lambda`` of the soft quantisation loss.
     column_weight : float, default=0.1
-        Weight of telling the row's own columns from its prototypes. Higher: prototypes follow the physical structure
-        inside a class more closely, and decide the class less sharply.
+        Weight of the loss of the row's own columns, predicted from its prototypes. Higher: prototypes follow the
+        physical structure inside a class more closely, and decide the class less sharply.
     augmented_share : float, default=0.7
         Share of the rows of an epoch that are augmented: mixed from two training rows each and labelled by distillation
         from trees (gradient boosting and randomised trees, fitted on the training rows first). 0 trains on the table
@@ -147,7 +147,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     _certificates: tuple[EpochCertificate, ...]
     _interrupted: int | None = None
     _prototype_table: dict[str, list[Any]]
-    _frame_library: str
+    _frame_library: Literal["pandas", "polars"]
 
     @names_unknown_parameters
     def __init__(
@@ -173,7 +173,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         allow_leaks: bool = False,
         certify: str | bool = "epoch",
         device: str = "cpu",
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
         self.n_prototypes = n_prototypes
@@ -245,13 +245,71 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         StabilityWarning
             A condition of sound training failed; says what to change. Once in a search or cross-validation.
         """
-        self._fit(X, y, sample_weight, groups)
+        self.fit_with_checkpoint(X, y, sample_weight, groups)
         if self.certify and not self.stability_.is_stable:
             warn_unstable(self.stability_)
         return self
 
+    def fit_with_checkpoint(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        groups: Any = None,
+        *,
+        checkpoint: CheckpointFile | None = None,
+    ) -> Self:
+        """Train as :meth:`fit` does, with a file after every epoch, and without a StabilityWarning.
+
+        A KeyboardInterrupt after the first epoch ends training, and the classifier is fitted with the best epoch so far
+        (the last one while annealing is not over); ``stability_`` says so.
+
+        Parameters
+        ----------
+        X, y, sample_weight, groups
+            As in :meth:`fit`.
+        checkpoint : CheckpointFile, optional
+            Written after every epoch, and resumed from. Without one a KeyboardInterrupt is raised on.
+
+        Returns
+        -------
+        DDCLClassifier
+
+        Raises
+        ------
+        CheckpointError
+            The checkpoint to go on with was made for other rows, parameters or versions.
+        WriteError
+            The checkpoint cannot be written.
+        """
+        check_parameters(self.get_params(deep=False))
+        self.n_unlabelled_ = 0
+        X = as_table(X)
+        self.domain_ = domain_of(X)
+        if y is None:
+            target = target_of(self.target, X)
+            X, y, kept = take_target(X, target)
+            sample_weight, groups = take(sample_weight, kept), take(groups, kept)
+            self.n_unlabelled_ = int(len(kept) - kept.sum())
+            _log.info("%d rows without a known %s are left out of training", self.n_unlabelled_, target)
+        features = self._check_features(X)
+        y = check_labels(features, y)
+        weight = check_weight(sample_weight, len(y))
+        group = check_groups(groups, X, len(y))
+        self.classes_, label = np.unique(y, return_inverse=True)
+        self.encoder_ = TableEncoder(allow_leaks=self.allow_leaks, domain=self.domain_)
+        self.encoder_.fit(features, sample_weight=weight)
+        if is_frame(features):
+            self.feature_names_in_ = np.array(self.encoder_.columns_, dtype=object)
+            self.n_features_in_ = len(self.encoder_.columns_)
+        self._frame_library = library_of(X)
+        encoded = self.encoder_.transform(features)
+        self._train(encoded, label, weight, group, checkpoint)
+        self._describe(features, encoded, label, weight, display_names(X, len(y)))
+        return self
+
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Share of rows told right; ``y`` has the class of each row, none missing (InputError)."""
+        """Accuracy on rows whose classes are ``y``, none missing (InputError)."""
         X = as_table(X)
         return float(super().score(X, check_labels(X, y), sample_weight))
 
@@ -353,33 +411,6 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         return read_state(cls, path)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any, checkpoint: CheckpointFile | None = None) -> None:
-        """All of :meth:`fit` but its last warning; with a checkpoint an interrupted training is kept."""
-        check_parameters(self.get_params(deep=False))
-        self.n_unlabelled_ = 0
-        X = as_table(X)
-        self.domain_ = domain_of(X)
-        if y is None:
-            target = target_of(self.target, X)
-            X, y, kept = take_target(X, target)
-            sample_weight, groups = take(sample_weight, kept), take(groups, kept)
-            self.n_unlabelled_ = int(len(kept) - kept.sum())
-            _log.info("%d rows without a known %s are left out of training", self.n_unlabelled_, target)
-        features = self._check_features(X)
-        y = check_labels(features, y)
-        weight = check_weight(sample_weight, len(y))
-        group = check_groups(groups, X, len(y))
-        self.classes_, label = np.unique(y, return_inverse=True)
-        self.encoder_ = TableEncoder(allow_leaks=self.allow_leaks, domain=self.domain_)
-        self.encoder_.fit(features, sample_weight=weight)
-        if is_frame(features):
-            self.feature_names_in_ = np.array(self.encoder_.columns_, dtype=object)
-            self.n_features_in_ = len(self.encoder_.columns_)
-        self._frame_library = library_of(X)
-        table = self.encoder_.transform(features)
-        self._train(table, label, weight, group, checkpoint)
-        self._describe(features, table, label, weight, display_names(X, len(y)))
-
     def _check_features(self, X: Any) -> Any:
         """A frame without the target column, or a two-dimensional array; at least one row and column."""
         if not is_frame(X):
@@ -396,19 +427,20 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _train(
         self,
-        table: Table,
+        encoded: EncodedRows,
         label: NDArray[np.int64],
         weight: NDArray[np.float64],
-        group: Any,
+        group: NDArray[np.int64] | None,
         checkpoint: CheckpointFile | None,
     ) -> None:
         random = check_random_state(self.random_state)
         seed = int(random.randint(2**31 - 1))
         class_weight = class_weights(self.class_weight, self.classes_, label, weight)
-        rows = Rows(*table, label, weight * class_weight[label], np.zeros_like(label) if group is None else group)
+        rows = Rows(*encoded, label, weight * class_weight[label], np.zeros_like(label) if group is None else group)
         rows = merge_equal(rows, grouped=group is not None)
         if checkpoint is not None:
-            checkpoint.identify(describe_training(self, rows, seed))
+            settings, encoder = self.get_params(deep=False), self.encoder_.to_json()
+            checkpoint.identify(training_fingerprint(settings, self.classes_.tolist(), encoder, rows, seed))
         train, validation = split_validation(rows, self.validation_fraction, np.random.default_rng(seed))
         device = torch.device(self.device)
         self.network_ = self._build_network(seed)
@@ -450,17 +482,19 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             dropout=self.dropout,
         )
 
-    def _describe(self, X: Any, table: Table, label: Any, weight: Any, names: list[str]) -> None:
+    def _describe(
+        self, X: Any, encoded: EncodedRows, label: NDArray[np.int64], weight: NDArray[np.float64], names: list[str]
+    ) -> None:
         """Order the prototypes by their share of the training rows and describe them."""
         device = torch.device(self.device)
-        q = predict_rows(self.network_, *table, device).q
+        q = predict_rows(self.network_, *encoded, device).q
         order = np.argsort(-(q * weight[:, None]).sum(axis=0), kind="stable")
         prototypes = self.network_.readout.prototypes
         with torch.no_grad():
             prototypes.copy_(prototypes[torch.from_numpy(order).to(device)])
-            verdict = self.network_.head(prototypes).double().softmax(dim=1).cpu().numpy()
+            probability = self.network_.head(prototypes).double().softmax(dim=1).cpu().numpy()
         members = Members(self.encoder_.read(X), q[:, order], weight, label, self.classes_, names)
-        self._prototype_table = describe_prototypes(members, verdict, self.domain_)
+        self._prototype_table = describe_prototypes(members, probability, self.domain_)
 
     def _features_of(self, X: Any) -> Any:
         """Columns of fit out of ``X``, in their order."""
@@ -474,9 +508,9 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _predict(self, X: Any) -> Prediction:
         check_is_fitted(self)
-        table = self.encoder_.transform(self._features_of(X))
-        return predict_rows(self.network_, *table, torch.device(self.device))
+        encoded = self.encoder_.transform(self._features_of(X))
+        return predict_rows(self.network_, *encoded, torch.device(self.device))
 
     @staticmethod
-    def _frame_of(table: dict[str, list[Any]], library: Any) -> Any:
+    def _frame_of(table: dict[str, list[Any]], library: Literal["pandas", "polars"]) -> Any:
         return nw.from_dict(table, backend=library).to_native()

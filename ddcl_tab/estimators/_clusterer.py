@@ -82,7 +82,11 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
     """
 
     def __init__(
-        self, n_clusters: int = 8, *, columns: list[str] | None = None, random_state: int | None = None
+        self,
+        n_clusters: int = 8,
+        *,
+        columns: list[str] | None = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.columns = columns
@@ -180,7 +184,7 @@ class DDCLClusterer(ClusterMixin, TransformerMixin, BaseEstimator):
         return X if is_frame(X) else check_array(X, dtype=None, ensure_all_finite="allow-nan", estimator=self)
 
     def _without_class(self, X: Any) -> Any:
-        # What a row is stands there; clusters are to find it, not to be told.
+        # The class of a row is what clusters are to find; they must not see it.
         target = domain_of(X).target
         if target is None or target in (self.columns or []):
             return X

@@ -100,8 +100,8 @@ def _wrapped(X: Any) -> Any:
         names = Counter(X.column_names if type(X).__module__.startswith("pyarrow") else X.columns)
         twice = [name for name, count in names.items() if count > 1]
         raise InputError(
-            f"columns are told apart by their names, and {twice} stand more than once among the {names.total()}: "
-            "rename them, or keep one of each."
+            f"columns must have different names, but {twice} occur more than once among the {names.total()}: rename "
+            "them, or keep one of each."
         ) from None
 
 
@@ -176,14 +176,24 @@ def to_columns(
 def _with_unit(
     column: NumericColumn | CategoricalColumn, units: Mapping[str, str] | None
 ) -> NumericColumn | CategoricalColumn:
-    """A number in the unit of its column, or of the one that a history has made it from; dates keep theirs."""
+    """A number in the unit of its column; dates keep theirs."""
     if not isinstance(column, NumericColumn) or column.unit:
         return column
-    units, base = units or {}, column.name.removesuffix(RATE)
-    if base != column.name and base in units:
-        return replace(column, unit=f"{units[base] or '1'} per yr")
-    unit = "yr" if column.name == SPAN else units.get(column.name.removesuffix(SCATTER), "")
-    return replace(column, unit=unit)
+    return replace(column, unit=unit_of(column.name, units or {}))
+
+
+def unit_of(name: str, units: Mapping[str, str]) -> str:
+    """Unit of a column of numbers, also of one that `history_features` adds; empty where none is known.
+
+    Examples
+    --------
+    >>> unit_of("PERIGEE", {"PERIGEE": "km"}), unit_of("PERIGEE_RATE", {"PERIGEE": "km"}), unit_of("HEART_RATE", {})
+    ('km', 'km per yr', '')
+    """
+    base = name.removesuffix(RATE)
+    if base != name and base in units:
+        return f"{units[base] or '1'} per yr"
+    return "yr" if name == SPAN else units.get(name.removesuffix(SCATTER), "")
 
 
 def _from_series(series: nw.Series) -> NumericColumn | CategoricalColumn:

@@ -21,7 +21,7 @@ from ddcl_tab.estimators._columns import is_frame
 
 #: Entry points of this group are objects of type `Domain`.
 ENTRY_POINTS = "ddcl_tab.domains"
-#: Columns of a domain that tell it where none of them names an object or the target.
+#: Columns of a domain that a table needs to be of it where none of them names an object or the target.
 ENOUGH_COLUMNS = 2
 
 
@@ -60,7 +60,7 @@ class Domain:
     name_prototype : callable, optional
         Class and column summaries of a prototype to its name, or to None where the columns do not suffice.
     named_columns : frozenset of str
-        Columns that such a name tells of.
+        Columns that such a name describes.
 
     Examples
     --------
@@ -85,8 +85,8 @@ class Domain:
     def recognises(self, columns: Iterable[str]) -> bool:
         """Whether a table with these columns is of this domain."""
         there = set(columns)
-        telling = {self.target, *self.identifiers} - {None}
-        return bool(there & telling) or len(there & self.columns) >= ENOUGH_COLUMNS
+        decisive = {self.target, *self.identifiers} - {None}
+        return bool(there & decisive) or len(there & self.columns) >= ENOUGH_COLUMNS
 
     def features_among(self, names: list[str], *, allow_leaks: bool = False) -> list[str]:
         """Names of the columns that may be learned from, in their order.

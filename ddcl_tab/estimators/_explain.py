@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
 from ddcl_tab.estimators._prototypes import without_number
+from ddcl_tab.training._certificate import in_use
+
+if TYPE_CHECKING:
+    from ddcl_tab.estimators._classifier import DDCLClassifier
 
 
 def top_prototypes(
@@ -133,19 +137,18 @@ def _own_probability(prototypes: dict[str, list[Any]], classes: NDArray[Any]) ->
 N_SHOWN = 5
 
 
-def fitted_html(clf: Any) -> str:
+def fitted_html(clf: DDCLClassifier) -> str:
     """Classes, columns, soundness and the largest prototypes of a fitted classifier as an HTML table.
 
     Every text that may come from a table of the user's is escaped.
     """
     table = clf._prototype_table
     share = table["share"]
-    in_use = sum(value > 1 / (4 * len(share)) for value in share)
     rows = {
         "classes": ", ".join(str(name) for name in clf.classes_),
         "columns": ", ".join(clf.encoder_.feature_names_),
         "training": f"{clf.stability_.verdict}; epoch {clf.best_epoch_} of {clf.n_iter_} kept",
-        "prototypes": f"{in_use} of {len(share)} in use",
+        "prototypes": f"{in_use(np.array(share)).sum()} of {len(share)} in use",
     } | {
         f"prototype {k}": f"{100 * share[k]:.1f} %: {without_number(table['name'][k], k)}, such as {table['medoid'][k]}"
         for k in range(min(N_SHOWN, len(share)))

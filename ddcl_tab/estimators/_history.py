@@ -71,7 +71,7 @@ def training_histories(
     """Rows to learn from: every history as it is, and with random earlier epochs left out.
 
     A model that only sees whole histories is misled by gaps: with three of four epochs missing, gradient boosting falls
-    below what it reaches on newest epochs alone (pipelines/results/history.md). Two thinned copies mend that.
+    below what it reaches on newest epochs alone (pipelines/results/history). Two thinned copies mend that.
 
     Parameters
     ----------
@@ -263,11 +263,11 @@ class DDCLHistoryClassifier(ClassifierMixin, BaseEstimator):
         if target == _TARGET and y is None:
             raise InputError(f"no column is known to hold the classes among {long.columns}: give y, or set target.")
         find_column(long, target)
-        told = [name for name in (target, _GROUP) if name in long.columns]
-        _check_one_each(long, number, told)
+        per_object = [name for name in (target, _GROUP) if name in long.columns]
+        _check_one_each(long, number, per_object)
         seed = int(check_random_state(classifier.random_state).randint(2**31 - 1))
-        wide = training_histories(long.drop(told), number, time, seed=seed)
-        wide = wide.join(_newest(long, number, told), on=number, how="left", maintain_order="left")
+        wide = training_histories(long.drop(per_object), number, time, seed=seed)
+        wide = wide.join(_newest(long, number, per_object), on=number, how="left", maintain_order="left")
         features = self._features(wide.drop(_GROUP, strict=False))
         # where the domain knows groups, such as launches, they keep the copies of an object together, too
         known = groups is None and domain_of(features).group_of(features) is not None
@@ -300,7 +300,7 @@ class DDCLHistoryClassifier(ClassifierMixin, BaseEstimator):
         return self.classifier_.predict_proba(self._features(self.wide(X)))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Share of objects told right.
+        """Accuracy: share of objects whose class is predicted right.
 
         ``y`` and ``sample_weight`` have one entry an object, no class missing. Default: the target column; objects
         whose class is missing or "UNKNOWN" are left out.
@@ -350,14 +350,14 @@ def _column(name: str, values: Any, n_rows: int) -> pl.Series:
     array = np.asarray(as_table(values))
     if array.shape != (n_rows,):
         what = "groups" if name == _GROUP else "y"
-        raise InputError(f"{what} has {len(array)} values for {n_rows} rows: give one a row.")
+        raise InputError(f"{what} has {len(array)} values for {n_rows} rows: give one for each row.")
     return pl.Series(name, array if name == _GROUP else check_labels(array, values))
 
 
-def _check_one_each(long: pl.DataFrame, number: str, told: list[str]) -> None:
+def _check_one_each(long: pl.DataFrame, number: str, names: list[str]) -> None:
     """Class and group belong to the object, not to its epochs."""
-    kinds = long.group_by(number).agg(pl.col(told).n_unique()).sort(number)
-    for name in told:
+    kinds = long.group_by(number).agg(pl.col(names).n_unique()).sort(number)
+    for name in names:
         if len(several := kinds.filter(pl.col(name) > 1)):
             what = "groups" if name == _GROUP else f"classes in {name!r}"
             object_ = several[number][0]

@@ -5,14 +5,10 @@ A file may come from a stranger: types, counts and sizes are checked before anyt
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
-from collections.abc import Callable
 from dataclasses import asdict, fields
-from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,87 +16,22 @@ from numpy.typing import NDArray
 
 from ddcl_tab._files import plain, read_model, write_model
 from ddcl_tab.errors import ConfigurationError, ModelFileError
+from ddcl_tab.estimators._columns import unit_of
 from ddcl_tab.estimators._domain import UnknownDomainError, domain_named, domain_with
 from ddcl_tab.estimators._table import CLIP, NumericScale, TableEncoder
-from ddcl_tab.estimators._validation import check_parameters
+from ddcl_tab.estimators._validation import Requirement, check_parameters
 from ddcl_tab.training._certificate import EpochCertificate
-from ddcl_tab.training._checkpoint import CheckpointFile
-from ddcl_tab.training._rows import N_RESERVED, Rows
+from ddcl_tab.training._rows import N_RESERVED
 
-#: Parameters that do not decide what training gives; ``random_state`` is in the seed that was drawn from it.
-_LEFT_OUT = ("verbose", "random_state")
-#: Packages whose arithmetic training is made of.
-_PACKAGES = ("ddcl-tab", "numpy", "scikit-learn", "torch")
+if TYPE_CHECKING:
+    from ddcl_tab.estimators._classifier import DDCLClassifier
 
-
-def fit_with_checkpoint(clf: Any, X: Any, checkpoint: CheckpointFile | None) -> None:
-    """Fit a classifier on a frame that holds its target, writing a checkpoint after every epoch.
-
-    A KeyboardInterrupt after the first epoch ends training, and the classifier is fitted with the best epoch so far
-    (the last one while annealing is not over); ``stability_`` says so. There is no StabilityWarning.
-
-    Parameters
-    ----------
-    clf : DDCLClassifier
-    X : frame
-    checkpoint : CheckpointFile or None
-        None writes none, and a KeyboardInterrupt is raised on.
-
-    Raises
-    ------
-    CheckpointError
-        The checkpoint to go on with was made for other rows, parameters or versions.
-    WriteError
-        The checkpoint cannot be written.
-    """
-    clf._fit(X, None, None, None, checkpoint)
-
-
-def describe_training(clf: Any, rows: Rows, seed: int) -> dict[str, str]:
-    """All that decides what training gives, by the names that a user knows.
-
-    Parameters
-    ----------
-    clf : DDCLClassifier
-        With its classes and its encoder.
-    rows : Rows
-        Merged, before a validation part is set aside.
-    seed : int
-        Drawn from ``random_state``.
-
-    Returns
-    -------
-    dict of str
-    """
-    parameters = {n: repr(v) for n, v in clf.get_params(deep=False).items() if n not in _LEFT_OUT}
-    return (
-        parameters
-        | {
-            "seed": str(seed),
-            "classes": repr(clf.classes_.tolist()),
-            "columns": _digest(json.dumps(clf.encoder_.to_json(), default=repr).encode()),
-            "training rows": _digest(*(np.ascontiguousarray(part).tobytes() for part in rows)),
-        }
-        | {f"version of {name}": version(name) for name in _PACKAGES}
-    )
-
-
-def _digest(*parts: bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()[:12]
-
+Classifier = TypeVar("Classifier", bound="DDCLClassifier")
 
 #: Integers beyond this are no count, and some no float.
 _LARGEST = 2**53
 #: Weights and temperature beyond these make numbers that float32 does not hold; no training comes near.
 _LARGEST_WEIGHT, _SMALLEST_TEMPERATURE = 1e6, 1e-12
-
-
-class _Rule(NamedTuple):
-    holds: Callable[[Any], bool]
-    text: str
 
 
 def _is_number(value: Any) -> bool:
@@ -109,22 +40,22 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, float) or (isinstance(value, int) and abs(value) <= _LARGEST)
 
 
-_TEXT = _Rule(lambda v: isinstance(v, str), "a text")
-_FLAG = _Rule(lambda v: isinstance(v, bool), "true or false")
-_COUNT = _Rule(lambda v: isinstance(v, int) and _is_number(v) and v >= 0, "a count")
-_NUMBER = _Rule(_is_number, "a number")
-_FINITE = _Rule(lambda v: _is_number(v) and math.isfinite(v), "a finite number")
-_WIDTH = _Rule(lambda v: _is_number(v) and math.isfinite(v) and v > 0, "a finite number above 0")
-_SCALAR = _Rule(lambda v: isinstance(v, (str, bool)) or _is_number(v), "a text, a number, true or false")
+_TEXT = Requirement(lambda v: isinstance(v, str), "a text")
+_FLAG = Requirement(lambda v: isinstance(v, bool), "true or false")
+_COUNT = Requirement(lambda v: isinstance(v, int) and _is_number(v) and v >= 0, "a count")
+_NUMBER = Requirement(_is_number, "a number")
+_FINITE = Requirement(lambda v: _is_number(v) and math.isfinite(v), "a finite number")
+_WIDTH = Requirement(lambda v: _is_number(v) and math.isfinite(v) and v > 0, "a finite number above 0")
+_SCALAR = Requirement(lambda v: isinstance(v, (str, bool)) or _is_number(v), "a text, a number, true or false")
 # Labels are compared and not counted with: catalog numbers of 64 bits are labels, too.
-_LABEL = _Rule(lambda v: isinstance(v, int) or _SCALAR.holds(v), "a text, a number, true or false")
-_CELL = _Rule(lambda v: v is None or isinstance(v, str) or _is_number(v), "a text, a number or nothing")
-_LIBRARY = _Rule(lambda v: v in ("pandas", "polars"), "'pandas' or 'polars'")
-_LABEL_TYPE = _Rule(
+_LABEL = Requirement(lambda v: isinstance(v, int) or _SCALAR.holds(v), "a text, a number, true or false")
+_CELL = Requirement(lambda v: v is None or isinstance(v, str) or _is_number(v), "a text, a number or nothing")
+_LIBRARY = Requirement(lambda v: v in ("pandas", "polars"), "'pandas' or 'polars'")
+_LABEL_TYPE = Requirement(
     lambda v: isinstance(v, str) and v[:1] in "|<>=" and v[1:2] in ("b", "i", "u", "f", "U", "O"),
     "a type of labels such as '<U6'",
 )
-_OBJECT = _Rule(lambda v: isinstance(v, dict), "an object")
+_OBJECT = Requirement(lambda v: isinstance(v, dict), "an object")
 
 _SCALE = {f.name: _FINITE for f in fields(NumericScale)}
 _SCALE |= {"name": _TEXT, "unit": _TEXT, "heavy": _FLAG, "iqr": _FINITE, "std": _WIDTH}
@@ -141,7 +72,7 @@ _STATE = {
         "categorical": [{"name": _TEXT, "categories": [_TEXT]}],
     },
     "certificates": [_EPOCH],
-    "interrupted": _Rule(lambda v: v is None or _COUNT.holds(v), "a count or nothing"),
+    "interrupted": Requirement(lambda v: v is None or _COUNT.holds(v), "a count or nothing"),
     "attributes": {
         "n_features_in_": _COUNT,
         "n_iter_": _COUNT,
@@ -178,7 +109,7 @@ def check_state(state: Any, weights: dict[str, NDArray[Any]], parameters: set[st
     ValueError: state lacks 'classes', 'named', 'domain', 'encoder', 'certificates', 'interrupted', 'attributes'
     """
     _check(state, _STATE, "state")
-    _check(state["parameters"], dict.fromkeys(parameters, _Rule(lambda _: True, "anything")), "state.parameters")
+    _check(state["parameters"], dict.fromkeys(parameters, Requirement(lambda _: True, "anything")), "state.parameters")
     for i, epoch in enumerate(state["attributes"]["history_"]):
         _check(epoch, dict.fromkeys(epoch, _SCALAR), f"state.attributes.history_[{i}]")
     _check_sizes(state, weights)
@@ -186,7 +117,7 @@ def check_state(state: Any, weights: dict[str, NDArray[Any]], parameters: set[st
 
 
 def _check(value: Any, wanted: Any, where: str) -> None:
-    if isinstance(wanted, _Rule):
+    if isinstance(wanted, Requirement):
         if not wanted.holds(value):
             raise ValueError(f"{where} must be {wanted.text}, not {_short(value)}")
     elif isinstance(wanted, list):
@@ -196,17 +127,17 @@ def _check(value: Any, wanted: Any, where: str) -> None:
             _check(item, wanted[0], f"{where}[{i}]")
     else:
         _check_keys(value, wanted, where)
-        for name, rule in wanted.items():
-            _check(value[name], rule, f"{where}.{name}")
+        for name, part in wanted.items():
+            _check(value[name], part, f"{where}.{name}")
 
 
 def _check_keys(value: Any, wanted: dict[str, Any], where: str) -> None:
     if not isinstance(value, dict):
         raise ValueError(f"{where} must be an object, not {_short(value)}")
-    lacking, strange = [n for n in wanted if n not in value], [n for n in value if n not in wanted]
-    if lacking or strange:
+    lacking, unknown = [n for n in wanted if n not in value], [n for n in value if n not in wanted]
+    if lacking or unknown:
         what = "lacks" if lacking else "has the unknown entry"
-        raise ValueError(f"{where} {what} {', '.join(repr(n) for n in (lacking or strange[:3]))}")
+        raise ValueError(f"{where} {what} {', '.join(repr(n) for n in (lacking or unknown[:3]))}")
 
 
 def _check_sizes(state: dict[str, Any], weights: dict[str, NDArray[Any]]) -> None:
@@ -292,7 +223,7 @@ _PLAIN_ATTRIBUTES = (
 )
 
 
-def write_state(clf: Any, path: str | os.PathLike[str]) -> None:
+def write_state(clf: DDCLClassifier, path: str | os.PathLike[str]) -> None:
     """Write a fitted classifier.
 
     Raises
@@ -327,7 +258,7 @@ def write_state(clf: Any, path: str | os.PathLike[str]) -> None:
     write_model(path, plain(state), weights)
 
 
-def read_state(cls: type, path: str | os.PathLike[str]) -> Any:
+def read_state(cls: type[Classifier], path: str | os.PathLike[str]) -> Classifier:
     """Read a fitted classifier.
 
     Raises
@@ -360,7 +291,7 @@ def _from_format_1(
     had others, cannot be judged and are left out.
     """
     parameters = {"certify": False, "column_weight": 0.0, "augmented_share": 0.0} | state["parameters"]
-    # Weight of the labels of an earlier kind of distillation, which made up no rows.
+    # Weight of the labels of an earlier kind of distillation, which augmented no rows.
     parameters.pop("teacher_weight", None)
     if "teacher_share" in parameters:
         parameters["augmented_share"] = parameters.pop("teacher_share")
@@ -379,7 +310,7 @@ def _from_format_1(
     return {"interrupted": None, "domain": domain.name} | state | filled, weights
 
 
-def _restore(cls: type, state: dict[str, Any], weights: dict[str, Any]) -> Any:
+def _restore(cls: type[Classifier], state: dict[str, Any], weights: dict[str, Any]) -> Classifier:
     parameters = state["parameters"]
     if isinstance(parameters["class_weight"], list):
         parameters["class_weight"] = dict(parameters["class_weight"])
@@ -388,6 +319,10 @@ def _restore(cls: type, state: dict[str, Any], weights: dict[str, Any]) -> Any:
     clf.classes_ = _labels(**state["classes"])
     clf.domain_ = domain_named(state["domain"])
     clf.encoder_ = TableEncoder.from_json(state["encoder"], clf.domain_)
+    for scale in clf.encoder_.numeric_:
+        # Dates, whose unit is the year, are of no domain.
+        if scale.unit not in (unit := unit_of(scale.name, clf.domain_.units), "year"):
+            raise ValueError(f"{scale.name} is in {scale.unit!r}, and in {unit!r} by the domain {clf.domain_.name!r}")
     clf._certificates = tuple(EpochCertificate(**epoch) for epoch in state["certificates"])
     clf._interrupted = state["interrupted"]
     for name in _PLAIN_ATTRIBUTES:

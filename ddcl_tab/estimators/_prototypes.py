@@ -77,13 +77,14 @@ def summarise(
     dict
         K summaries by column name.
     """
+    mass = q * weight[:, None]
     return {
-        name: (_numbers if isinstance(column, NumericColumn) else _categories)(column, q * weight[:, None], weight)
+        name: _numbers(column, mass, weight) if isinstance(column, NumericColumn) else _categories(column, mass, weight)
         for name, column in columns.items()
     }
 
 
-def _numbers(column: Any, mass: NDArray[np.float64], weight: NDArray[np.float64]) -> list[NumberSummary]:
+def _numbers(column: NumericColumn, mass: NDArray[np.float64], weight: NDArray[np.float64]) -> list[NumberSummary]:
     present = np.flatnonzero(~np.isnan(column.values))
     order = present[np.argsort(column.values[present], kind="stable")]
     values = column.values[order]
@@ -110,7 +111,9 @@ def _at_levels(values: NDArray[np.float64], share: NDArray[np.float64]) -> tuple
     return tuple(values[at].tolist())
 
 
-def _categories(column: Any, mass: NDArray[np.float64], weight: NDArray[np.float64]) -> list[CategorySummary]:
+def _categories(
+    column: CategoricalColumn, mass: NDArray[np.float64], weight: NDArray[np.float64]
+) -> list[CategorySummary]:
     category, code = np.unique([MISSING if v is None else v for v in column.values], return_inverse=True)
     everyone = np.bincount(code, weights=weight, minlength=len(category)) / weight.sum()
     result = []
@@ -133,7 +136,7 @@ NAMED_SHARE = 0.6
 MAX_DECIMALS = 5
 #: Columns named where the domain has no name.
 N_NAMED = 2
-#: What tells apart names that are the same otherwise.
+#: Suffix of names that are the same otherwise.
 _NUMBERED = " (prototype {})"
 #: A category is worth a word if it is this many times as common as in the table.
 LIFT = 2.0
@@ -154,7 +157,7 @@ class Name(NamedTuple):
 
 
 def name_prototypes(labels: list[str], columns: Columns, summaries: Summaries, domain: Domain) -> list[Name]:
-    """Names of all prototypes, no two the same: what distinguishes likes from each other is added.
+    """Names of all prototypes, no two the same: what distinguishes prototypes of one name is added.
 
     Parameters
     ----------
@@ -184,7 +187,7 @@ def name_prototypes(labels: list[str], columns: Columns, summaries: Summaries, d
         [column for column in order if not (name and column in domain.named_columns)]
         for name, order in zip(said, distinct, strict=True)
     ]
-    return [Name(text, order) for text, order in zip(_told_apart(texts, own, rest), distinct, strict=True)]
+    return [Name(text, order) for text, order in zip(_made_unique(texts, own, rest), distinct, strict=True)]
 
 
 def common_category(summary: NumberSummary | CategorySummary | None, lift: float = 0.0) -> str | None:
@@ -210,10 +213,10 @@ def _phrases(own: dict[str, NumberSummary | CategorySummary], names: list[str], 
     return phrases
 
 
-def _told_apart(
+def _made_unique(
     texts: list[str], own: list[dict[str, NumberSummary | CategorySummary]], rest: list[list[str]]
 ) -> list[str]:
-    """Every name once: likes get a phrase on one of the ``rest`` of their columns, then their number."""
+    """Every name once: equal names get a phrase on one of the ``rest`` of their columns, then their number."""
     result = list(texts)
     for k, text in enumerate(texts):
         if texts.count(text) > 1:
@@ -256,7 +259,7 @@ def _distinct(names: list[str], alike: dict[tuple[str, str], bool]) -> list[str]
 
 
 def interval(name: str, low: float, high: float, unit: str) -> str:
-    """An interval in words, with as many digits as tell its ends apart.
+    """An interval in words, with as many digits as its ends need to differ.
 
     Examples
     --------
@@ -307,13 +310,13 @@ class Members:
     names: list[str]
 
 
-def describe_prototypes(members: Members, verdict: NDArray[np.float64], domain: Domain) -> dict[str, list[Any]]:
-    """Table of prototypes.
+def describe_prototypes(members: Members, probability: NDArray[np.float64], domain: Domain) -> dict[str, list[Any]]:
+    """Describe every prototype: one row each.
 
     Parameters
     ----------
     members : Members
-    verdict : ndarray, shape (K, C)
+    probability : ndarray, shape (K, C)
         Class probabilities at each prototype.
     domain : Domain
         Names prototypes.
@@ -328,7 +331,7 @@ def describe_prototypes(members: Members, verdict: NDArray[np.float64], domain: 
     classes = np.stack([mass[members.label == c].sum(axis=0) for c in range(len(members.classes))], axis=1)
     classes = classes / np.maximum(total, np.finfo(float).tiny)[:, None]
     summaries = summarise(members.columns, members.q, members.weight)
-    labels = [str(members.classes[c]) for c in verdict.argmax(axis=1)]
+    labels = [str(members.classes[c]) for c in probability.argmax(axis=1)]
     table: dict[str, list[Any]] = {
         "prototype": list(range(len(total))),
         "name": [name.text for name in name_prototypes(labels, members.columns, summaries, domain)],
@@ -337,7 +340,7 @@ def describe_prototypes(members: Members, verdict: NDArray[np.float64], domain: 
     for c, name in enumerate(members.classes):
         table[f"share {name}"] = classes[:, c].tolist()
     for c, name in enumerate(members.classes):
-        table[f"says {name}"] = verdict[:, c].tolist()
+        table[f"says {name}"] = probability[:, c].tolist()
     table["medoid"] = [members.names[i] for i in members.q.argmax(axis=0)]
     return table | _columns(summaries)
 

@@ -31,7 +31,7 @@ CLIP = 8.0
 LARGEST = 1e300
 
 
-class Table(NamedTuple):
+class EncodedRows(NamedTuple):
     """Encoded rows.
 
     Attributes
@@ -256,7 +256,7 @@ class TableEncoder(BaseEstimator):
         """Columns of ``X`` as they are, in their units, by name."""
         return {column.name: column for column in to_columns(X, self.columns_, self.domain_.units)}
 
-    def transform(self, X: Any) -> Table:
+    def transform(self, X: Any) -> EncodedRows:
         """Encode rows.
 
         Parameters
@@ -266,7 +266,7 @@ class TableEncoder(BaseEstimator):
 
         Returns
         -------
-        Table
+        EncodedRows
 
         Raises
         ------
@@ -281,7 +281,7 @@ class TableEncoder(BaseEstimator):
             numeric[:, i] = scale(_as_numbers(columns[scale.name], scale.unit))
         for i, codes in enumerate(self.categorical_):
             categorical[:, i] = codes(_as_texts(columns[codes.name]))
-        return Table(numeric, categorical)
+        return EncodedRows(numeric, categorical)
 
     def to_json(self) -> dict[str, Any]:
         """State as plain values."""

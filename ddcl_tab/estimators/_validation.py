@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import numbers
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from numbers import Integral
 from typing import Any, Literal, NamedTuple
@@ -23,22 +23,26 @@ from ddcl_tab.estimators._columns import as_table, is_frame, is_missing
 from ddcl_tab.estimators._domain import Domain, domain_of
 
 
-class Rule(NamedTuple):
-    """A condition on one parameter and how to say it."""
+class Requirement(NamedTuple):
+    """What a value must be: the test, and the words that follow "must be"."""
 
     holds: Callable[[Any], bool]
     text: str
 
 
-def _integer(lower: int) -> Rule:
-    return Rule(
-        lambda v: isinstance(v, numbers.Integral) and not isinstance(v, bool) and int(v) >= lower,
-        f"an integer of at least {lower}",
-    )
+def is_integer(value: object) -> bool:
+    """Whether a value is an integer; True and False are none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def _number(holds: Callable[[float], bool], text: str) -> Rule:
-    return Rule(
+def integer(lower: int) -> Requirement:
+    """An integer that is not below ``lower``."""
+    return Requirement(lambda v: is_integer(v) and int(v) >= lower, f"an integer of at least {lower}")
+
+
+def number(holds: Callable[[float], bool], text: str) -> Requirement:
+    """A real number for which ``holds`` is true."""
+    return Requirement(
         lambda v: isinstance(v, numbers.Real) and not isinstance(v, bool) and holds(_float(v)), f"a number {text}"
     )
 
@@ -59,12 +63,12 @@ def _is_device(value: Any) -> bool:
     return True
 
 
-_POSITIVE = _number(lambda v: 0.0 < v < float("inf"), "above 0")
-_NOT_NEGATIVE = _number(lambda v: 0.0 <= v < float("inf"), "of at least 0")
+_POSITIVE = number(lambda v: 0.0 < v < float("inf"), "above 0")
+_NOT_NEGATIVE = number(lambda v: 0.0 <= v < float("inf"), "of at least 0")
 
-RULES: dict[str, Rule] = {
-    "n_prototypes": _integer(2),
-    "temperature": _number(
+PARAMETERS: dict[str, Requirement] = {
+    "n_prototypes": integer(2),
+    "temperature": number(
         lambda v: 0.0 < v < 1.0,
         "in (0, 1): it is relative to the critical temperature, and from 1 on collapsed prototypes stay so",
     ),
@@ -72,24 +76,24 @@ RULES: dict[str, Rule] = {
     "lr_ratio": _POSITIVE,
     "quantization_weight": _POSITIVE,
     "column_weight": _NOT_NEGATIVE,
-    "augmented_share": _number(lambda v: 0.0 <= v <= 1.0, "in [0, 1]"),
-    "d_token": _integer(1),
-    "n_blocks": _integer(1),
-    "n_heads": _integer(1),
-    "dropout": _number(lambda v: 0.0 <= v < 1.0, "in [0, 1)"),
-    "batch_size": _integer(1),
-    "max_epochs": _integer(1),
-    "patience": _integer(1),
-    "validation_fraction": _number(lambda v: 0.0 <= v < 1.0, "in [0, 1)"),
-    "class_weight": Rule(
+    "augmented_share": number(lambda v: 0.0 <= v <= 1.0, "in [0, 1]"),
+    "d_token": integer(1),
+    "n_blocks": integer(1),
+    "n_heads": integer(1),
+    "dropout": number(lambda v: 0.0 <= v < 1.0, "in [0, 1)"),
+    "batch_size": integer(1),
+    "max_epochs": integer(1),
+    "patience": integer(1),
+    "validation_fraction": number(lambda v: 0.0 <= v < 1.0, "in [0, 1)"),
+    "class_weight": Requirement(
         lambda v: v is None or isinstance(v, dict) or (isinstance(v, str) and v == "balanced"),
         "None, 'balanced' or a dict from class to weight",
     ),
-    "target": Rule(lambda v: v is None or (isinstance(v, str) and bool(v)), "the name of a column, or None"),
-    "allow_leaks": Rule(lambda v: isinstance(v, bool), "True or False"),
-    "certify": Rule(lambda v: v is False or v in ("epoch", "end"), "'epoch', 'end' or False"),
-    "device": Rule(_is_device, "a torch device such as 'cpu' or 'cuda'"),
-    "verbose": _integer(0),
+    "target": Requirement(lambda v: v is None or (isinstance(v, str) and bool(v)), "the name of a column, or None"),
+    "allow_leaks": Requirement(lambda v: isinstance(v, bool), "True or False"),
+    "certify": Requirement(lambda v: v is False or v in ("epoch", "end"), "'epoch', 'end' or False"),
+    "device": Requirement(_is_device, "a torch device such as 'cpu' or 'cuda'"),
+    "verbose": integer(0),
 }
 
 
@@ -112,16 +116,16 @@ def refuse_parameters(unknown: Iterable[str], owner: str) -> None:
     ddcl_tab.errors.ConfigurationError: DDCLClassifier has no parameter 'teacher_share': it is called augmented_share \
 now. DDCLClassifier has no parameter 'n_prototype'. Did you mean n_prototypes?
     """
-    said = []
+    lines = []
     for name in unknown:
-        near = difflib.get_close_matches(name, RULES, n=1)
+        near = difflib.get_close_matches(name, PARAMETERS, n=1)
         if name in RENAMED:
             remedy = f": it is called {RENAMED[name]} now."
         else:
-            remedy = f". Did you mean {near[0]}?" if near else f"; it has {', '.join(RULES)}."
-        said.append(f"{owner} has no parameter {name!r}{remedy}")
-    if said:
-        raise ConfigurationError(" ".join(said))
+            remedy = f". Did you mean {near[0]}?" if near else f"; it has {', '.join(PARAMETERS)}."
+        lines.append(f"{owner} has no parameter {name!r}{remedy}")
+    if lines:
+        raise ConfigurationError(" ".join(lines))
 
 
 def names_unknown_parameters(init: Callable[..., None]) -> Callable[..., None]:
@@ -136,12 +140,52 @@ def names_unknown_parameters(init: Callable[..., None]) -> Callable[..., None]:
     return checked
 
 
-def check_parameters(parameters: dict[str, Any]) -> None:
+def broken_rules(parameters: Mapping[str, Any], requirements: Mapping[str, Requirement]) -> list[str]:
+    """A line for each parameter that is not what it must be; those without a requirement are free.
+
+    Examples
+    --------
+    >>> broken_rules({"n_blocks": 0, "dropout": 0.1}, PARAMETERS)
+    ['n_blocks must be an integer of at least 1, not 0']
+    """
+    return [
+        f"{name} must be {required.text}, not {parameters[name]!r}"
+        for name, required in requirements.items()
+        if name in parameters and not required.holds(parameters[name])
+    ]
+
+
+def refuse_broken(broken: list[str]) -> None:
+    """Raise the error that lists broken rules; no line means no error.
+
+    Raises
+    ------
+    ConfigurationError
+    """
+    if broken:
+        count = "1 parameter breaks its rule" if len(broken) == 1 else f"{len(broken)} parameters break their rules"
+        raise ConfigurationError("\n  ".join([f"{count}:", *broken]))
+
+
+def broken_parameters(parameters: Mapping[str, Any]) -> list[str]:
+    """A line for each constructor parameter of ``DDCLClassifier``, of those given, that breaks its rule."""
+    broken = broken_rules(parameters, PARAMETERS)
+    weights = parameters.get("class_weight")
+    for key, weight in weights.items() if isinstance(weights, dict) else ():
+        if not _NOT_NEGATIVE.holds(weight):
+            broken.append(f"class_weight[{key!r}] must be {_NOT_NEGATIVE.text}, not {weight!r}")
+    d_token, n_heads = parameters.get("d_token"), parameters.get("n_heads")
+    if not broken and d_token is not None and n_heads is not None and d_token % n_heads:
+        broken.append(f"d_token must be a multiple of n_heads ({n_heads}), not {d_token}")
+    return broken
+
+
+def check_parameters(parameters: Mapping[str, Any]) -> None:
     """Check constructor parameters.
 
     Parameters
     ----------
-    parameters : dict
+    parameters : mapping
         As ``get_params`` returns them.
 
     Raises
@@ -157,21 +201,7 @@ def check_parameters(parameters: dict[str, Any]) -> None:
       lr must be a number above 0, not -1.0
       n_blocks must be an integer of at least 1, not 0
     """
-    broken = [
-        f"{name} must be {rule.text}, not {parameters[name]!r}"
-        for name, rule in RULES.items()
-        if name in parameters and not rule.holds(parameters[name])
-    ]
-    weights = parameters.get("class_weight")
-    for key, weight in weights.items() if isinstance(weights, dict) else ():
-        if not _NOT_NEGATIVE.holds(weight):
-            broken.append(f"class_weight[{key!r}] must be {_NOT_NEGATIVE.text}, not {weight!r}")
-    d_token, n_heads = parameters.get("d_token"), parameters.get("n_heads")
-    if not broken and d_token is not None and n_heads is not None and d_token % n_heads:
-        broken.append(f"d_token must be a multiple of n_heads ({n_heads}), not {d_token}")
-    if broken:
-        count = "1 parameter breaks its rule" if len(broken) == 1 else f"{len(broken)} parameters break their rules"
-        raise ConfigurationError("\n  ".join([f"{count}:", *broken]))
+    refuse_broken(broken_parameters(parameters))
 
 
 class Labelled(NamedTuple):
@@ -344,7 +374,7 @@ def check_labels(X: Any, y: Any) -> NDArray[Any]:
     return y
 
 
-def check_class_weight(class_weight: Any, classes: NDArray[Any]) -> None:
+def check_class_weight(class_weight: dict[Any, float] | str | None, classes: NDArray[Any]) -> None:
     """Check that a dict from class to weight names classes only.
 
     Raises
@@ -353,16 +383,19 @@ def check_class_weight(class_weight: Any, classes: NDArray[Any]) -> None:
         Names the keys that are no class.
     """
     known = set(classes.tolist())
-    strange = [key for key in class_weight if key not in known] if isinstance(class_weight, dict) else []
-    if strange:
+    unknown = [key for key in class_weight if key not in known] if isinstance(class_weight, dict) else []
+    if unknown:
         raise ConfigurationError(
-            f"class_weight must be a dict from class to weight: its keys {strange} are not among the classes "
+            f"class_weight must be a dict from class to weight: its keys {unknown} are not among the classes "
             f"{classes.tolist()}."
         )
 
 
 def class_weights(
-    class_weight: Any, classes: NDArray[Any], label: NDArray[np.intp], weight: NDArray[np.float64]
+    class_weight: dict[Any, float] | str | None,
+    classes: NDArray[Any],
+    label: NDArray[np.intp],
+    weight: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Weight of each class, shape (C,).
 
@@ -390,7 +423,7 @@ def class_weights(
             result = compute_class_weight(class_weight, classes=np.arange(len(classes)), y=label, sample_weight=weight)
         result = np.where(np.isfinite(result), result, 0.0)  # of a class whose rows have no weight
     if not (weight * result[label]).any():
-        raise ConfigurationError(f"class_weight {class_weight!r} leaves no row a weight above 0.")
+        raise ConfigurationError(f"class_weight {class_weight!r} gives no row a weight above 0.")
     return result
 
 
@@ -401,8 +434,8 @@ def take(values: Any, kept: NDArray[np.bool_]) -> NDArray[Any] | None:
     array = np.asarray(as_table(values))
     if array.shape[:1] != kept.shape:
         raise InputError(
-            f"weights and groups have one value a row: there are {len(kept)} rows, those without a label included, "
-            f"and values of shape {array.shape}."
+            f"weights and groups have one value for each row: there are {len(kept)} rows, those without a label "
+            f"included, and values of shape {array.shape}."
         )
     return array[kept]
 
@@ -426,7 +459,7 @@ def check_groups(groups: Any, X: Any, n_rows: int) -> NDArray[np.int64] | None:
         return None
     groups = column_or_1d(np.asarray(as_table(groups)).astype(str))
     if len(groups) != n_rows:
-        raise InputError(f"groups has {len(groups)} values for {n_rows} rows: give one group a row.")
+        raise InputError(f"groups has {len(groups)} values for {n_rows} rows: give one group for each row.")
     return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
 

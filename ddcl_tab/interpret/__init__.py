@@ -1,8 +1,8 @@
 """What a fitted classifier has learned, why it decides as it does, and when not to trust it."""
 
-from ddcl_tab.interpret._cards import PrototypeCard, prototype_cards
+from ddcl_tab.interpret._cards import Neighbour, PrototypeCard, prototype_cards
 from ddcl_tab.interpret._contributions import column_contributions
-from ddcl_tab.interpret._labels import likely_label_errors, out_of_fold
+from ddcl_tab.interpret._labels import OutOfFold, likely_label_errors, out_of_fold
 from ddcl_tab.interpret._plots import (
     plot_card,
     plot_certificate,
@@ -12,7 +12,9 @@ from ddcl_tab.interpret._trust import ConformalSets, NoveltyScore, prototype_dis
 
 __all__ = [
     "ConformalSets",
+    "Neighbour",
     "NoveltyScore",
+    "OutOfFold",
     "PrototypeCard",
     "column_contributions",
     "likely_label_errors",

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddcl_tab.errors import ConfigurationError, InputError
-from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn, as_table, is_frame
+from ddcl_tab.estimators._classifier import DDCLClassifier
+from ddcl_tab.estimators._columns import as_table, is_frame
 from ddcl_tab.estimators._domain import domain_of
 from ddcl_tab.estimators._prototypes import CategorySummary, NumberSummary, name_prototypes, summarise
-from ddcl_tab.estimators._table import Table
+from ddcl_tab.estimators._table import EncodedRows
 from ddcl_tab.estimators._validation import display_names, is_unknown, read_labels, target_of
-from ddcl_tab.interpret._model import FittedModel, exchange, take
+from ddcl_tab.interpret._model import FittedModel, ModelRows, exchange, take
 
 #: Columns that a card says set the prototype apart, and columns that it says the prototype captures.
 N_DISTINGUISHING, N_CAPTURED = 3, 4
@@ -84,13 +85,13 @@ class PrototypeCard:
     neighbours: list[Neighbour]
 
     @property
-    def verdict(self) -> str:
+    def predicted_class(self) -> str:
         """The class that it holds most probable."""
         return max(self.says, key=lambda name: self.says[name])
 
 
 def prototype_cards(
-    classifier: Any, X: Any, y: Any = None, *, n_typical: int = 5, random_state: int = 0
+    classifier: DDCLClassifier, X: Any, y: Any = None, *, n_typical: int = 5, random_state: int = 0
 ) -> list[PrototypeCard]:
     """Cards of all prototypes over the rows of a table, largest prototype of the training rows first.
 
@@ -106,7 +107,7 @@ def prototype_cards(
     n_typical : int, default=5
         Rows named on each card.
     random_state : int, default=0
-        Of the exchanged rows that tell which columns a prototype captures.
+        Of the exchanged rows that show which columns a prototype captures.
 
     Returns
     -------
@@ -132,14 +133,20 @@ def prototype_cards(
     if n_typical < 1:
         raise ConfigurationError(f"n_typical must be at least 1, not {n_typical!r}")
     model, X = FittedModel(classifier), as_table(X)
-    table = model.encode(X)
-    q = model.predict(table).q
-    columns = _columns_of(model, X)
-    summaries = summarise(columns, q, np.ones(len(q)))
+    return cards_of(model, X, model.read(X), y, n_typical=n_typical, random_state=random_state)
+
+
+def cards_of(
+    model: FittedModel, X: Any, rows: ModelRows, y: Any = None, *, n_typical: int = 5, random_state: int = 0
+) -> list[PrototypeCard]:
+    """As :func:`prototype_cards`, of rows that the model has read before; ``X`` names them and knows their groups."""
+    classifier, q = model.classifier, rows.prediction.q
+    summaries = summarise(rows.columns, q, np.ones(len(q)))
     recorded = _recorded(classifier, X, y, len(q))
-    apart = [name.distinguishing for name in name_prototypes([""] * q.shape[1], columns, summaries, classifier.domain_)]
+    named = name_prototypes([""] * q.shape[1], rows.columns, summaries, classifier.domain_)
+    apart = [name.distinguishing for name in named]
     typical = _typical(q, display_names(X, len(q)), _groups(X), n_typical)
-    captured = capture(model, table, q, random_state)
+    captured = capture(model, rows.encoded, q, random_state)
     cards = []
     for k in range(q.shape[1]):
         own = {name: parts[k] for name, parts in summaries.items()}
@@ -162,7 +169,7 @@ def prototype_cards(
 
 
 def capture(
-    model: FittedModel, table: Table, q: NDArray[np.float64], random_state: int, n_rows: int = CAPTURE_ROWS
+    model: FittedModel, encoded: EncodedRows, q: NDArray[np.float64], random_state: int, n_rows: int = CAPTURE_ROWS
 ) -> NDArray[np.float64]:
     """Share of its memberships that each prototype loses when a column comes from another row, shape (K, T).
 
@@ -173,24 +180,19 @@ def capture(
     random = np.random.default_rng(random_state)
     per_prototype = max(1, n_rows // q.shape[1])
     chosen = np.unique(np.argsort(-q, axis=0, kind="stable")[:per_prototype].ravel())
-    rows, q = take(table, chosen), q[chosen]
+    rows, q = take(encoded, chosen), q[chosen]
     lost = np.empty((q.shape[1], len(model.columns)))
     held = np.maximum((q**2).sum(axis=0), np.finfo(float).tiny)
     for j in range(len(model.columns)):
         swapped = np.zeros((len(chosen), len(model.columns)), dtype=bool)
         swapped[:, j] = True
-        other = take(table, random.integers(len(table.numeric), size=len(chosen)))
+        other = take(encoded, random.integers(len(encoded.numeric), size=len(chosen)))
         after = model.predict(exchange(rows, other, swapped)).q
         lost[:, j] = 1.0 - (q * after).sum(axis=0) / held
     return np.clip(lost, 0.0, 1.0)
 
 
-def _columns_of(model: FittedModel, X: Any) -> dict[str, NumericColumn | CategoricalColumn]:
-    read = model.classifier.encoder_.read(model.classifier._features_of(X))
-    return {name: read[name] for name in model.columns}
-
-
-def _recorded(classifier: Any, X: Any, y: Any, n_rows: int) -> NDArray[Any] | None:
+def _recorded(classifier: DDCLClassifier, X: Any, y: Any, n_rows: int) -> NDArray[Any] | None:
     """Recorded classes as objects, None where unknown."""
     if y is None and is_frame(X):
         frame = nw.from_native(X, eager_only=True)
@@ -200,7 +202,7 @@ def _recorded(classifier: Any, X: Any, y: Any, n_rows: int) -> NDArray[Any] | No
         return None
     labels, missing = read_labels(y)
     if len(labels) != n_rows:
-        raise InputError(f"y has {len(labels)} values for {n_rows} rows: give one a row.")
+        raise InputError(f"y has {len(labels)} values for {n_rows} rows: give one for each row.")
     domain = classifier.domain_
     known = (None if gone or is_unknown(label, domain) else label for label, gone in zip(labels, missing, strict=True))
     return np.fromiter(known, dtype=object)

@@ -8,18 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddcl_tab.errors import ConfigurationError
+from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import NumericColumn
-from ddcl_tab.estimators._table import Table
+from ddcl_tab.estimators._table import EncodedRows
 from ddcl_tab.estimators._validation import library_of
-from ddcl_tab.interpret._model import FittedModel, exchange, take
+from ddcl_tab.interpret._model import FittedModel, ModelRows, exchange, take
 
-#: Orders in which columns are exchanged, each with its reverse; see pipelines/results/faithfulness.md.
+#: Orders in which columns are exchanged, each with its reverse; see pipelines/results/faithfulness.
 N_ORDERS = 8
 #: Rows explained in one go, to bound memory.
 CHUNK = 512
 
 
-def column_contributions(classifier: Any, X: Any, background: Any = None, *, random_state: int = 0) -> Any:
+def column_contributions(classifier: DDCLClassifier, X: Any, background: Any = None, *, random_state: int = 0) -> Any:
     """Contribution of each column to the probability of the decided class, row by row.
 
     The columns of a background row are exchanged for those of the row, one after another in random order; a column's
@@ -62,33 +63,39 @@ def column_contributions(classifier: Any, X: Any, background: Any = None, *, ran
     True
     """
     model = FittedModel(classifier)
-    table = model.encode(X)
-    decided = model.predict(table).probability.argmax(axis=1)
-    among = table if background is None else model.encode(background)
-    values = shapley_values(model, table, among, decided, random_state)
+    rows = model.read(X)
+    among = rows.encoded if background is None else model.encode(background)
+    return classifier._frame_of(contributions_of(model, rows, among, random_state=random_state), library_of(X))
+
+
+def contributions_of(
+    model: FittedModel, rows: ModelRows, background: EncodedRows, *, random_state: int = 0
+) -> dict[str, list[Any]]:
+    """As :func:`column_contributions`, of rows that the model has read before: the columns of the frame."""
+    decided = rows.prediction.probability.argmax(axis=1)
+    values = shapley_values(model, rows.encoded, background, decided, random_state)
     order = np.argsort(-np.abs(values), axis=1, kind="stable")
-    shown = shown_values(model, X)
+    written = values_with_units(rows)
     n, n_columns = values.shape
-    rows, columns = np.repeat(np.arange(n), n_columns), order.ravel()
-    long = {
-        "row": rows.tolist(),
-        "prediction": classifier.classes_[decided[rows]].tolist(),
-        "column": [model.columns[j] for j in columns],
-        "value": [shown[model.columns[j]][i] for i, j in zip(rows, columns, strict=True)],
-        "contribution": values[rows, columns].tolist(),
+    row, column = np.repeat(np.arange(n), n_columns), order.ravel()
+    return {
+        "row": row.tolist(),
+        "prediction": model.classifier.classes_[decided[row]].tolist(),
+        "column": [model.columns[j] for j in column],
+        "value": [written[model.columns[j]][i] for i, j in zip(row, column, strict=True)],
+        "contribution": values[row, column].tolist(),
     }
-    return classifier._frame_of(long, library_of(X))
 
 
 def shapley_values(
-    model: FittedModel, table: Table, background: Table, decided: NDArray[np.intp], random_state: int
+    model: FittedModel, encoded: EncodedRows, background: EncodedRows, decided: NDArray[np.intp], random_state: int
 ) -> NDArray[np.float64]:
     """Contributions to the probability of class ``decided[i]`` of row ``i``, shape (n, T).
 
     Parameters
     ----------
     model : FittedModel
-    table, background : Table
+    encoded, background : EncodedRows
         Rows to explain, rows to compare with.
     decided : ndarray of int, shape (n,)
     random_state : int
@@ -98,7 +105,7 @@ def shapley_values(
     ndarray, shape (n, T)
     """
     if not len(background.numeric):
-        raise ConfigurationError("background has no rows: hand over some of the catalog, or nothing")
+        raise ConfigurationError("background has no rows: pass rows to compare with, or leave it out")
     random = np.random.default_rng(random_state)
     n, n_columns = len(decided), len(model.columns)
     orders = np.array([random.permutation(n_columns) for _ in range(N_ORDERS)])
@@ -108,36 +115,34 @@ def shapley_values(
         for order in orders:
             other = take(background, random.integers(len(background.numeric), size=len(rows)))
             for path in (order, order[::-1]):
-                values[rows] += _along(model, take(table, rows), other, decided[rows], path)
+                values[rows] += _along(model, take(encoded, rows), other, decided[rows], path)
     return values / (2 * N_ORDERS)
 
 
 def _along(
-    model: FittedModel, table: Table, other: Table, decided: NDArray[np.intp], path: NDArray[np.intp]
+    model: FittedModel, encoded: EncodedRows, other: EncodedRows, decided: NDArray[np.intp], path: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Change of probability as the columns of ``other`` are exchanged for those of ``table`` along a path."""
+    """Change of probability as the columns of ``other`` are exchanged for those of ``encoded`` along a path."""
     n, n_columns = len(decided), len(path)
     position = np.argsort(path)
     # Step s has the first s columns of the path from the row, the others from the background row.
-    steps = [exchange(table, other, np.tile(position >= s, (n, 1))) for s in range(n_columns + 1)]
-    together = Table(np.concatenate([s.numeric for s in steps]), np.concatenate([s.categorical for s in steps]))
+    steps = [exchange(encoded, other, np.tile(position >= s, (n, 1))) for s in range(n_columns + 1)]
+    together = EncodedRows(np.concatenate([s.numeric for s in steps]), np.concatenate([s.categorical for s in steps]))
     probability = model.predict(together).probability[np.arange(len(together.numeric)), np.tile(decided, n_columns + 1)]
     gained = np.diff(probability.reshape(n_columns + 1, n), axis=0)
     return gained[position].T
 
 
-def shown_values(model: FittedModel, X: Any) -> dict[str, list[str]]:
-    """Values of the columns as a person reads them, with units, by column."""
-    shown = {}
-    columns = model.classifier.encoder_.read(model.classifier._features_of(X))
-    for name in model.columns:
-        column = columns[name]
+def values_with_units(rows: ModelRows) -> dict[str, list[str]]:
+    """Values of the columns as a person reads them, by column."""
+    written = {}
+    for name, column in rows.columns.items():
         if isinstance(column, NumericColumn):
             year = column.unit == "year"
             unit = "" if year or not column.unit else f" {column.unit}"
-            shown[name] = [
+            written[name] = [
                 "missing" if np.isnan(v) else f"{v:.0f}" if year else f"{v:.6g}{unit}" for v in column.values
             ]
         else:
-            shown[name] = ["missing" if v is None else str(v) for v in column.values]
-    return shown
+            written[name] = ["missing" if v is None else str(v) for v in column.values]
+    return written

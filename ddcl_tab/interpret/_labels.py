@@ -18,13 +18,13 @@ from ddcl_tab.estimators._validation import (
     check_class_weight,
     check_groups,
     check_labels,
+    is_integer,
     library_of,
     take,
     take_target,
 )
 
 N_FOLDS = 5
-#: Columns that tell which object a row is.
 
 
 class OutOfFold(NamedTuple):
@@ -101,7 +101,7 @@ def out_of_fold(
     ((150, 3), 150)
     """
     _check_classifier(classifier)
-    if isinstance(n_folds, bool) or not isinstance(n_folds, int | np.integer) or n_folds < 2:
+    if not is_integer(n_folds) or n_folds < 2:
         raise ConfigurationError(f"n_folds must be an integer of at least 2, not {n_folds!r}")
     X = as_table(X)
     known = _labelled(classifier, X, y, groups)
@@ -188,8 +188,7 @@ def likely_label_errors(
         "probability_recorded": own.tolist(),
         "reason": [judged.reasons[i] for i in row],
     }
-    library: Any = library_of(X)
-    return nw.from_dict(table, backend=library).to_native()
+    return nw.from_dict(table, backend=library_of(X)).to_native()
 
 
 def _disagreeing(
@@ -205,7 +204,7 @@ def _disagreeing(
     return listed, predicted[listed]
 
 
-def _check_classifier(classifier: Any) -> None:
+def _check_classifier(classifier: object) -> None:
     if not isinstance(classifier, DDCLClassifier):
         raise ConfigurationError(
             f"classifier must be a DDCLClassifier, not {type(classifier).__name__}: reasons come from its prototypes."
@@ -242,9 +241,9 @@ def _probability_of(judged: OutOfFold, known: _Labelled, n_rows: int) -> NDArray
     probability = judged.probability[known.rows]
     if np.isnan(probability).any():
         raise InputError("judged has no probability for some rows of known class: call out_of_fold on the same rows.")
-    strange = sorted(set(known.y.tolist()) - set(judged.classes.tolist()), key=str)
-    if strange:
-        raise InputError(f"judged knows nothing of the classes {strange}: call out_of_fold on the same rows.")
+    unknown = sorted(set(known.y.tolist()) - set(judged.classes.tolist()), key=str)
+    if unknown:
+        raise InputError(f"judged does not hold the classes {unknown}: call out_of_fold on the same rows.")
     return probability
 
 

@@ -1,6 +1,9 @@
-"""A fitted classifier as arrays: encode rows, exchange columns, predict, take prototypes away."""
+"""A fitted classifier as arrays: encode rows, exchange columns, predict."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,8 +13,33 @@ from sklearn.utils.validation import check_is_fitted
 
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators._classifier import DDCLClassifier
-from ddcl_tab.estimators._table import Table
+from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn
+from ddcl_tab.estimators._table import EncodedRows
 from ddcl_tab.training._rows import Prediction, predict_rows
+
+
+class ModelRows(NamedTuple):
+    """Rows as a fitted model reads and decides them: made once by :meth:`FittedModel.read`, for all explanations.
+
+    Attributes
+    ----------
+    columns : dict of NumericColumn and CategoricalColumn
+        Of each token, as they are, in their units.
+    encoded : EncodedRows
+    prediction : Prediction
+    """
+
+    columns: dict[str, NumericColumn | CategoricalColumn]
+    encoded: EncodedRows
+    prediction: Prediction
+
+    def take(self, rows: NDArray[np.intp]) -> ModelRows:
+        """Some rows, in that order."""
+        return ModelRows(
+            {name: _take_values(column, rows) for name, column in self.columns.items()},
+            take(self.encoded, rows),
+            Prediction(self.prediction.probability[rows], self.prediction.q[rows]),
+        )
 
 
 class FittedModel:
@@ -51,44 +79,42 @@ class FittedModel:
             logits = network.head(network.readout.prototypes).double().cpu().numpy()
         self.prototype_logits: NDArray[np.float64] = logits
 
-    @property
-    def says(self) -> NDArray[np.intp]:
-        """Index of the class that each prototype holds most probable, shape (K,)."""
-        return self.prototype_logits.argmax(axis=1)
-
-    def encode(self, X: object) -> Table:
+    def encode(self, X: object) -> EncodedRows:
         """Scaled numbers and category codes of a frame or array."""
         return self.classifier.encoder_.transform(self.classifier._features_of(X))
 
-    def predict(self, table: Table) -> Prediction:
+    def read(self, X: object) -> ModelRows:
+        """Columns of a frame or array, the rows encoded, and what the network says about them."""
+        columns = self.classifier.encoder_.read(self.classifier._features_of(X))
+        encoded = self.encode(X)
+        return ModelRows({name: columns[name] for name in self.columns}, encoded, self.predict(encoded))
+
+    def predict(self, encoded: EncodedRows) -> Prediction:
         """Class probabilities and memberships of encoded rows."""
-        return predict_rows(self.classifier.network_, *table, torch.device(self.classifier.device))
+        return predict_rows(self.classifier.network_, *encoded, torch.device(self.classifier.device))
 
     def decide(self, q: NDArray[np.float64]) -> NDArray[np.float64]:
         """Class probabilities, shape (n, C), of memberships ``(n, K)``: the head is linear in them."""
         return softmax(q @ self.prototype_logits, axis=1)
 
-    def without(self, q: NDArray[np.float64], removed: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Memberships ``(n, K)`` once the prototypes marked in ``removed`` ``(n, K)`` are gone.
 
-        What they held goes to the others in proportion, as the softmax over fewer prototypes has it; a row that loses
-        all of its memberships to rounding is shared out evenly.
-        """
-        left = np.where(removed, 0.0, q)
-        total = left.sum(axis=1, keepdims=True)
-        even = ~removed / np.maximum((~removed).sum(axis=1, keepdims=True), 1)
-        return np.where(total > 0.0, left / np.where(total > 0.0, total, 1.0), even)
+def _take_values(
+    column: NumericColumn | CategoricalColumn, rows: NDArray[np.intp]
+) -> NumericColumn | CategoricalColumn:
+    if isinstance(column, NumericColumn):
+        return replace(column, values=column.values[rows])
+    return replace(column, values=column.values[rows])
 
 
-def take(table: Table, rows: NDArray[np.intp]) -> Table:
+def take(encoded: EncodedRows, rows: NDArray[np.intp]) -> EncodedRows:
     """Some rows, in that order."""
-    return Table(table.numeric[rows], table.categorical[rows])
+    return EncodedRows(encoded.numeric[rows], encoded.categorical[rows])
 
 
-def exchange(table: Table, other: Table, columns: NDArray[np.bool_]) -> Table:
+def exchange(encoded: EncodedRows, other: EncodedRows, columns: NDArray[np.bool_]) -> EncodedRows:
     """Rows whose columns marked in ``columns`` ``(n, T)`` come from ``other``; both have n rows."""
-    n_numeric = table.numeric.shape[1]
-    return Table(
-        np.where(columns[:, :n_numeric], other.numeric, table.numeric),
-        np.where(columns[:, n_numeric:], other.categorical, table.categorical),
+    n_numeric = encoded.numeric.shape[1]
+    return EncodedRows(
+        np.where(columns[:, :n_numeric], other.numeric, encoded.numeric),
+        np.where(columns[:, n_numeric:], other.categorical, encoded.categorical),
     )

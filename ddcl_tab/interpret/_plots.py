@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from ddcl_tab.errors import ConfigurationError, InputError
+from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import NumericColumn, as_table, is_frame, to_columns
 from ddcl_tab.estimators._prototypes import LEVELS, NumberSummary, interval
 from ddcl_tab.interpret._cards import PrototypeCard
@@ -47,7 +48,7 @@ def plot_card(card: PrototypeCard, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_certificate(classifier: Any, *, ax: Axes | None = None) -> Axes:
+def plot_certificate(classifier: DDCLClassifier, *, ax: Axes | None = None) -> Axes:
     """Each figure of the certificate over its limit, epoch by epoch: sound training ends below the line at 1.
 
     Raises
@@ -99,7 +100,9 @@ def plot_contributions(contributions: Any, *, row: int = 0, ax: Axes | None = No
     return ax
 
 
-def layers(classifier: Any, X: Any, prototypes: Sequence[int]) -> list[tuple[str, NDArray[np.intp], dict[str, Any]]]:
+def layers(
+    classifier: DDCLClassifier, X: Any, prototypes: Sequence[int]
+) -> list[tuple[str, NDArray[np.intp], dict[str, Any]]]:
     """What to draw, pale rows first: label, rows, style."""
     model = FittedModel(classifier)
     prediction = model.predict(model.encode(X))

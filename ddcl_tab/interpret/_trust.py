@@ -7,14 +7,15 @@ from typing import Any, Self
 import narwhals.stable.v2 as nw
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted
 
 from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators._classifier import DDCLClassifier
-from ddcl_tab.estimators._columns import NumericColumn, as_table
+from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn, as_table
+from ddcl_tab.estimators._table import EncodedRows, TableEncoder
 from ddcl_tab.estimators._validation import check_groups, check_labels, library_of, take, take_target
 from ddcl_tab.interpret._model import FittedModel
 from ddcl_tab.training._rows import token_distances
@@ -31,7 +32,7 @@ class ConformalSets(BaseEstimator):
     one cloud are alike. So each launch counts as one, however many rows of the class it has, and one more launch counts
     as missed by all. The promise: a random object of class ``k`` from a random new launch has ``k`` in its set with a
     probability of at least ``level``, whatever the classifier. It says nothing about a share of all rows, which a few
-    clouds decide; see :meth:`coverage` for both and ``pipelines/results/trust.md`` for measurements.
+    clouds decide; see :meth:`coverage` for both and ``pipelines/results/trust`` for measurements.
 
     Source: Lee, Barber and Willett, arXiv:2306.06342 (groups); Vovk, Lindsay, Nouretdinov and Gammerman, "Mondrian
     confidence machine", 2003 (classes).
@@ -62,11 +63,11 @@ class ConformalSets(BaseEstimator):
     (50, 3)
     """
 
-    def __init__(self, classifier: Any, level: float = 0.9) -> None:
+    def __init__(self, classifier: ClassifierMixin, level: float = 0.9) -> None:
         self.classifier = classifier
         self.level = level
 
-    def fit(self, X: Any, y: Any = None, groups: Any = None, probability: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, groups: Any = None, probability: ArrayLike | None = None) -> Self:
         """Calibrate on rows that the classifier has not seen.
 
         Parameters
@@ -115,15 +116,19 @@ class ConformalSets(BaseEstimator):
         Returns
         -------
         ndarray of bool, shape (n, C)
-            In the order of ``classes_``. More than one: the model cannot tell. None: the row is unlike the calibration
-            rows of every class.
+            In the order of ``classes_``. More than one: the model cannot decide. None: the row is unlike the
+            calibration rows of every class.
 
         Raises
         ------
         NotFittedError
         """
         check_is_fitted(self)
-        return 1.0 - np.asarray(self.classifier.predict_proba(as_table(X))) <= self.threshold_
+        return self._sets_of(np.asarray(self.classifier.predict_proba(as_table(X))))
+
+    def _sets_of(self, probability: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """As :meth:`predict_set`, of rows whose class probabilities ``(n, C)`` are known."""
+        return 1.0 - probability <= self.threshold_
 
     def coverage(self, X: Any, y: Any = None, groups: Any = None) -> Any:
         """Measure the coverage on rows used neither for training nor for calibration.
@@ -147,11 +152,10 @@ class ConformalSets(BaseEstimator):
         rows = [_covered(inside[label == k], k, group[label == k]) for k in range(len(self.classes_))]
         table = {"class": self.classes_.tolist(), "level": [float(self.level)] * len(rows)}
         table |= {name: [row[name] for row in rows] for name in rows[0]}
-        library: Any = library_of(X)
-        return nw.from_dict(table, backend=library).to_native()
+        return nw.from_dict(table, backend=library_of(X)).to_native()
 
     def _scored(
-        self, X: Any, y: Any, groups: Any, probability: Any
+        self, X: Any, y: Any, groups: Any, probability: ArrayLike | None
     ) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.int64]]:
         """``1 - p`` of every class, index of the class and group of rows with a known class."""
         X = as_table(X)
@@ -160,9 +164,9 @@ class ConformalSets(BaseEstimator):
             X, y, kept = take_target(X, getattr(self.classifier, "target", None))
             groups, given = take(groups, kept), take(given, kept)
         y = check_labels(X, y)
-        strange = sorted(set(y.tolist()) - set(self.classes_.tolist()), key=str)
-        if strange:
-            raise InputError(f"y holds classes {strange} that the classifier does not know: {self.classes_.tolist()}.")
+        unknown = sorted(set(y.tolist()) - set(self.classes_.tolist()), key=str)
+        if unknown:
+            raise InputError(f"y holds classes {unknown} that the classifier does not know: {self.classes_.tolist()}.")
         group = check_groups(groups, X, len(y))
         if given is None:
             given = np.asarray(self.classifier.predict_proba(X))
@@ -176,21 +180,21 @@ class ConformalSets(BaseEstimator):
             if threshold == np.inf:
                 raise InputError(
                     f"class {str(name)!r} has {n} groups to calibrate with, and level {self.level} needs {needed}: "
-                    "lower level, or hand over more launches (rows, where there are no groups)."
+                    "lower level, or calibrate on more groups (where none are known, on more rows)."
                 )
 
 
-def _check_classifier(classifier: Any) -> None:
+def _check_classifier(classifier: object) -> None:
     if not hasattr(classifier, "predict_proba"):
         raise ConfigurationError(f"classifier must have predict_proba, which {type(classifier).__name__} lacks")
     check_is_fitted(classifier)
 
 
-def _check_probability(probability: Any, n_rows: int, n_classes: int) -> NDArray[np.float64]:
+def _check_probability(probability: ArrayLike, n_rows: int, n_classes: int) -> NDArray[np.float64]:
     probability = np.asarray(probability, dtype=np.float64)
     if probability.shape != (n_rows, n_classes):
         raise InputError(
-            f"probability must have one row a row of X and one column a class, {(n_rows, n_classes)}, "
+            f"probability must have one row for each row of X and one column for each class, {(n_rows, n_classes)}, "
             f"not shape {probability.shape}"
         )
     return probability
@@ -236,9 +240,9 @@ FARTHEST = 50.0
 class NoveltyScore(BaseEstimator):
     """Mean distance of a row to its nearest training rows, in the classifier's own scaled columns.
 
-    The network is no help here: it was trained to forget what does not tell classes apart, and a row from elsewhere
+    The network is no help here: it was trained to forget what does not separate classes, and a row from elsewhere
     lands among the known ones. On held-out regimes and planted outliers this distance finds far more than the distance
-    to the prototypes (``pipelines/results/trust.md`` has both). Numbers count beyond the training range, where the
+    to the prototypes (``pipelines/results/trust`` has both). Numbers count beyond the training range, where the
     classifier itself only sees the end of the range.
 
     Parameters
@@ -284,7 +288,10 @@ class NoveltyScore(BaseEstimator):
         InputError
             Too few rows.
         """
-        points = _coordinates(FittedModel(self.classifier), X)
+        return self._fit_points(self._points(X))
+
+    def _fit_points(self, points: NDArray[np.float64]) -> Self:
+        """As :meth:`fit`, of rows whose coordinates ``(n, D)`` are known."""
         if len(points) < N_NEIGHBOURS:
             raise InputError(f"X has {len(points)} rows: novelty needs at least {N_NEIGHBOURS} rows to compare with.")
         self.neighbours_ = NearestNeighbors(n_neighbors=N_NEIGHBOURS).fit(points)
@@ -308,8 +315,17 @@ class NoveltyScore(BaseEstimator):
         NotFittedError
         """
         check_is_fitted(self)
-        distance, _ = self.neighbours_.kneighbors(_coordinates(FittedModel(self.classifier), X))
+        return self._novelty_at(self._points(X))
+
+    def _novelty_at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """As :meth:`novelty`, of rows whose coordinates ``(n, D)`` are known."""
+        distance, _ = self.neighbours_.kneighbors(points)
         return distance.mean(axis=1)
+
+    def _points(self, X: Any) -> NDArray[np.float64]:
+        model = FittedModel(self.classifier)
+        encoder = self.classifier.encoder_
+        return novelty_coordinates(encoder, encoder.read(self.classifier._features_of(X)), model.encode(X))
 
 
 def prototype_distances(classifier: DDCLClassifier, X: Any) -> NDArray[np.float64]:
@@ -346,11 +362,23 @@ def prototype_distances(classifier: DDCLClassifier, X: Any) -> NDArray[np.float6
     return token_distances(classifier.network_, *table, torch.device(classifier.device))
 
 
-def _coordinates(model: FittedModel, X: Any) -> NDArray[np.float64]:
-    """Scaled numbers (0 where missing), which of them are missing, and categories as indicators."""
-    codes = model.encode(X).categorical
-    encoder = model.classifier.encoder_
-    columns = encoder.read(model.classifier._features_of(X))
+def novelty_coordinates(
+    encoder: TableEncoder, columns: dict[str, NumericColumn | CategoricalColumn], table: EncodedRows
+) -> NDArray[np.float64]:
+    """Where rows lie for :class:`NoveltyScore`, shape (n, D), in standard deviations.
+
+    Scaled numbers (0 where missing), which of them are missing, and categories as indicators.
+
+    Parameters
+    ----------
+    encoder : TableEncoder
+        Fitted.
+    columns : dict of NumericColumn and CategoricalColumn
+        As they are, in their units.
+    table : EncodedRows
+        The same rows encoded.
+    """
+    codes = table.categorical
     numbers = np.zeros((len(codes), len(encoder.numeric_)))
     for i, scale in enumerate(encoder.numeric_):
         column = columns[scale.name]

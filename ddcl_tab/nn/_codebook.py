@@ -57,7 +57,7 @@ class DDCLCodebook(PreciseBuffers):
 
     ``quantized, indices, loss = codebook(x)``: one line exchanges it for ``vector_quantize_pytorch.VectorQuantize``.
     Codes learn from soft assignments; what is handed on is the nearest code, in training with a straight-through
-    gradient. Handing on the mixture ``zhat`` instead raises the error, by 24 to 160 % in pipelines/results/codebook.md.
+    gradient. Handing on the mixture ``zhat`` instead raises the error, by 24 to 160 % in pipelines/results/codebook.
     The first training batch places the codes (k-means++); later, codes nobody uses, and one of two that have met, move
     to tokens with large errors.
 
@@ -70,7 +70,7 @@ class DDCLCodebook(PreciseBuffers):
     codebook_dim : int, optional
         ``W``, width of a code: a linear map and a sphere of radius ``sqrt(W)`` before the codes, a linear map behind
         them; both train with the encoder. A few dimensions (4) let few codes say more: recommended where an encoder
-        trains (pipelines/results/codebook.md). Default: codes among the tokens as they are, ``W = D``.
+        trains (pipelines/results/codebook). Default: codes among the tokens as they are, ``W = D``.
     temperature : float, default 1.0
         In units of ``2 sigma^2 min(1, (W / 16)^2)``, with ``sigma^2`` the squared error of the codes per dimension; it
         falls as they improve.
@@ -313,9 +313,9 @@ class DDCLCodebook(PreciseBuffers):
 
     def _revive(self, tokens: Tensor, counts: list[int]) -> None:
         """Move codes that nobody uses, and one of two that have met, to tokens with large errors."""
-        twins = duplicate_prototypes(self.codebook, self.absolute_temperature)
+        duplicates = duplicate_prototypes(self.codebook, self.absolute_temperature)
         moves = self._usage < _DEAD
-        moves[twins] = True
+        moves[duplicates] = True
         ranks.copy_from_first(moves)  # rounding may differ between machines, and all must go on in the same way
         dead = moves.nonzero().flatten()
         if not len(dead):

@@ -47,7 +47,7 @@ N_PROBE, LARGEST_RESIDUAL = 4096, 1e-3
 MANY_PARENTS = 2**24
 
 
-class Summary(NamedTuple):
+class LevelReading(NamedTuple):
     """One level read out, in the dtype of the tokens; its loss in float32 or better.
 
     Attributes
@@ -155,7 +155,7 @@ class HierarchicalCompressor(nn.Module):
         self.dim = dim
         self.codebooks = nn.ModuleList(DDCLCodebook(dim, n) for n in levels)
 
-    def forward(self, tokens: Tensor, parents: Sequence[Tensor], mask: Tensor | None = None) -> list[Summary]:
+    def forward(self, tokens: Tensor, parents: Sequence[Tensor], mask: Tensor | None = None) -> list[LevelReading]:
         """Read out all levels.
 
         Parameters
@@ -170,7 +170,7 @@ class HierarchicalCompressor(nn.Module):
 
         Returns
         -------
-        list of Summary
+        list of LevelReading
             The sum of their losses trains what makes the tokens; prototypes learn by `learn`, or by the codebooks.
 
         Raises
@@ -180,7 +180,7 @@ class HierarchicalCompressor(nn.Module):
         """
         tree = self._check(tokens, parents, mask)
         dtype = tokens.dtype
-        return [s._replace(tokens=narrowed(s.tokens, dtype), shares=s.shares.to(dtype)) for s in self._read(tree)]
+        return [r._replace(tokens=narrowed(r.tokens, dtype), shares=r.shares.to(dtype)) for r in self._read(tree)]
 
     @torch.no_grad()
     def learn(
@@ -238,16 +238,16 @@ class HierarchicalCompressor(nn.Module):
                     drawn = torch.randint(max(1, len(rows)), (min(batch_size, len(rows)),), generator=generator)
                     codebook(z[rows[drawn.to(rows.device)]])
                 codebook.eval()
-                summary = _read_out(z, codebook, parent, n_parents, keep)
-                z, keep = summary.tokens, summary.keep
+                reading = _read_out(z, codebook, parent, n_parents, keep)
+                z, keep = reading.tokens, reading.keep
         return self.eval()
 
     @torch.no_grad()
     def residuals(self, tokens: Tensor, parents: Sequence[Tensor], mask: Tensor | None = None) -> list[Tensor]:
         """What the prototypes of each level leave over, ``r_sk``; arguments as for a call.
 
-        The richest summary of a parent: a linear probe on it reads about what one on the mean of the tokens reads, one
-        on the shares far less (pipelines/results/documents.md). As a soft VLAD (H. Jegou et al., CVPR 2010).
+        What says most of a parent: a linear probe on it reads about what one on the mean of the tokens reads, one
+        on the shares far less (pipelines/results/documents). As a soft VLAD (H. Jegou et al., CVPR 2010).
 
         Returns
         -------
@@ -307,18 +307,18 @@ class HierarchicalCompressor(nn.Module):
     def _levels(self) -> list[DDCLCodebook]:
         return [codebook for codebook in self.codebooks if isinstance(codebook, DDCLCodebook)]
 
-    def _read(self, tree: _Tree) -> list[Summary]:
+    def _read(self, tree: _Tree) -> list[LevelReading]:
         """All levels, as precise as the codes."""
-        tokens, keep, summaries = tree.tokens, tree.keep, []
+        tokens, keep, readings = tree.tokens, tree.keep, []
         with without_autocast(tokens.device):
             for codebook, parent, n_parents in zip(self._levels, tree.parents, tree.counts, strict=True):
-                summaries.append(_read_out(tokens, codebook, parent, n_parents, keep))
-                tokens, keep = summaries[-1].tokens, summaries[-1].keep
-        return summaries
+                readings.append(_read_out(tokens, codebook, parent, n_parents, keep))
+                tokens, keep = readings[-1].tokens, readings[-1].keep
+        return readings
 
     def _nodes(self, tree: _Tree) -> list[tuple[Tensor, Tensor]]:
         """Nodes of each level and which of them count."""
-        return [(tree.tokens, tree.keep), *((s.tokens, s.keep) for s in self._read(tree))][:-1]
+        return [(tree.tokens, tree.keep), *((r.tokens, r.keep) for r in self._read(tree))][:-1]
 
     def _check(self, tokens: Tensor, parents: Sequence[Tensor], mask: Tensor | None) -> _Tree:
         checked_floats(tokens, "tokens")
@@ -367,7 +367,7 @@ class _Tree(NamedTuple):
     counts: list[int]
 
 
-def _read_out(tokens: Tensor, codebook: DDCLCodebook, parent: Tensor, n_parents: int, keep: Tensor) -> Summary:
+def _read_out(tokens: Tensor, codebook: DDCLCodebook, parent: Tensor, n_parents: int, keep: Tensor) -> LevelReading:
     """Shares, mean mixtures and loss of one level, chunk by chunk."""
     prototypes, temperature = codebook.codebook, codebook.absolute_temperature
     weight = keep.to(tokens.dtype)
@@ -380,7 +380,7 @@ def _read_out(tokens: Tensor, codebook: DDCLCodebook, parent: Tensor, n_parents:
             loss = loss + quantization_loss(assignment, w) * w.sum()
     count = tokens.new_zeros(n_parents).index_add(0, parent, weight)
     shares = shares / count.clamp_min(1.0).unsqueeze(1)
-    return Summary(shares @ prototypes.to(shares.dtype), shares, count > 0, loss / weight.sum().clamp_min(1.0))
+    return LevelReading(shares @ prototypes.to(shares.dtype), shares, count > 0, loss / weight.sum().clamp_min(1.0))
 
 
 def _left_over(tokens: Tensor, codebook: DDCLCodebook, parent: Tensor, n_parents: int, keep: Tensor) -> Tensor:

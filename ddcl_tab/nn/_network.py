@@ -1,4 +1,4 @@
-"""The whole network: columns to tokens, a pre-norm transformer encoder, one summary, class logits."""
+"""The whole network: columns to tokens, a pre-norm transformer encoder, the prototype readout, class logits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rtdl_num_embeddings import PeriodicEmbeddings
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ddcl_tab.nn._readouts import Reading
+from ddcl_tab.nn._quantization import Assignment, PreciseBuffers, assign, precise
 
 #: Frequencies per numeric column and the standard deviation of their initial values. The library's default scale,
 #: 0.01, suits smooth targets; orbital shells are narrow, and 1.0 lifted held-out macro-F1 (see pipelines/results).
@@ -204,6 +204,71 @@ class Encoder(nn.Module):
         return self.norm(tokens)
 
 
+class Reading(NamedTuple):
+    """What a readout says about a batch of rows.
+
+    Attributes
+    ----------
+    summary : Tensor, shape (B, D)
+        Vector that the head decides from.
+    z : Tensor, shape (B, D)
+        The pooled token before quantisation; the same as ``summary`` for readouts without prototypes.
+    assignment : Assignment or None
+        Assignment of ``z`` to the prototypes.
+    """
+
+    summary: Tensor
+    z: Tensor
+    assignment: Assignment | None = None
+
+
+class DDCLReadout(PreciseBuffers):
+    """DDCL-Attention readout: the row's token as a mixture of prototypes shared by all rows (arXiv:2604.03850).
+
+    The class token ``z`` has attended to all columns; the readout assigns it softly to ``K`` prototypes and hands on
+    ``zhat = sum_k q_k p_k``. A linear head on ``zhat`` decides by the prototypes alone: its logits are the ``q``-mean
+    of the logits of the prototypes, so the assignment is the whole explanation.
+
+    Assignments and temperature are in float32 or better, also where the module is cast to a half precision or runs
+    under autocast; the summary has the tokens' dtype.
+
+    Parameters
+    ----------
+    n_prototypes : int
+        ``K``.
+    d_token : int
+        ``D``.
+
+    Attributes
+    ----------
+    prototypes : Parameter, shape (K, D)
+    temperature : buffer, scalar
+        Absolute temperature ``T`` in squared token distance; set by training.
+
+    Examples
+    --------
+    >>> readout = DDCLReadout(n_prototypes=3, d_token=4)
+    >>> reading = readout(torch.randn(2, 1, 4))
+    >>> reading.summary.shape, reading.assignment.q.shape
+    (torch.Size([2, 4]), torch.Size([2, 3]))
+    """
+
+    class_only = True
+
+    def __init__(self, n_prototypes: int, d_token: int) -> None:
+        super().__init__()
+        self.prototypes = nn.Parameter(torch.randn(n_prototypes, d_token) * d_token**-0.5)
+        self.temperature: Tensor
+        self.register_buffer("temperature", torch.ones((), dtype=precise(self.prototypes.dtype)))
+
+    def forward(self, tokens: Tensor) -> Reading:
+        """Read ``(B, 1 + T, D)``; only the class token is used."""
+        z = tokens[:, 0]
+        assignment = assign(z, self.prototypes, self.temperature)
+        zhat = assignment.zhat
+        return Reading(zhat if zhat.dtype is z.dtype else zhat.to(z.dtype), z, assignment)
+
+
 class Output(NamedTuple):
     """Result of a forward pass.
 
@@ -230,7 +295,8 @@ class TableNetwork(nn.Module):
     Parameters
     ----------
     readout : nn.Module
-        Any of :mod:`ddcl_tab.nn._readouts`.
+        Maps encoded tokens ``(B, 1 + T, D)``, the class token first, to a :class:`Reading`; its ``class_only`` says
+        that the class token is all it reads. A :class:`DDCLReadout`, or a peer to compare it with.
     n_numeric, cardinalities, d_token, n_blocks, n_heads, dropout, generator
         See :class:`ColumnTokenizer` and :class:`Encoder`.
     n_classes : int

@@ -7,7 +7,7 @@ Tokens ``z`` of shape ``(..., D)``, prototypes ``P`` of shape ``(K, D)``, temper
     zhat  = sum_k q_k p_k
 
     L_q   = mean sum_k q_k D_k                  soft quantisation loss
-    L_rec = mean |z - zhat|^2                   reconstruction
+    L_rec = mean |z - zhat|^2                   reconstruction loss
     V     = mean sum_k q_k |p_k - zhat|^2       prototype variance
     L_q   = L_rec + V                           exactly
 
@@ -110,7 +110,7 @@ def checked_mask(x: Tensor, mask: Tensor | None, width: int, name: str) -> Tenso
 
 #: Factor of the critical temperature, ``T_c = 4 lambda_max(C)``; see :func:`critical_temperature`.
 CRITICAL_FACTOR = 4.0
-#: Prototypes whose squared distance is less than this many temperatures are twins.
+#: Prototypes whose squared distance is less than this many temperatures are duplicates.
 DUPLICATE_DISTANCE = 0.25
 
 
@@ -133,7 +133,17 @@ class Assignment(NamedTuple):
 
 
 class LossTerms(NamedTuple):
-    """The three terms of the identity ``quantization = reconstruction + variance`` (scalars, squared distances)."""
+    """The three terms of the identity ``quantization = reconstruction + variance``; scalars, squared distances.
+
+    Attributes
+    ----------
+    quantization : Tensor
+        Soft quantisation loss ``L_q``.
+    reconstruction : Tensor
+        Reconstruction loss ``L_rec``.
+    variance : Tensor
+        Prototype variance ``V``.
+    """
 
     quantization: Tensor
     reconstruction: Tensor
@@ -256,7 +266,7 @@ def assign(z: Tensor, prototypes: Tensor, temperature: Tensor | float) -> Assign
 
 
 def duplicate_prototypes(prototypes: Tensor, temperature: Tensor | float) -> Tensor:
-    """Numbers of the prototypes that stand within ``sqrt(T) / 2`` of an earlier one: no row tells such two apart.
+    """Numbers of the prototypes that stand within ``sqrt(T) / 2`` of an earlier one: duplicates, alike to every row.
 
     Examples
     --------

@@ -24,33 +24,31 @@ from ddcl_tab.space._elements import (
     EarthModel,
     apogee_altitude,
     eccentricity_from_altitudes,
-    mean_motion_from_period,
     perigee_altitude,
     period_from_mean_motion,
     period_from_semi_major_axis,
     semi_major_axis_from_altitudes,
     semi_major_axis_from_period,
-    specific_angular_momentum,
-    specific_energy,
 )
 from ddcl_tab.space._families import FAMILY_COLUMNS, family_columns
 from ddcl_tab.space._gp import read_elsets, read_gp
 from ddcl_tab.space._join import add_orbit_shape, join_elsets, launch_of
 from ddcl_tab.space._other_catalogs import DISCOS_TYPES, object_types_of_discos, read_gcat, read_ucs
-from ddcl_tab.space._regimes import REGIMES, regime
 from ddcl_tab.space._satcat import read_satcat
 from ddcl_tab.space._scan import scan_gp, scan_satcat
 from ddcl_tab.space._schema import ELSET_COLUMNS, LEAKS, SATCAT_COLUMNS, UNITS, Column
 from ddcl_tab.space._states import (
+    REGIMES,
     KeplerianElements,
     argument_of_perigee_rate,
     elements_to_state,
     orbital_energy,
     raan_rate,
+    regime,
     state_to_elements,
 )
-from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
-from ddcl_tab.space._write import write_gp
+from ddcl_tab.space._synthetic import synthetic_catalog
+from ddcl_tab.space._write import write_gp, write_satcat
 
 __all__ = [
     "DISCOS_TYPES",
@@ -82,7 +80,6 @@ __all__ = [
     "is_catastrophic",
     "join_elsets",
     "launch_of",
-    "mean_motion_from_period",
     "object_types_of_discos",
     "orbital_energy",
     "perigee_altitude",
@@ -102,8 +99,6 @@ __all__ = [
     "scan_satcat",
     "semi_major_axis_from_altitudes",
     "semi_major_axis_from_period",
-    "specific_angular_momentum",
-    "specific_energy",
     "state_to_elements",
     "synthetic_catalog",
     "write_gp",

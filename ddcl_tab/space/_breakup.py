@@ -35,6 +35,12 @@ class Fragments:
         Mass, kg.
     delta_v_m_s : ndarray, shape (n,)
         Ejection speed relative to the parent, m/s.
+
+    Examples
+    --------
+    >>> cloud = sample_fragments(100, event="collision", parent="spacecraft", rng=np.random.default_rng(0))
+    >>> cloud.mass_kg.shape, bool((cloud.characteristic_length_m >= 0.1).all())
+    ((100,), True)
     """
 
     characteristic_length_m: FloatArray
@@ -312,6 +318,13 @@ class FragmentOrbits:
         Fragments with a perigee below 100 km.
     breakup_radius_km : float
         Distance of the break-up from the centre of the Earth, km.
+
+    Examples
+    --------
+    >>> parent = KeplerianElements(7400.0, 0.02, 74.0, 20.0, 60.0, 0.0)
+    >>> orbits = fragment_orbits(parent, [10.0, 9000.0], np.random.default_rng(0))
+    >>> orbits.kept.tolist(), orbits.n_unbound + orbits.n_reentered
+    ([0], 1)
     """
 
     elements: KeplerianElements

@@ -19,12 +19,12 @@ _QUOTED = 160
 _ALIKE = 0.75
 # A file of a million names must not take minutes to be refused.
 _NAMES_COMPARED = 200
-_TELLING = re.compile(
+_ERROR_WORDS = re.compile(
     r"\b(error|must|denied|forbidden|unauthori[sz]ed|log(ged)? ?in|not found|no .{1,60} (found|match)|invalid|"
     r"unavailable|limit|exceeded|expired|failed|has not updated|too many|maintenance)\b",
     re.IGNORECASE,
 )
-_TELLING_KEYS = re.compile(r"error|message|msg|detail|reason|title|description", re.IGNORECASE)
+_ERROR_KEYS = re.compile(r"error|message|msg|detail|reason|title|description", re.IGNORECASE)
 # No part can be matched in two ways, so that no text takes long.
 _TOKEN = re.compile(r"(<!--|-->|<!\[CDATA\[|\]\]>|<(?=[A-Za-z/!?])[^<>]*>)")
 _TAG = re.compile(r"<[A-Za-z/!?][^<>]*>")
@@ -36,7 +36,7 @@ _INLINE = {"a", "abbr", "b", "code", "em", "font", "i", "mark", "small", "span",
 def quote_of(text: str) -> str:
     r"""Short quote of what a page says, without tags.
 
-    The title comes first, then passages that tell of an error, then the others; in JSON the values of keys such as
+    The title comes first, then passages about an error, then the others; in JSON the values of keys such as
     ``error`` or ``message`` come first.
 
     Parameters
@@ -135,18 +135,18 @@ def _passages(text: str) -> list[str]:
             within = within[:-1] if within and within[-1] == name else within
         elif (name in _UNSHOWN or name == "title") and not token.endswith("/>"):
             within.append(name)
-    return sorted(shown or unshown, key=lambda p: 0 if p == title else 1 if _TELLING.search(p) else 2)
+    return sorted(shown or unshown, key=lambda p: 0 if p == title else 1 if _ERROR_WORDS.search(p) else 2)
 
 
 def _json_passages(text: str) -> list[str] | None:
-    """Values of a small JSON text, those under telling keys first; None where it is no JSON."""
+    """Values of a small JSON text, those under keys such as ``error`` first; None where it is no JSON."""
     if len(text) > _LOOKED_AT or text.lstrip()[:1] not in ("{", "[", '"'):
         return None
     try:
         left: list[tuple[str, object]] = [("", json.loads(text, parse_float=str, parse_int=str))]
     except (ValueError, RecursionError):
         return None
-    telling: list[str] = []
+    errors: list[str] = []
     others: list[str] = []
     while left:
         key, value = left.pop()
@@ -156,8 +156,8 @@ def _json_passages(text: str) -> list[str] | None:
             left += [(key, inner) for inner in reversed(value)]
         elif isinstance(value, str):
             plain = value.encode("utf-8", "backslashreplace").decode()
-            (telling if _TELLING_KEYS.search(key) else others).extend(_passages(plain))
-    return telling + others
+            (errors if _ERROR_KEYS.search(key) else others).extend(_passages(plain))
+    return errors + others
 
 
 Content = Literal["json", "csv", "elsets"]
@@ -250,7 +250,7 @@ def gp_content_of(text: str, file: object) -> GPContent:
 
     Examples
     --------
-    >>> gp_content_of("<ndm><omm/></ndm>", "a.xml"), gp_content_of("COMMENT made up\nCCSDS_OMM_VERS = 3.0", "a.kvn")
+    >>> gp_content_of("<ndm><omm/></ndm>", "a.xml"), gp_content_of("COMMENT synthetic\nCCSDS_OMM_VERS = 3.0", "a.kvn")
     ('xml', 'kvn')
     """
     if _is_messages(text.lstrip()):

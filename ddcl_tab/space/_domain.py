@@ -16,12 +16,18 @@ from ddcl_tab.estimators._domain import Domain
 from ddcl_tab.estimators._prototypes import MISSING, CategorySummary, NumberSummary, common_category
 from ddcl_tab.space._families import FAMILY_COLUMNS
 from ddcl_tab.space._join import launch_of
-from ddcl_tab.space._schema import ELSET_COLUMNS, LEAKS, SATCAT_COLUMNS, UNITS, UNKNOWN
+from ddcl_tab.space._schema import (
+    APSIDES_AND_INCLINATION,
+    ELSET_COLUMNS,
+    LEAKS,
+    ORBIT_COLUMNS,
+    SATCAT_COLUMNS,
+    UNITS,
+    UNKNOWN,
+)
 
-#: Columns that say an orbit in words; a table with all of them gets names of orbits.
-ORBIT = ("PERIGEE", "APOGEE", "INCLINATION")
-#: Columns that follow from these, or that a name tells besides.
-_NAMED = frozenset((*ORBIT, "PERIOD", "SEMIMAJOR_AXIS", "ECCENTRICITY", "MEAN_MOTION", "RCS_SIZE"))
+#: Columns that a prototype's name speaks of, or that follow from those.
+_NAMED = frozenset((*ORBIT_COLUMNS, "MEAN_MOTION", "RCS_SIZE"))
 #: Apogee and perigee further apart than this share of the larger one are named apart.
 ROUND = 0.25
 
@@ -34,11 +40,11 @@ def _launches(frame: Any) -> NDArray[Any]:
 
 def _name_prototype(label: str, own: Mapping[str, NumberSummary | CategorySummary]) -> str | None:
     """An orbit in words, "small debris, 760-880 km, 98.6 deg"; None without the columns that say it."""
-    if not all(name in own for name in ORBIT):
+    if not all(name in own for name in APSIDES_AND_INCLINATION):
         return None
     size = common_category(own.get("RCS_SIZE"))
     words = [f"{size.lower()} {label.lower()}" if size and size != MISSING else label.lower()]
-    perigee, apogee, inclination = (own[name].quantiles for name in ORBIT)  # type: ignore[union-attr]
+    perigee, apogee, inclination = (own[name].quantiles for name in APSIDES_AND_INCLINATION)  # type: ignore[union-attr]
     if not np.isnan(perigee[2]):
         words.append(_altitudes(perigee, apogee))
         words.append(_angle(inclination))

@@ -1,4 +1,4 @@
-"""Two-body orbital elements: altitudes, periods, energies; constants of the Earth and checks of the inputs."""
+"""Two-body orbital elements: altitudes and periods; constants of the Earth and checks of the inputs."""
 
 from __future__ import annotations
 
@@ -314,32 +314,6 @@ def semi_major_axis_from_period(period_min: ArrayLike, earth: EarthModel = WGS72
     return np.cbrt(earth.gm_km3_s2 * np.square(seconds / (2 * np.pi)))
 
 
-def mean_motion_from_period(period_min: ArrayLike) -> FloatArray:
-    """Mean motion in revolutions per day (1440 min) from the period in minutes.
-
-    Parameters
-    ----------
-    period_min : array_like
-        Period in minutes.
-
-    Returns
-    -------
-    ndarray
-        Mean motion in rev/day. Element sets give Kozai's mean motion; the catalog's PERIOD is 1440 over it.
-
-    Raises
-    ------
-    ConfigurationError
-        If a period is not positive and finite.
-
-    Examples
-    --------
-    >>> float(mean_motion_from_period(96.0))
-    15.0
-    """
-    return MINUTES_PER_DAY / positive("period_min", period_min)
-
-
 def period_from_mean_motion(mean_motion_rev_per_day: ArrayLike) -> FloatArray:
     """Period in minutes from the mean motion in revolutions per day (1440 min).
 
@@ -364,64 +338,3 @@ def period_from_mean_motion(mean_motion_rev_per_day: ArrayLike) -> FloatArray:
     96.0
     """
     return MINUTES_PER_DAY / positive("mean_motion_rev_per_day", mean_motion_rev_per_day)
-
-
-def specific_energy(semi_major_axis_km: ArrayLike, earth: EarthModel = WGS72) -> FloatArray:
-    """Specific orbital energy in km^2/s^2 (= MJ/kg), -GM / (2 a).
-
-    Parameters
-    ----------
-    semi_major_axis_km : array_like
-        Semi-major axis in km.
-    earth : EarthModel
-        Gives GM.
-
-    Returns
-    -------
-    ndarray
-        Energy per mass in km^2/s^2, negative.
-
-    Raises
-    ------
-    ConfigurationError
-        If a semi-major axis is not positive and finite.
-
-    Examples
-    --------
-    >>> round(float(specific_energy(7000.0)), 3)
-    -28.471
-    """
-    return -earth.gm_km3_s2 / (2 * positive("semi_major_axis_km", semi_major_axis_km))
-
-
-def specific_angular_momentum(
-    semi_major_axis_km: ArrayLike, eccentricity: ArrayLike, earth: EarthModel = WGS72
-) -> FloatArray:
-    """Specific angular momentum in km^2/s, sqrt(GM a (1 - e^2)).
-
-    Parameters
-    ----------
-    semi_major_axis_km : array_like
-        Semi-major axis in km.
-    eccentricity : array_like
-        Eccentricity in [0, 1).
-    earth : EarthModel
-        Gives GM.
-
-    Returns
-    -------
-    ndarray
-        Angular momentum per mass in km^2/s.
-
-    Raises
-    ------
-    ConfigurationError
-        If a semi-major axis is not positive or an eccentricity is outside [0, 1).
-
-    Examples
-    --------
-    >>> round(float(specific_angular_momentum(7000.0, 0.0)))
-    52822
-    """
-    a, e = positive("semi_major_axis_km", semi_major_axis_km), valid_eccentricity(eccentricity)
-    return np.sqrt(earth.gm_km3_s2 * a * (1 - e) * (1 + e))

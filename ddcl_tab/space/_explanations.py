@@ -1,4 +1,4 @@
-"""Decisions in terms of orbits: the smallest change of orbit that makes another one [m/s], and two diagrams."""
+"""Decisions in terms of orbits: the smallest change of orbit that changes the class [m/s], and two diagrams."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from ddcl_tab.errors import ConfigurationError
+from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import as_table
-from ddcl_tab.estimators._table import Table
+from ddcl_tab.estimators._table import EncodedRows
 from ddcl_tab.estimators._validation import library_of
 from ddcl_tab.interpret._model import FittedModel, take
 from ddcl_tab.interpret._plots import axes_or_new, layers, read_numbers
@@ -22,9 +23,8 @@ from ddcl_tab.space._elements import (
     period_from_semi_major_axis,
     semi_major_axis_from_altitudes,
 )
+from ddcl_tab.space._schema import APSIDES_AND_INCLINATION
 
-#: The columns that are moved; those after them follow.
-MOVED = ("PERIGEE", "APOGEE", "INCLINATION")
 #: Orbits looked at for each row (a power of two), and halvings of the way to the nearest of them.
 N_CANDIDATES, N_HALVINGS = 2048, 10
 #: Smallest and largest change looked at: km for the altitudes, deg for the inclination.
@@ -43,7 +43,7 @@ class Orbits(NamedTuple):
     inclination: NDArray[np.float64]
 
 
-def counterfactuals(classifier: Any, X: Any, *, random_state: int = 0) -> Any:
+def counterfactuals(classifier: DDCLClassifier, X: Any, *, random_state: int = 0) -> Any:
     """Nearest orbit at which the model decides for another class, row by row.
 
     Perigee, apogee and inclination move; semi-major axis, eccentricity and period follow from them; all other columns
@@ -70,15 +70,29 @@ def counterfactuals(classifier: Any, X: Any, *, random_state: int = 0) -> Any:
     ------
     ConfigurationError
         The classifier does not learn from an orbit.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from ddcl_tab import DDCLClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> perigee = np.append(rng.uniform(400, 600, 60), rng.uniform(1200, 1400, 60))
+    >>> X = pl.DataFrame({"PERIGEE": perigee, "APOGEE": perigee + 20, "INCLINATION": rng.uniform(50, 99, 120)})
+    >>> y = ["PAYLOAD"] * 60 + ["DEBRIS"] * 60
+    >>> classifier = DDCLClassifier(n_prototypes=4, max_epochs=20, certify=False, random_state=0).fit(X, y)
+    >>> counterfactuals(classifier, X[:1]).select("prediction", "becomes").row(0)
+    ('PAYLOAD', 'DEBRIS')
     """
     model, X = FittedModel(classifier), as_table(X)
     names = [scale.name for scale in classifier.encoder_.numeric_]
-    absent = [name for name in MOVED if name not in names]
+    absent = [name for name in APSIDES_AND_INCLINATION if name not in names]
     if absent:
-        raise ConfigurationError(f"counterfactual orbits need the columns {', '.join(MOVED)}; {absent} were not in fit")
+        raise ConfigurationError(
+            f"counterfactual orbits need the columns {', '.join(APSIDES_AND_INCLINATION)}; {absent} were not in fit"
+        )
     table = model.encode(X)
     read = classifier.encoder_.read(X)
-    orbits = Orbits(*(read[name].values for name in MOVED))
+    orbits = Orbits(*(np.asarray(read[name].values, np.float64) for name in APSIDES_AND_INCLINATION))
     decided = model.predict(table).probability.argmax(axis=1)
     unit = qmc.Sobol(7, rng=np.random.default_rng(random_state)).random(N_CANDIDATES)
     found = [
@@ -91,7 +105,10 @@ def counterfactuals(classifier: Any, X: Any, *, random_state: int = 0) -> Any:
         "probability": [None if f is None else f.probability for f in found],
         "delta_v": [None if f is None else f.delta_v for f in found],
         "change": [None if f is None else _words(_row(orbits, i), f.orbit) for i, f in enumerate(found)],
-        **{name: [None if f is None else float(f.orbit[j][0]) for f in found] for j, name in enumerate(MOVED)},
+        **{
+            name: [None if f is None else float(f.orbit[j][0]) for f in found]
+            for j, name in enumerate(APSIDES_AND_INCLINATION)
+        },
     }
     return classifier._frame_of(result, library_of(X))
 
@@ -137,7 +154,9 @@ def _row(orbits: Orbits, i: int) -> Orbits:
     return Orbits(*(part[[i]] for part in orbits))
 
 
-def _nearest(model: FittedModel, row: Table, orbit: Orbits, decided: int, unit: NDArray[np.float64]) -> _Found | None:
+def _nearest(
+    model: FittedModel, row: EncodedRows, orbit: Orbits, decided: int, unit: NDArray[np.float64]
+) -> _Found | None:
     if any(np.isnan(part[0]) for part in orbit):
         return None
     candidates = _candidates(orbit, unit)
@@ -173,7 +192,7 @@ def _candidates(orbit: Orbits, unit: NDArray[np.float64]) -> Orbits:
     return Orbits(np.minimum(low, high), np.maximum(low, high), inclination)
 
 
-def _simplify(model: FittedModel, row: Table, start: Orbits, end: Orbits, decided: int) -> Orbits:
+def _simplify(model: FittedModel, row: EncodedRows, start: Orbits, end: Orbits, decided: int) -> Orbits:
     """Put back each part of the change that is not needed, the dearest first."""
     parts = range(3)
     alone = [delta_v(start, _with(start, end, {part})) for part in parts]
@@ -194,11 +213,11 @@ def _between(start: Orbits, end: Orbits, share: NDArray[np.float64]) -> Orbits:
     return Orbits(*(a + share * (b - a) for a, b in zip(start, end, strict=True)))
 
 
-def _classes_at(model: FittedModel, row: Table, orbits: Orbits) -> NDArray[np.float64]:
+def _classes_at(model: FittedModel, row: EncodedRows, orbits: Orbits) -> NDArray[np.float64]:
     """Class probabilities, shape (m, C), of one row moved to m orbits."""
     axis = semi_major_axis_from_altitudes(orbits.perigee, orbits.apogee)
     moved = {
-        **dict(zip(MOVED, orbits, strict=True)),
+        **dict(zip(APSIDES_AND_INCLINATION, orbits, strict=True)),
         "SEMIMAJOR_AXIS": axis,
         "ECCENTRICITY": eccentricity_from_altitudes(orbits.perigee, orbits.apogee),
         "PERIOD": period_from_semi_major_axis(axis),
@@ -207,20 +226,22 @@ def _classes_at(model: FittedModel, row: Table, orbits: Orbits) -> NDArray[np.fl
     for j, scale in enumerate(model.classifier.encoder_.numeric_):
         if scale.name in moved:
             numeric[:, j] = scale(moved[scale.name])
-    return model.predict(Table(numeric, np.repeat(row.categorical, len(axis), axis=0))).probability
+    return model.predict(EncodedRows(numeric, np.repeat(row.categorical, len(axis), axis=0))).probability
 
 
 def _words(start: Orbits, end: Orbits) -> str:
     """The change in words, what does not move left out."""
     parts = []
-    for name, unit, digits, a, b in zip(MOVED, ("km", "km", "deg"), (0, 0, 2), start, end, strict=True):
+    for name, unit, digits, a, b in zip(
+        APSIDES_AND_INCLINATION, ("km", "km", "deg"), (0, 0, 2), start, end, strict=True
+    ):
         before, after = f"{a[0]:.{digits}f}", f"{b[0]:.{digits}f}"
         if before != after:
             parts.append(f"{name} {before} to {after} {unit}")
     return ", ".join(parts) or "less than 1 km and 0.01 deg"
 
 
-def plot_gabbard(classifier: Any, X: Any, *, prototypes: Sequence[int] = (), ax: Axes | None = None) -> Axes:
+def plot_gabbard(classifier: DDCLClassifier, X: Any, *, prototypes: Sequence[int] = (), ax: Axes | None = None) -> Axes:
     """Gabbard diagram: apogee and perigee altitude [km] against period [min], chosen prototypes marked.
 
     Parameters
@@ -257,9 +278,28 @@ def plot_gabbard(classifier: Any, X: Any, *, prototypes: Sequence[int] = (), ax:
 
 
 def plot_altitude_inclination(
-    classifier: Any, X: Any, *, prototypes: Sequence[int] = (), ax: Axes | None = None
+    classifier: DDCLClassifier, X: Any, *, prototypes: Sequence[int] = (), ax: Axes | None = None
 ) -> Axes:
-    """Mean altitude [km] against inclination [deg], chosen prototypes marked; parameters as :func:`plot_gabbard`."""
+    """Mean altitude [km] against inclination [deg], chosen prototypes marked.
+
+    Parameters
+    ----------
+    classifier : DDCLClassifier
+        Fitted.
+    X : frame
+        With the columns APOGEE, PERIGEE (km) and INCLINATION (deg).
+    prototypes, ax
+        As in `plot_gabbard`.
+
+    Returns
+    -------
+    matplotlib axes
+
+    Raises
+    ------
+    InputError
+        A column is missing.
+    """
     inclination, apogee, perigee = read_numbers(X, "INCLINATION", "APOGEE", "PERIGEE")
     ax = axes_or_new(ax)
     for label, rows, style in layers(classifier, X, prototypes):

@@ -12,28 +12,34 @@ import polars as pl
 from ddcl_tab.errors import CatalogError
 from ddcl_tab.space._content import content_of, gp_content_of, names_in_header, quote_of, refuse_page
 from ddcl_tab.space._omm import REQUIRED, WANTED, parse_omm, read_kvn, read_xml
-from ddcl_tab.space._schema import (
-    ANGLES,
+from ddcl_tab.space._rules import (
     BAD_SCHEMA,
-    ELSET_COLUMNS,
     OnError,
     Rule,
     broken_rules,
     check_on_error,
     first_error,
-    polars_schema,
+    good_or_error,
+    rows_without,
 )
+from ddcl_tab.space._schema import ANGLES, ELSET_COLUMNS, polars_schema
 from ddcl_tab.space._tables import Table, read_csv, read_json, require
 from ddcl_tab.space._text import read_text
-from ddcl_tab.space._tle import FIELDS, LINE_LENGTH, Field, checksum, layout_pattern, pair_lines, template
+from ddcl_tab.space._tle import (
+    FIELDS,
+    LINE_LENGTH,
+    MICROSECONDS_PER_LAST_DIGIT,
+    Field,
+    checksum,
+    layout_pattern,
+    number_of_alpha5,
+    pair_lines,
+    template,
+)
 
 # Line 1 holds the number that counts; line 2 only repeats it.
 _FIELDS = {field.name: field for field in reversed(FIELDS) if field.name != "checksum"}
 _REMEDY = "Download the set again, or read with on_error='collect' to get the good sets and a list of the bad ones."
-# Alpha-5: A to Z without I and O stand for 10 to 33.
-_ALPHA_5 = {letter: str(number) for number, letter in enumerate("ABCDEFGHJKLMNPQRSTUVWXYZ", start=10)}
-# 0.00000001 day is 864 microseconds, so that epochs come out exact.
-_MICROSECONDS_PER_LAST_DIGIT = 864
 
 
 @overload
@@ -85,8 +91,8 @@ def read_elsets(
     >>> line_1 = "1 A0001U 31007C   31100.50000000  .00000123  00000-0  12345-3 0  9996"
     >>> line_2 = "2 A0001  98.6000  10.0000 0010000  20.0000  30.0000 14.30000000    12"
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "made-up.tle")
-    ...     _ = path.write_text(f"0 MADE UP DEB\n{line_1}\n{line_2}\n")
+    ...     path = Path(folder, "synthetic.tle")
+    ...     _ = path.write_text(f"0 SYNTHETIC DEB\n{line_1}\n{line_2}\n")
     ...     frame = read_elsets(path)
     >>> frame.select("NORAD_CAT_ID", "OBJECT_ID", "MEAN_MOTION", "BSTAR").row(0)
     (100001, '2031-007C', 14.3, 0.00012345)
@@ -102,12 +108,7 @@ def read_elsets(
             value=quote_of(text),
             remedy="Read a SATCAT with read_satcat, element sets in other forms with read_gp.",
         )
-    good, bad = parse_elsets(text, path)
-    if on_error == "collect":
-        return good, bad
-    if not bad.is_empty():
-        raise elset_error(bad, text)
-    return good
+    return good_or_error(*parse_elsets(text, path), on_error, lambda bad: elset_error(bad, text))
 
 
 def parse_elsets(text: str, file: object) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -125,7 +126,7 @@ def parse_elsets(text: str, file: object) -> tuple[pl.DataFrame, pl.DataFrame]:
     good : polars.DataFrame
         Columns `ddcl_tab.space.ELSET_COLUMNS`.
     bad : polars.DataFrame
-        Columns `ddcl_tab.space._schema.BAD_SCHEMA`.
+        Columns `ddcl_tab.space._rules.BAD_SCHEMA`.
 
     Examples
     --------
@@ -176,8 +177,7 @@ def _line_feeds(text: str) -> str:
 def _split(sets: pl.DataFrame, rules: list[Rule], file: object) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Sets that obey the rules, and the broken rules of the others."""
     bad = broken_rules(sets, rules, file=file, number=_FIELDS["NORAD_CAT_ID"].written.str.strip_chars())
-    good = sets.with_row_index("row").filter(~pl.col("row").is_in(bad["row"].unique().implode())).drop("row")
-    return good, bad.select(BAD_SCHEMA.names())
+    return rows_without(sets, bad), bad.select(BAD_SCHEMA.names())
 
 
 def _layout_rules() -> list[Rule]:
@@ -226,7 +226,7 @@ def _parse(sets: pl.DataFrame) -> pl.DataFrame:
     epoch, designator = written["EPOCH"], written["OBJECT_ID"]
     day, fraction = epoch.str.slice(2, 3).str.strip_chars(), epoch.str.slice(6)
     frame = sets.with_columns(
-        _catalog_number(written["NORAD_CAT_ID"]).alias("NORAD_CAT_ID"),
+        number_of_alpha5(written["NORAD_CAT_ID"]).alias("NORAD_CAT_ID"),
         pl.col("name").alias("OBJECT_NAME"),
         pl.when(designator != "")
         .then(pl.format("{}-{}", _year(designator), designator.str.slice(2).str.replace_all(" ", "")))
@@ -234,7 +234,7 @@ def _parse(sets: pl.DataFrame) -> pl.DataFrame:
         written["CLASSIFICATION_TYPE"].replace("", None).alias("CLASSIFICATION_TYPE"),
         _year(epoch).alias("year"),
         day.cast(pl.Int64, strict=False).alias("day"),
-        (fraction.cast(pl.Int64, strict=False) * _MICROSECONDS_PER_LAST_DIGIT).alias("microseconds"),
+        (fraction.cast(pl.Int64, strict=False) * MICROSECONDS_PER_LAST_DIGIT).alias("microseconds"),
         pl.format("0.{}", written["ECCENTRICITY"]).cast(pl.Float64, strict=False).alias("ECCENTRICITY"),
         *(_power_of_ten(written[name]).alias(name) for name in ("BSTAR", "MEAN_MOTION_DDOT")),
         *(
@@ -251,12 +251,6 @@ def _parse(sets: pl.DataFrame) -> pl.DataFrame:
     new_year = pl.datetime("year", 1, 1, time_unit="us", time_zone="UTC")
     passed = pl.duration(days=pl.col("day") - 1, microseconds="microseconds", time_unit="us")
     return frame.with_columns((new_year + passed).alias("EPOCH"))
-
-
-def _catalog_number(written: pl.Expr) -> pl.Expr:
-    letter = written.str.slice(0, 1)
-    number = letter.replace_strict(_ALPHA_5, default=letter) + written.str.slice(1)
-    return number.cast(pl.Int64, strict=False)
 
 
 def _year(written: pl.Expr) -> pl.Expr:
@@ -322,8 +316,8 @@ def read_gp(
     - Sets of EPHEMERIS_TYPE 4 (SGP4-XP) in two lines have other drag terms at the places of BSTAR and MEAN_MOTION_DDOT;
       they are given as they stand.
     - OBJECT_ID is null where it is empty or UNKNOWN (analyst objects).
-    - A reference frame other than TEME, a centre other than the Earth, a time system other than UTC, a theory that is
-      no kin of SGP4 (TLE means SGP4) and a unit that is not the standard's are errors, since the columns could not show
+    - A reference frame other than TEME, a centre other than the Earth, a time system other than UTC, a theory not
+      akin to SGP4 (TLE means SGP4) and a unit that is not the standard's are errors, since the columns could not show
       them. These values may be in small letters.
     - Numbers are the floats nearest to what is written: up to 15 digits come back as they were.
 
@@ -360,7 +354,7 @@ def read_gp(
     >>> import tempfile
     >>> from pathlib import Path
     >>> header = "OBJECT_NAME,OBJECT_ID,EPOCH,MEAN_MOTION,ECCENTRICITY,INCLINATION,RA_OF_ASC_NODE,ARG_OF_PERICENTER"
-    >>> row = "MADE UP,,2031-04-10T12:00:00.000864,14.30000001,.001,98.6,10,20"
+    >>> row = "SYNTHETIC,,2031-04-10T12:00:00.000864,14.30000001,.001,98.6,10,20"
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "gp.csv")
     ...     _ = path.write_text(f"{header},MEAN_ANOMALY,NORAD_CAT_ID,BSTAR\n{row},30,799500123,.12345E-3\n")
@@ -371,12 +365,9 @@ def read_gp(
     check_on_error(on_error)
     text = read_text(path)
     content = gp_content_of(text, path)
-    good, bad = parse_elsets(text, path) if content == "elsets" else _parse_messages(text, content, path)
-    if on_error == "collect":
-        return good, bad
-    if not bad.is_empty():
-        raise elset_error(bad, text) if content == "elsets" else first_error(bad, REMEDY)
-    return good
+    if content == "elsets":
+        return good_or_error(*parse_elsets(text, path), on_error, lambda bad: elset_error(bad, text))
+    return good_or_error(*_parse_messages(text, content, path), on_error, lambda bad: first_error(bad, REMEDY))
 
 
 def _parse_messages(text: str, content: str, file: object) -> tuple[pl.DataFrame, pl.DataFrame]:

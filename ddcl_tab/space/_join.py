@@ -9,25 +9,14 @@ import numpy as np
 import polars as pl
 
 from ddcl_tab.errors import CatalogError
-from ddcl_tab.space._elements import (
-    WGS72,
-    apogee_altitude,
-    perigee_altitude,
-    period_from_mean_motion,
-    semi_major_axis_from_period,
-)
+from ddcl_tab.space._elements import MINUTES_PER_DAY, WGS72
+from ddcl_tab.space._schema import ANGLES, ORBIT_COLUMNS
 
-FROM_ELSETS = (
-    "EPOCH",
-    "MEAN_MOTION",
-    "RA_OF_ASC_NODE",
-    "ARG_OF_PERICENTER",
-    "MEAN_ANOMALY",
-    "BSTAR",
-    "MEAN_MOTION_DOT",
-)
+FROM_ELSETS = ("EPOCH", "MEAN_MOTION", *ANGLES, "BSTAR", "MEAN_MOTION_DOT")
 """Columns that `join_elsets` adds."""
-_FILLED = ("PERIOD", "INCLINATION", "APOGEE", "PERIGEE", "SEMIMAJOR_AXIS")
+_FILLED = tuple(name for name in ORBIT_COLUMNS if name != "ECCENTRICITY")
+
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
 def join_elsets(satcat: pl.DataFrame, elsets: pl.DataFrame) -> pl.DataFrame:
@@ -80,8 +69,7 @@ def join_elsets(satcat: pl.DataFrame, elsets: pl.DataFrame) -> pl.DataFrame:
             f"satcat has been joined before: it holds {', '.join(again)}", remedy="Join a frame from read_satcat once."
         )
     newest = elsets.sort("EPOCH", maintain_order=True).unique("NORAD_CAT_ID", keep="last", maintain_order=True)
-    orbit = _with_shape(newest)
-    kept = orbit.select(
+    kept = add_orbit_shape(newest).select(
         "NORAD_CAT_ID", *FROM_ELSETS, *(pl.col(n).alias(f"{n} set") for n in ("ECCENTRICITY", *_FILLED))
     )
     joined = satcat.join(kept, on="NORAD_CAT_ID", how="left", maintain_order="left", validate="m:1")
@@ -91,8 +79,45 @@ def join_elsets(satcat: pl.DataFrame, elsets: pl.DataFrame) -> pl.DataFrame:
     ).drop(pl.selectors.ends_with(" set"))
 
 
+def add_orbit_shape(elsets: Frame) -> Frame:
+    """Add PERIOD (min), SEMIMAJOR_AXIS, APOGEE and PERIGEE (km) to element sets, row by row, so that it streams.
+
+    PERIOD is 1440 over MEAN_MOTION; the axis follows by Kepler's third law, a = (GM (T / 2 pi)^2)^(1/3), with the
+    constants of WGS-72; APOGEE and PERIGEE are altitudes above 6378.135 km.
+
+    Parameters
+    ----------
+    elsets : polars.DataFrame or polars.LazyFrame
+        With MEAN_MOTION (rev/day) and ECCENTRICITY, from `read_gp` or `scan_gp`.
+
+    Returns
+    -------
+    polars.DataFrame or polars.LazyFrame
+        As `elsets`, with the four columns; null where one of the two is.
+
+    Notes
+    -----
+    `period_from_mean_motion`, `semi_major_axis_from_period`, `apogee_altitude` and `perigee_altitude` give the same for
+    arrays, to rounding. The mean motion is Kozai's, as in the catalog's PERIOD.
+
+    Examples
+    --------
+    >>> frame = add_orbit_shape(pl.DataFrame({"MEAN_MOTION": [15.0], "ECCENTRICITY": [0.01]}))
+    >>> [round(value, 1) for value in frame.select("PERIOD", "SEMIMAJOR_AXIS", "APOGEE", "PERIGEE").row(0)]
+    [96.0, 6945.0, 636.4, 497.5]
+    """
+    period, eccentricity = MINUTES_PER_DAY / pl.col("MEAN_MOTION"), pl.col("ECCENTRICITY")
+    axis = (WGS72.gm_km3_s2 * (60.0 * period / (2 * np.pi)) ** 2).cbrt()
+    return elsets.with_columns(
+        period.alias("PERIOD"),
+        axis.alias("SEMIMAJOR_AXIS"),
+        (axis * (1 + eccentricity) - WGS72.equatorial_radius_km).alias("APOGEE"),
+        (axis * (1 - eccentricity) - WGS72.equatorial_radius_km).alias("PERIGEE"),
+    )
+
+
 def launch_of(frame: pl.DataFrame) -> pl.Series:
-    """Tell the launch of each object, the group key for splits.
+    """Launch of each object, the group key for splits.
 
     Objects of one launch share an orbit, so a split that separates them flatters every model.
 
@@ -129,62 +154,9 @@ def launch_of(frame: pl.DataFrame) -> pl.Series:
     return frame.select(pl.when(known).then(text.str.slice(0, 8)).otherwise(own).alias("LAUNCH_GROUP")).to_series()
 
 
-def _with_shape(elsets: pl.DataFrame) -> pl.DataFrame:
-    """Add PERIOD (min), SEMIMAJOR_AXIS, APOGEE and PERIGEE (km) to element sets."""
-    period = period_from_mean_motion(elsets["MEAN_MOTION"].to_numpy())
-    axis = semi_major_axis_from_period(period)
-    eccentricity = elsets["ECCENTRICITY"].to_numpy()
-    return elsets.with_columns(
-        pl.Series("PERIOD", period, nan_to_null=True),
-        pl.Series("SEMIMAJOR_AXIS", axis, nan_to_null=True),
-        pl.Series("APOGEE", apogee_altitude(axis, eccentricity), nan_to_null=True),
-        pl.Series("PERIGEE", perigee_altitude(axis, eccentricity), nan_to_null=True),
-    )
-
-
 def _require(frame: pl.DataFrame, name: str, columns: Iterable[str]) -> None:
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise CatalogError(
             f"{name} lacks {', '.join(missing)}", remedy="Hand over frames from read_satcat and read_gp."
         )
-
-
-Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
-_MINUTES_PER_DAY = 1440.0
-
-
-def add_orbit_shape(elsets: Frame) -> Frame:
-    """Add PERIOD (min), SEMIMAJOR_AXIS, APOGEE and PERIGEE (km) to element sets, row by row, so that it streams.
-
-    PERIOD is 1440 over MEAN_MOTION; the axis follows by Kepler's third law, a = (GM (T / 2 pi)^2)^(1/3), with the
-    constants of WGS-72; APOGEE and PERIGEE are altitudes above 6378.135 km.
-
-    Parameters
-    ----------
-    elsets : polars.DataFrame or polars.LazyFrame
-        With MEAN_MOTION (rev/day) and ECCENTRICITY, from `read_gp` or `scan_gp`.
-
-    Returns
-    -------
-    polars.DataFrame or polars.LazyFrame
-        As `elsets`, with the four columns; null where one of the two is.
-
-    Notes
-    -----
-    The same as `ddcl_tab.space._elements`, to rounding; the mean motion is Kozai's, as in the catalog's PERIOD.
-
-    Examples
-    --------
-    >>> frame = add_orbit_shape(pl.DataFrame({"MEAN_MOTION": [15.0], "ECCENTRICITY": [0.01]}))
-    >>> [round(value, 1) for value in frame.select("PERIOD", "SEMIMAJOR_AXIS", "APOGEE", "PERIGEE").row(0)]
-    [96.0, 6945.0, 636.4, 497.5]
-    """
-    period, eccentricity = _MINUTES_PER_DAY / pl.col("MEAN_MOTION"), pl.col("ECCENTRICITY")
-    axis = (WGS72.gm_km3_s2 * (60.0 * period / (2 * np.pi)) ** 2).cbrt()
-    return elsets.with_columns(
-        period.alias("PERIOD"),
-        axis.alias("SEMIMAJOR_AXIS"),
-        (axis * (1 + eccentricity) - WGS72.equatorial_radius_km).alias("APOGEE"),
-        (axis * (1 - eccentricity) - WGS72.equatorial_radius_km).alias("PERIGEE"),
-    )

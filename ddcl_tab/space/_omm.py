@@ -9,13 +9,12 @@ from xml.parsers import expat
 import polars as pl
 
 from ddcl_tab.errors import CatalogError
+from ddcl_tab.space._rules import BAD_SCHEMA, Rule, broken_rules, rows_without
 from ddcl_tab.space._schema import (
     ANGLES,
-    BAD_SCHEMA,
+    DESIGNATOR,
     ELSET_COLUMNS,
     Column,
-    Rule,
-    broken_rules,
     polars_schema,
     rule_as_written,
     within_turn,
@@ -28,9 +27,7 @@ REQUIRED = (
     "MEAN_MOTION",
     "ECCENTRICITY",
     "INCLINATION",
-    "RA_OF_ASC_NODE",
-    "ARG_OF_PERICENTER",
-    "MEAN_ANOMALY",
+    *ANGLES,
 )
 """Keywords that every message has (CCSDS 502.0-B-3, tables 4-2 and 4-3, and the number that says which object)."""
 
@@ -41,7 +38,7 @@ _FRAME = {
     "TIME_SYSTEM": ("TIME_SYSTEM is UTC or empty", "^UTC$"),
     # The CCSDS's example of an OMM in XML says TLE: two-line sets are made for SGP4.
     "MEAN_ELEMENT_THEORY": (
-        "MEAN_ELEMENT_THEORY is SGP4 or a kin (SGP, SGP/SGP4, SGP4-XP, SDP4, PPT3, or TLE) or empty",
+        "MEAN_ELEMENT_THEORY is SGP4, a theory akin to it (SGP, SGP/SGP4, SGP4-XP, SDP4, PPT3), TLE, or empty",
         "^(SGP|SDP|PPT|TLE$)",
     ),
 }
@@ -73,7 +70,7 @@ def parse_omm(written: pl.DataFrame, file: object) -> tuple[pl.DataFrame, pl.Dat
     good : polars.DataFrame
         Columns `ddcl_tab.space.ELSET_COLUMNS`.
     bad : polars.DataFrame
-        Columns `ddcl_tab.space._schema.BAD_SCHEMA`.
+        Columns `ddcl_tab.space._rules.BAD_SCHEMA`.
 
     Examples
     --------
@@ -89,9 +86,8 @@ def parse_omm(written: pl.DataFrame, file: object) -> tuple[pl.DataFrame, pl.Dat
     )
     parsed = table.with_columns(_typed(column).alias(column.name) for column in ELSET_COLUMNS)
     bad = broken_rules(parsed, _rules(), file=file, number=_written("NORAD_CAT_ID"))
-    if not bad.is_empty():
-        parsed = parsed.with_row_index("row").filter(~pl.col("row").is_in(bad["row"].unique().implode()))
-    return parsed.select(polars_schema(ELSET_COLUMNS).names()), bad.select(BAD_SCHEMA.names())
+    good = parsed if bad.is_empty() else rows_without(parsed, bad)
+    return good.select(polars_schema(ELSET_COLUMNS).names()), bad.select(BAD_SCHEMA.names())
 
 
 def epoch_of(written: pl.Expr) -> pl.Expr:
@@ -162,7 +158,11 @@ def _rules() -> list[Rule]:
     for column in ELSET_COLUMNS:
         name, value, text = column.name, pl.col(column.name), _written(column.name)
         if name in REQUIRED:
-            why = " (CCSDS 502.0-B-3 requires it for SGP4; it says whose the set is)" if name == "NORAD_CAT_ID" else ""
+            why = (
+                " (CCSDS 502.0-B-3 requires it for SGP4; it says which object the set belongs to)"
+                if name == "NORAD_CAT_ID"
+                else ""
+            )
             rules.append(_rule(name, f"{name} is given in each message{why}", text.is_null()))
         if column.dtype.is_numeric() or name == "EPOCH":
             rules.append(_rule(name, _reading(column), text.is_not_null() & value.is_null()))
@@ -173,7 +173,7 @@ def _rules() -> list[Rule]:
         _rule(
             "OBJECT_ID",
             "OBJECT_ID is written YYYY-NNNA, or is UNKNOWN or empty",
-            ~piece.str.contains(r"^[0-9]{4}-[0-9]{3}[A-Z]{0,3}$"),
+            ~piece.str.contains(DESIGNATOR),
         )
     )
     rules.append(_rule("CLASSIFICATION_TYPE", "CLASSIFICATION_TYPE is U, C, S or empty", ~kind.is_in(["U", "C", "S"])))
@@ -234,7 +234,7 @@ def read_kvn(text: str, wanted: Collection[str], file: object) -> Table:
 
     Examples
     --------
-    >>> text = "COMMENT made up\nCCSDS_OMM_VERS = 3.0\nINCLINATION = 98.60 [deg]\nX = 1\n"
+    >>> text = "COMMENT synthetic\nCCSDS_OMM_VERS = 3.0\nINCLINATION = 98.60 [deg]\nX = 1\n"
     >>> read_kvn(text, {"INCLINATION"}, "a.kvn").values.rows()
     [(2, '98.60')]
     """

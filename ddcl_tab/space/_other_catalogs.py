@@ -11,10 +11,12 @@ import polars as pl
 from ddcl_tab.errors import CatalogError
 from ddcl_tab.space._content import separator_unless_page
 from ddcl_tab.space._elements import period_from_semi_major_axis
-from ddcl_tab.space._satcat import good_or_error, parse_satcat
-from ddcl_tab.space._schema import OnError, check_on_error
+from ddcl_tab.space._rules import OnError, check_on_error, good_or_error
+from ddcl_tab.space._satcat import parse_satcat, satcat_error
+from ddcl_tab.space._schema import DESIGNATOR, SATCAT_ORBIT
 from ddcl_tab.space._tables import LINE, Table, read_csv, require
 from ddcl_tab.space._text import read_text
+from ddcl_tab.space._tle import LETTERS
 
 DISCOS_TYPES: dict[str, str] = {
     "Payload": "PAYLOAD",
@@ -110,8 +112,6 @@ _GREEK = re.findall(
     "[A-Z]+", "ALP BET GAM DEL EPS ZET ETA THE IOT KAP LAM MU NU XI OMI PI RHO SIG TAU UPS PHI CHI PSI OME"
 )
 _HARVARD = re.compile(rf"(\d{{4}}) (?:(A|B|{'|'.join(_GREEK)}) )?({'|'.join(_GREEK)}) (\d{{1,4}})", re.ASCII)
-# COSPAR piece letters leave out I and O.
-_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 
 @overload
@@ -164,7 +164,7 @@ def read_gcat(
     >>> import tempfile
     >>> from pathlib import Path
     >>> header = "#JCAT\tSatcat\tPiece\tType\tName\tLDate\tPrimary\tDDate\tStatus\tState\tPerigee\tApogee\tInc"
-    >>> row = "S90001\t90001\t1962 ALP 2\tP\tMade up\t1962 Jan  7 1200\tEarth\t1963 Feb?\tR?\tXX\t760\t830\t98.6"
+    >>> row = "S90001\t90001\t1962 ALP 2\tP\tSynthetic\t1962 Jan  7 1200\tEarth\t1963 Feb?\tR?\tXX\t760\t830\t98.6"
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "satcat.tsv")
     ...     _ = path.write_text(f"{header}\n# Updated never\n{row}\n")
@@ -175,7 +175,7 @@ def read_gcat(
     check_on_error(on_error)
     table = _read_table(path)
     good, bad = parse_satcat(_translated(table.values), path)
-    return good_or_error(_with_period(good), bad, on_error)
+    return good_or_error(_with_period(good), bad, on_error, satcat_error)
 
 
 def cospar_of(piece: str) -> str | None:
@@ -196,21 +196,37 @@ def cospar_of(piece: str) -> str | None:
     >>> cospar_of("1957 ALP 2"), cospar_of("1961 A ALP 25"), cospar_of("2020-F03A")
     ('1957-001B', '1961-025AA', None)
     """
-    if re.fullmatch(r"[0-9]{4}-[0-9]{3}[A-Z]{0,3}", piece):
+    if re.fullmatch(DESIGNATOR, piece):
         return piece
     match = _HARVARD.fullmatch(re.sub(" +", " ", piece))
     if match is None or match[4].strip("0") == "":
         return None
     year, first, second, number = match.groups()
     pair = 0 if first is None else "AB".index(first) + 1 if len(first) == 1 else _GREEK.index(first) + 1
-    return f"{year}-{24 * pair + _GREEK.index(second) + 1:03d}{_piece_letters(int(number))}"
+    return f"{year}-{24 * pair + _GREEK.index(second) + 1:03d}{piece_letters(int(number))}"
 
 
-def _piece_letters(number: int) -> str:
+def piece_letters(number: int) -> str:
+    """Letters of a piece of a launch: A to Z without I and O, then AA, AB, ...
+
+    Parameters
+    ----------
+    number : int
+        Which piece, from 1.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> piece_letters(1), piece_letters(24), piece_letters(25)
+    ('A', 'Z', 'AA')
+    """
     letters = ""
     while number:
-        number, digit = divmod(number - 1, len(_LETTERS))
-        letters = _LETTERS[digit] + letters
+        number, digit = divmod(number - 1, len(LETTERS))
+        letters = LETTERS[digit] + letters
     return letters
 
 
@@ -267,7 +283,7 @@ def _known(name: str) -> pl.Expr:
 
 
 def _day(name: str) -> pl.Expr:
-    """A vague date as YYYY-MM-DD; null where it does not tell the day."""
+    """A vague date as YYYY-MM-DD; null where it does not give the day."""
     part = pl.col(name).str.extract_groups(r"^([0-9]{4}) +([A-Z][a-z]{2}) +([0-9]{1,2})(?:[^0-9].*)?$").struct
     month = part.field("2").replace_strict(_MONTHS, default=None)
     return pl.format("{}-{}-{}", part.field("1"), month, part.field("3").str.zfill(2))
@@ -291,7 +307,7 @@ _NAMES = {
     "APOGEE": ("Apogee (km)",),
     "PERIGEE": ("Perigee (km)",),
 }
-_NUMBERS = ("NORAD_CAT_ID", "PERIOD", "INCLINATION", "APOGEE", "PERIGEE")
+_NUMBERS = ("NORAD_CAT_ID", *SATCAT_ORBIT)
 
 
 @overload
@@ -338,7 +354,7 @@ def read_ucs(
     >>> import tempfile
     >>> from pathlib import Path
     >>> names = [aliases[0] for aliases in _NAMES.values()]
-    >>> row = ["90001", "2031-007A", "Made up", "Nowhere", "2/3/2031", "Sea", "1,436.1", "0.1", '"35,790"', "35,780"]
+    >>> row = ["90001", "2031-007A", "Synthetic", "Nowhere", "2/3/2031", "Sea", "1,436.1", "0.1", '"35,790"', "35,780"]
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "ucs.txt")
     ...     _ = path.write_text("\n".join("\t".join(line) for line in (names, row)))
@@ -364,7 +380,7 @@ def read_ucs(
         *(_translated_ucs(name, str(alias)).alias(f"{name} written") for name, alias in found.items()),
         pl.lit("PAYLOAD").alias("OBJECT_TYPE written"),
     )
-    return good_or_error(*parse_satcat(written, path, keep_first=True), on_error)
+    return good_or_error(*parse_satcat(written, path, keep_first=True), on_error, satcat_error)
 
 
 def _translated_ucs(name: str, alias: str) -> pl.Expr:

@@ -12,15 +12,22 @@ import polars as pl
 from ddcl_tab.errors import CatalogError, CatalogWarning
 from ddcl_tab.space._content import content_of, names_in_header, refuse_page
 from ddcl_tab.space._elements import eccentricity_from_altitudes, semi_major_axis_from_altitudes
-from ddcl_tab.space._schema import (
+from ddcl_tab.space._rules import (
     BAD_SCHEMA,
-    EARTH_RADIUS_KM,
-    SATCAT_COLUMNS,
     OnError,
     Rule,
     broken_rules,
     check_on_error,
     first_error,
+    good_or_error,
+    rows_without,
+)
+from ddcl_tab.space._schema import (
+    DESIGNATOR,
+    EARTH_RADIUS_KM,
+    OBJECT_TYPES,
+    SATCAT_COLUMNS,
+    SATCAT_ORBIT,
     polars_schema,
 )
 from ddcl_tab.space._tables import LINE, Table, read_csv, read_json, require
@@ -50,8 +57,7 @@ WRITTEN = tuple(_NAMES)
 """Columns that are read; ORBIT_CENTER is only looked at."""
 
 _NAMES_COMPARED = 200
-_ORBIT = ("PERIOD", "INCLINATION", "APOGEE", "PERIGEE")
-_NUMBERS = (*_ORBIT, "RCS")
+_NUMBERS = (*SATCAT_ORBIT, "RCS")
 _DATES = ("LAUNCH", "DECAY")
 _TYPES = {
     "PAY": "PAYLOAD",
@@ -59,7 +65,7 @@ _TYPES = {
     "DEB": "DEBRIS",
     "UNK": "UNKNOWN",
     "TBA": "UNKNOWN",
-    **{name: name for name in ("PAYLOAD", "ROCKET BODY", "DEBRIS", "UNKNOWN")},
+    **{name: name for name in OBJECT_TYPES},
 }
 _SIZES = ("SMALL", "MEDIUM", "LARGE")
 _REMEDY = "Correct the file, or read it with on_error='collect' to get the good rows and a list of the bad ones."
@@ -123,7 +129,7 @@ def read_satcat(
     >>> from pathlib import Path
     >>> header = "OBJECT_NAME,OBJECT_ID,NORAD_CAT_ID,OBJECT_TYPE,OWNER,LAUNCH_DATE,LAUNCH_SITE,DECAY_DATE"
     >>> orbit = "PERIOD,INCLINATION,APOGEE,PERIGEE,RCS"
-    >>> row = "MADE UP DEB,2031-007C,90001,DEB,XX,2031-02-03,YY,,100.2,98.61,830,760,0.02"
+    >>> row = "SYNTHETIC DEB,2031-007C,90001,DEB,XX,2031-02-03,YY,,100.2,98.61,830,760,0.02"
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "satcat.csv")
     ...     _ = path.write_text(f"{header},{orbit}\n{row}\n")
@@ -134,7 +140,7 @@ def read_satcat(
     check_on_error(on_error)
     table = _read_table(path)
     written = _canonical_names(table, path)
-    result = good_or_error(*parse_satcat(written, path), on_error)
+    result = good_or_error(*parse_satcat(written, path), on_error, satcat_error)
     if {"OBJECT_ID", "INTLDES"}.isdisjoint(table.names):
         unread = [name for name in table.names if name not in _ALIASES][:_NAMES_COMPARED]
         near = difflib.get_close_matches("OBJECT_ID", unread, n=1, cutoff=0.8)
@@ -165,7 +171,7 @@ def parse_satcat(written: pl.DataFrame, file: object, *, keep_first: bool = Fals
     good : polars.DataFrame
         Columns `ddcl_tab.space.SATCAT_COLUMNS`.
     bad : polars.DataFrame
-        Columns `ddcl_tab.space._schema.BAD_SCHEMA`.
+        Columns `ddcl_tab.space._rules.BAD_SCHEMA`.
 
     Examples
     --------
@@ -177,44 +183,17 @@ def parse_satcat(written: pl.DataFrame, file: object, *, keep_first: bool = Fals
     parsed = _parse(written.with_columns(pl.lit(None, pl.String()).alias(name) for name in absent))
     number = _written("NORAD_CAT_ID")
     bad = broken_rules(parsed, _rules(alone=not keep_first), file=file, number=number)
-    good = _without(parsed, bad)
+    good = rows_without(parsed, bad)
     if keep_first:
         good = good.with_columns(pl.col(LINE).min().over("NORAD_CAT_ID").alias("first line"))
         again = broken_rules(good, [_first()], file=file, number=number)
-        good, bad = _without(good, again), pl.concat([bad, again]).sort("line", maintain_order=True)
+        good, bad = rows_without(good, again), pl.concat([bad, again]).sort("line", maintain_order=True)
     return good.select(polars_schema(SATCAT_COLUMNS).names()), bad.select(BAD_SCHEMA.names())
 
 
-def good_or_error(
-    good: pl.DataFrame, bad: pl.DataFrame, on_error: OnError
-) -> pl.DataFrame | tuple[pl.DataFrame, pl.DataFrame]:
-    """What a SATCAT reader returns: the good rows, with the broken rules where they are collected.
-
-    Parameters
-    ----------
-    good, bad : polars.DataFrame
-        From `parse_satcat`.
-    on_error : {"raise", "collect"}
-
-    Returns
-    -------
-    polars.DataFrame or tuple of two
-
-    Raises
-    ------
-    CatalogError
-        With ``"raise"``, the first broken rule.
-
-    Examples
-    --------
-    >>> good_or_error(pl.DataFrame({"A": [1]}), pl.DataFrame(), "raise").height
-    1
-    """
-    if on_error == "collect":
-        return good, bad
-    if not bad.is_empty():
-        raise first_error(bad, _REMEDY)
-    return good
+def satcat_error(bad: pl.DataFrame) -> CatalogError:
+    """Error of the first broken rule; `bad` is from `parse_satcat`."""
+    return first_error(bad, _REMEDY)
 
 
 def _read_table(path: str | os.PathLike[str]) -> Table:
@@ -247,10 +226,6 @@ def _canonical_names(table: Table, file: object) -> pl.DataFrame:
     )
 
 
-def _without(rows: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
-    return rows.with_row_index("row").filter(~pl.col("row").is_in(bad["row"].unique().implode())).drop("row")
-
-
 def _written(name: str) -> pl.Expr:
     return pl.col(f"{name} written")
 
@@ -280,9 +255,9 @@ def _parse(written: pl.DataFrame) -> pl.DataFrame:
     center = _written("ORBIT_CENTER")
     # An object docked to another (its centre is a catalog number) still circles the Earth.
     elsewhere = center.is_not_null() & (center != "EA") & ~center.str.contains(r"^[0-9]+$")
-    filler = pl.all_horizontal(pl.col(name) == 0 for name in _ORBIT)
+    filler = pl.all_horizontal(pl.col(name) == 0 for name in SATCAT_ORBIT)
     frame = frame.with_columns(
-        pl.when(~(elsewhere | filler).fill_null(False)).then(pl.col(*_ORBIT)).name.keep(),
+        pl.when(~(elsewhere | filler).fill_null(False)).then(pl.col(*SATCAT_ORBIT)).name.keep(),
         pl.when(pl.col("RCS") != 0).then(pl.col("RCS")).alias("RCS"),
     )
     return _derive(frame)
@@ -351,7 +326,7 @@ def _rules(*, alone: bool) -> list[Rule]:
         rule(
             "OBJECT_ID",
             "OBJECT_ID is written YYYY-NNNA",
-            ~_written("OBJECT_ID").str.contains(r"^[0-9]{4}-[0-9]{3}[A-Z]{0,3}$"),
+            ~_written("OBJECT_ID").str.contains(DESIGNATOR),
         ),
         unread("OBJECT_TYPE", f"OBJECT_TYPE is one of {', '.join(_TYPES)}, or empty"),
         rule("RCS_SIZE", f"RCS_SIZE is one of {', '.join(_SIZES)}, or empty", ~pl.col("RCS_SIZE").is_in(_SIZES)),

@@ -17,15 +17,14 @@ from ddcl_tab.errors import CatalogError
 from ddcl_tab.space._content import gp_content_of
 from ddcl_tab.space._gp import REMEDY, no_element_set, read_gp
 from ddcl_tab.space._omm import REQUIRED, WANTED, parse_omm
+from ddcl_tab.space._rules import Rule, broken_rules, first_error
 from ddcl_tab.space._satcat import read_satcat
 from ddcl_tab.space._schema import (
     ANGLES,
     ELSET_COLUMNS,
+    OBJECT_TYPES,
     SATCAT_COLUMNS,
     Column,
-    Rule,
-    broken_rules,
-    first_error,
     polars_schema,
     rule_as_written,
     within_turn,
@@ -316,6 +315,6 @@ def _rules(column: Column, required: bool) -> list[Rule]:
     if column.rule:
         rules.append(Rule(column.name, rule_as_written(column), column.out_of_bounds(), value, line))
     if column.name == "OBJECT_TYPE":
-        types = ["PAYLOAD", "ROCKET BODY", "DEBRIS", "UNKNOWN"]
-        rules.append(Rule(column.name, f"OBJECT_TYPE is one of {', '.join(types)}", ~value.is_in(types), value, line))
+        text = f"OBJECT_TYPE is one of {', '.join(OBJECT_TYPES)}"
+        rules.append(Rule(column.name, text, ~value.is_in(OBJECT_TYPES), value, line))
     return rules

@@ -1,4 +1,4 @@
-"""The canonical catalog frame: its columns, units, bounds, which of them give the class away; rules on its rows.
+"""The canonical catalog frame: its columns, units, bounds, and which of them give the class away.
 
 Column names are the keywords of Space-Track's SATCAT class and of the CCSDS Orbit Mean-elements Message (CCSDS
 502.0-B-3), in capitals. Every reader of this package returns exactly these columns, in this order.
@@ -6,17 +6,28 @@ Column names are the keywords of Space-Track's SATCAT class and of the CCSDS Orb
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import polars as pl
 
-from ddcl_tab.errors import CatalogError, ConfigurationError
 from ddcl_tab.space._elements import WGS72
 
 UNKNOWN = "UNKNOWN"
 """OBJECT_TYPE of an object that nobody has classified yet."""
+OBJECT_TYPES = ("PAYLOAD", "ROCKET BODY", "DEBRIS", UNKNOWN)
+"""Values of OBJECT_TYPE."""
+SATCAT_ORBIT = ("PERIOD", "INCLINATION", "APOGEE", "PERIGEE")
+"""Columns of an orbit that SATCAT files hold: min, deg, km, km."""
+ORBIT_COLUMNS = (*SATCAT_ORBIT, "SEMIMAJOR_AXIS", "ECCENTRICITY")
+"""The same and those that readers compute from them: km, without unit."""
+APSIDES_AND_INCLINATION = ("PERIGEE", "APOGEE", "INCLINATION")
+"""Columns from which the other ones of an orbit follow: km, km, deg."""
+ANGLES = ("RA_OF_ASC_NODE", "ARG_OF_PERICENTER", "MEAN_ANOMALY")
+"""Columns of angles that go round: in [0, 360) deg in a frame, in [-360, 360] deg in OMM."""
+DESIGNATOR = r"^[0-9]{4}-[0-9]{3}[A-Z]{0,3}$"
+"""Pattern of OBJECT_ID: launch and piece letters."""
 
 Role = Literal["feature", "identifier", "leak", "target", "bookkeeping"]
 
@@ -112,8 +123,6 @@ class Column:
 
 
 _INTEGER, _NUMBER, _TEXT, _DATE = pl.Int64(), pl.Float64(), pl.String(), pl.Date()
-ANGLES = ("RA_OF_ASC_NODE", "ARG_OF_PERICENTER", "MEAN_ANOMALY")
-"""Columns of angles that go round: in [0, 360) deg in a frame, in [-360, 360] deg in OMM."""
 _ALTITUDE = f"altitude above {EARTH_RADIUS_KM} km"
 
 _CATALOG_NUMBER = Column(
@@ -147,29 +156,22 @@ SATCAT_COLUMNS: tuple[Column, ...] = (
     Column("RCS_SIZE", _TEXT, "", "SMALL below 0.1 m^2, MEDIUM to 1 m^2, LARGE above", "feature"),
     Column("COMMENT", _TEXT, "", "remark of the provider, Space-Track only", "leak"),
     Column("LAUNCH_YEAR", _INTEGER, "year", "year of launch", "feature", derived_from=("LAUNCH", "OBJECT_ID")),
-    Column(
-        "SEMIMAJOR_AXIS",
-        _NUMBER,
-        "km",
-        "semi-major axis from the Earth's centre",
-        "feature",
-        0,
-        lower_open=True,
+    replace(
+        Column(
+            "SEMIMAJOR_AXIS", _NUMBER, "km", "semi-major axis from the Earth's centre", "feature", 0, lower_open=True
+        ),
         derived_from=("APOGEE", "PERIGEE"),
     ),
-    Column(
-        "ECCENTRICITY",
-        _NUMBER,
-        "",
-        "eccentricity",
-        "feature",
-        0,
-        1,
-        upper_open=True,
-        derived_from=("APOGEE", "PERIGEE"),
-    ),
+    replace(_ECCENTRICITY, derived_from=("APOGEE", "PERIGEE")),
 )
 """Columns of `read_satcat`, `read_gcat` and `read_ucs`, in order."""
+
+SPACETRACK_COLUMNS = (
+    *("INTLDES", "NORAD_CAT_ID", "OBJECT_TYPE", "SATNAME", "COUNTRY", "LAUNCH", "SITE", "DECAY", "PERIOD"),
+    *("INCLINATION", "APOGEE", "PERIGEE", "COMMENT", "COMMENTCODE", "RCSVALUE", "RCS_SIZE", "FILE", "LAUNCH_YEAR"),
+    *("LAUNCH_NUM", "LAUNCH_PIECE", "CURRENT", "OBJECT_NAME", "OBJECT_ID", "OBJECT_NUMBER"),
+)
+"""Columns of Space-Track's SATCAT class, in its order."""
 
 ELSET_COLUMNS: tuple[Column, ...] = (
     _CATALOG_NUMBER,
@@ -288,150 +290,3 @@ def polars_schema(columns: Iterable[Column]) -> pl.Schema:
     [('NORAD_CAT_ID', Int64), ('OBJECT_ID', String)]
     """
     return pl.Schema({column.name: column.dtype for column in columns})
-
-
-OnError = Literal["raise", "collect"]
-
-BAD_SCHEMA = pl.Schema(
-    {
-        "file": pl.String(),
-        "line": pl.Int64(),
-        "NORAD_CAT_ID": pl.String(),
-        "column": pl.String(),
-        "value": pl.String(),
-        "rule": pl.String(),
-    }
-)
-"""Columns of the frame of broken rules: one row per broken rule, values as written in the file."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One rule that rows of a frame have to obey.
-
-    Parameters
-    ----------
-    column : str
-        Name shown in the error.
-    text : str or polars.Expr
-        The rule as a sentence; an expression where the sentence differs by row.
-    broken : polars.Expr
-        True where a row breaks it; null counts as obeyed.
-    value : polars.Expr
-        The value as written.
-    line : polars.Expr
-        Line (or record number) in the file.
-    """
-
-    column: str
-    text: str | pl.Expr
-    broken: pl.Expr
-    value: pl.Expr
-    line: pl.Expr
-
-
-def check_on_error(on_error: str) -> None:
-    """Raise `ConfigurationError` unless `on_error` is one of its two values.
-
-    Parameters
-    ----------
-    on_error : str
-        ``"raise"`` or ``"collect"``.
-
-    Raises
-    ------
-    ConfigurationError
-        Any other value.
-
-    Examples
-    --------
-    >>> check_on_error("skip")
-    Traceback (most recent call last):
-    ddcl_tab.errors.ConfigurationError: on_error is 'raise' or 'collect', not 'skip'
-    """
-    if on_error not in ("raise", "collect"):
-        raise ConfigurationError(f"on_error is 'raise' or 'collect', not {on_error!r}")
-
-
-def broken_rules(frame: pl.DataFrame, rules: Sequence[Rule], *, file: object, number: pl.Expr) -> pl.DataFrame:
-    """Find every broken rule of every row.
-
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        Rows to check.
-    rules : sequence of Rule
-        What to check.
-    file : object
-        Name of the file, repeated in each row of the result.
-    number : polars.Expr
-        The catalog number as written.
-
-    Returns
-    -------
-    polars.DataFrame
-        Columns of `BAD_SCHEMA` and ``row``, the index (from 0) of the row in `frame`; sorted by row, then by rule.
-
-    Examples
-    --------
-    >>> frame = pl.DataFrame({"line": [2, 3], "n": ["5", "11"], "PERIOD": ["90.1", "-1"]})
-    >>> period = pl.col("PERIOD")
-    >>> rule = Rule("PERIOD", "PERIOD is above 0 min", period.cast(float) <= 0, period, pl.col("line"))
-    >>> broken_rules(frame, [rule], file="a.csv", number=pl.col("n")).row(0)
-    (1, 'a.csv', 3, '11', 'PERIOD', '-1', 'PERIOD is above 0 min')
-    """
-    masks = frame.select(rule.broken.fill_null(False).alias(str(i)) for i, rule in enumerate(rules))
-    found = [pl.DataFrame(schema={"row": pl.Int64(), **BAD_SCHEMA})]
-    for mask, rule in zip(masks.iter_columns(), rules, strict=True):
-        if not mask.any():
-            continue
-        found.append(
-            frame.with_row_index("row")
-            .filter(mask)
-            .select(
-                pl.col("row").cast(pl.Int64),
-                pl.lit(str(file)).alias("file"),
-                rule.line.cast(pl.Int64).alias("line"),
-                number.cast(pl.String).alias("NORAD_CAT_ID"),
-                pl.lit(rule.column).alias("column"),
-                rule.value.cast(pl.String).alias("value"),
-                (pl.lit(rule.text) if isinstance(rule.text, str) else rule.text).alias("rule"),
-            )
-        )
-    return pl.concat(found).sort("row", maintain_order=True)
-
-
-def first_error(bad: pl.DataFrame, remedy: str, *, n_lines: int | None = None) -> CatalogError:
-    """Error that shows the first broken rule and counts the others.
-
-    Parameters
-    ----------
-    bad : polars.DataFrame
-        Result of `broken_rules`, not empty.
-    remedy : str
-        What to do about the first one.
-    n_lines : int, optional
-        How many lines of the file have errors; default: those of `bad`.
-
-    Returns
-    -------
-    CatalogError
-        To be raised.
-
-    Examples
-    --------
-    >>> row = {"file": "a.csv", "line": 3, "NORAD_CAT_ID": "11", "column": "PERIOD", "value": "-1", "rule": "above 0"}
-    >>> str(first_error(pl.DataFrame([row]), "Correct it."))
-    "a.csv, line 3, column PERIOD: value '-1' breaks the rule: above 0. Correct it."
-    """
-    first = bad.row(0, named=True)
-    others = (bad["line"].n_unique() if n_lines is None else n_lines) - 1
-    more = f" {others} more {'line has' if others == 1 else 'lines have'} errors." if others else ""
-    return CatalogError(
-        first["rule"],
-        file=first["file"],
-        line=first["line"],
-        column=first["column"],
-        value=first["value"],
-        remedy=remedy + more,
-    )

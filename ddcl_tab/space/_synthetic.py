@@ -1,4 +1,4 @@
-"""A made-up satellite catalog in Space-Track's SATCAT columns, for examples, tests and demonstrations.
+"""A synthetic satellite catalog in Space-Track's SATCAT columns, for examples, tests and demonstrations.
 
 Launches are drawn from a few programs (regime, owners, sites, years, what stays in orbit); break-ups around some of
 them come from :mod:`ddcl_tab.space`. Every number comes from the distributions written here, none from a real
@@ -9,18 +9,15 @@ as decayed.
 from __future__ import annotations
 
 import datetime
-import gzip
 import operator
-import os
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ddcl_tab._files import write_whole
-from ddcl_tab.errors import CatalogError, ConfigurationError
+from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.space._elements import period_from_semi_major_axis, semi_major_axis_from_altitudes
+from ddcl_tab.space._other_catalogs import piece_letters
 from ddcl_tab.space._population import (
     DEBRIS,
     PAYLOAD,
@@ -34,25 +31,18 @@ from ddcl_tab.space._population import (
     payloads,
     rocket_bodies,
 )
-
-SPACETRACK_COLUMNS = (
-    *("INTLDES", "NORAD_CAT_ID", "OBJECT_TYPE", "SATNAME", "COUNTRY", "LAUNCH", "SITE", "DECAY", "PERIOD"),
-    *("INCLINATION", "APOGEE", "PERIGEE", "COMMENT", "COMMENTCODE", "RCSVALUE", "RCS_SIZE", "FILE", "LAUNCH_YEAR"),
-    *("LAUNCH_NUM", "LAUNCH_PIECE", "CURRENT", "OBJECT_NAME", "OBJECT_ID", "OBJECT_NUMBER"),
-)
-"""Columns of Space-Track's SATCAT class, in its order."""
+from ddcl_tab.space._schema import OBJECT_TYPES, SPACETRACK_COLUMNS
 
 MIN_ROWS, MAX_ROWS = 50, 100_000
 # Beyond the numbers in use, so that no row can be taken for a real object.
 FIRST_CATALOG_NUMBER = 900_000_001
-PIECE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"  # designators skip I and O
 UNKNOWN = 3
-TYPES = np.array(["PAYLOAD", "ROCKET BODY", "DEBRIS", "UNKNOWN"])
+TYPES = np.array(OBJECT_TYPES)
 NAMES = np.array(["SAT", "R/B", "DEB", "OBJECT"])
 
 
 def synthetic_catalog(n_rows: int = 5000, random_state: int = 0) -> pl.DataFrame:
-    """Make up a satellite catalog in Space-Track's SATCAT columns.
+    """Synthetic satellite catalog in Space-Track's SATCAT columns.
 
     Classes in the shares of the real catalog: 46 % payloads, 44 % debris, 8 % rocket bodies and 2 % unknown (objects
     of the other three with their type hidden and mostly without a known owner). Orbit columns are missing together
@@ -126,22 +116,13 @@ def _hide(
     return shown
 
 
-def _piece(number: int) -> str:
-    """Letters of the n-th piece of a launch, from 1: A..Z without I and O, then AA, AB, ..."""
-    letters = ""
-    while number:
-        number, digit = divmod(number - 1, len(PIECE_LETTERS))
-        letters = PIECE_LETTERS[digit] + letters
-    return letters
-
-
 def _frame(
     rng: np.random.Generator, objects: Objects, launches: Launches, shown: NDArray[np.int64], comment: str
 ) -> pl.DataFrame:
     n = len(shown)
     order = np.lexsort((rng.random(n), objects.kind, objects.launch))
     launch, shown = objects.launch[order], shown[order]
-    piece = [_piece(int(k)) for k in np.arange(n) - np.searchsorted(launch, launch) + 1]
+    piece = [piece_letters(int(k)) for k in np.arange(n) - np.searchsorted(launch, launch) + 1]
     year, number = launches.year[launch], launches.number[launch]
     identity = [f"{y}-{k:03d}{letters}" for y, k, letters in zip(year, number, piece, strict=True)]
     name = [f"SYNTHETIC {NAMES[kind]} {of}" for kind, of in zip(shown, identity, strict=True)]
@@ -191,49 +172,3 @@ def _sizes(rng: np.random.Generator, area_m2: NDArray[np.float64]) -> list[str |
     for row in rng.choice(len(sizes), round(0.05 * len(sizes)), replace=False):
         sizes[row] = None
     return sizes
-
-
-def write_satcat(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write a catalog as Space-Track serves it: a JSON array or a CSV file with every value quoted.
-
-    Null is null in JSON and an empty text in CSV. The file appears under its name only when it is complete, and the
-    same frame gives the same bytes.
-
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        Columns :data:`SPACETRACK_COLUMNS` in any order, all of them text.
-    path : path-like
-        Ends in ``.json``, ``.json.gz``, ``.csv`` or ``.csv.gz``, which chooses the form.
-
-    Raises
-    ------
-    ConfigurationError
-        If the path ends in something else.
-    CatalogError
-        If a column is missing, unknown or not text, or the folder does not exist.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_satcat(synthetic_catalog(50), Path(folder) / "made_up.csv")
-    ...     pl.read_csv(Path(folder) / "made_up.csv").height
-    50
-    """
-    path = Path(path)
-    suffix = next((end for end in (".json", ".json.gz", ".csv", ".csv.gz") if path.name.endswith(end)), None)
-    if suffix is None:
-        raise ConfigurationError(f"path ends in .json, .json.gz, .csv or .csv.gz, not {path.name!r}")
-    for column in sorted(set(SPACETRACK_COLUMNS) ^ set(frame.columns)):
-        rule = "a SATCAT has this column" if column in SPACETRACK_COLUMNS else "a SATCAT has no such column"
-        raise CatalogError(rule, column=column)
-    for column in SPACETRACK_COLUMNS:
-        if frame.schema[column] != pl.String:
-            raise CatalogError("every value is text or null", column=column, value=str(frame.schema[column]))
-    if not path.parent.is_dir():
-        raise CatalogError("the folder exists", file=path.parent, remedy="Make the folder first.")
-    ordered = frame.select(SPACETRACK_COLUMNS)
-    text = ordered.write_json() if ".json" in suffix else ordered.write_csv(quote_style="always")
-    content = text.encode()
-    write_whole(path, gzip.compress(content, mtime=0) if suffix.endswith(".gz") else content)

@@ -129,8 +129,8 @@ def read_csv(
 
     Examples
     --------
-    >>> read_csv('BSTAR,"NAME"\n1.50e-4,"MADE, UP"\n', {"NAME"}, "a.csv")[0].rows()
-    [(2, 'MADE, UP')]
+    >>> read_csv('BSTAR,"NAME"\n1.50e-4,"SYNTHETIC, 1"\n', {"NAME"}, "a.csv")[0].rows()
+    [(2, 'SYNTHETIC, 1')]
     """
     lines = io.StringIO(text, newline="")
     (table,) = csv_tables(

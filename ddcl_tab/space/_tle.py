@@ -14,6 +14,12 @@ import numpy as np
 import polars as pl
 
 LINE_LENGTH = 69
+LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
+"""Without I and O, which look like 1 and 0: first characters of alpha-5 numbers, and pieces of designators."""
+LARGEST_NUMBER = 339_999
+"""Largest catalog number that fits into a line: Z9999 in alpha-5."""
+MICROSECONDS_PER_LAST_DIGIT = 864
+"""The last digit of an epoch, 0.00000001 day; so epochs come out exact."""
 LONGEST_NAME = 100
 """Characters of a name, in files that are read (unless it follows a 0) and in those that are written."""
 
@@ -193,6 +199,51 @@ def checksum(lines: pl.Series) -> pl.Series:
     return pl.Series(lines.name, digits.sum(axis=1, dtype=np.int64) % 10)
 
 
+def number_of_alpha5(written: pl.Expr) -> pl.Expr:
+    """Catalog numbers from five digits, or from a letter (A to Z without I and O for 10 to 33) and four digits.
+
+    Parameters
+    ----------
+    written : polars.Expr
+        Text without blanks around it.
+
+    Returns
+    -------
+    polars.Expr
+        Integers; null where the text is no such number.
+
+    Examples
+    --------
+    >>> pl.select(number_of_alpha5(pl.lit(pl.Series(["5", "90001", "A0001", "Z9999", "I0001"])))).to_series().to_list()
+    [5, 90001, 100001, 339999, None]
+    """
+    letter = written.str.slice(0, 1)
+    values = {name: str(number) for number, name in enumerate(LETTERS, start=10)}
+    number = letter.replace_strict(values, default=letter) + written.str.slice(1)
+    return number.cast(pl.Int64, strict=False)
+
+
+def alpha5_of_number(number: int) -> str:
+    """Five characters of a catalog number; the inverse of `number_of_alpha5`.
+
+    Parameters
+    ----------
+    number : int
+        From 0 to 339999.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> alpha5_of_number(5), alpha5_of_number(100001), alpha5_of_number(339999)
+    ('00005', 'A0001', 'Z9999')
+    """
+    first, rest = divmod(number, 10_000)
+    return f"{number:05d}" if first < 10 else f"{LETTERS[first - 10]}{rest:04d}"
+
+
 def has_element_line(text: str) -> bool:
     r"""Whether some line of a text is line 1 or 2 of an element set, complete or cut.
 
@@ -246,7 +297,7 @@ def pair_lines(text: str) -> tuple[pl.DataFrame, list[dict[str, object]]]:
 
     Examples
     --------
-    >>> sets, lost = pair_lines("BULLETIN, MADE UP\n\n0 MADE UP\n2 90001  98.6\n/EX\n")
+    >>> sets, lost = pair_lines("BULLETIN, SYNTHETIC\n\n0 SYNTHETIC\n2 90001  98.6\n/EX\n")
     >>> [(row["line"], row["rule"]) for row in lost]
     [(3, 'a name is followed by line 1 of its set'), (4, 'line 2 follows line 1 of its set')]
     """

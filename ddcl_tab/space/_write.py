@@ -1,4 +1,4 @@
-"""Write element sets as OMM (JSON, CSV), as two- and three-line sets, or as Parquet."""
+"""Write element sets (OMM in JSON or CSV, two- and three-line sets, Parquet) and SATCAT files."""
 
 from __future__ import annotations
 
@@ -7,23 +7,21 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import narwhals.stable.v2 as nw
 import polars as pl
-from sgp4.alpha5 import to_alpha5
+from narwhals.stable.v2.typing import IntoDataFrame
 
 from ddcl_tab._files import write_whole
 from ddcl_tab.errors import CatalogError, ConfigurationError, WriteError
 from ddcl_tab.space._omm import REQUIRED, parse_omm
-from ddcl_tab.space._schema import ANGLES, ELSET_COLUMNS, Column, Rule, broken_rules, first_error
+from ddcl_tab.space._rules import Rule, broken_rules, first_error
+from ddcl_tab.space._schema import ANGLES, ELSET_COLUMNS, SPACETRACK_COLUMNS, Column
 from ddcl_tab.space._tables import LINE
-from ddcl_tab.space._tle import LONGEST_NAME, checksum
+from ddcl_tab.space._tle import LARGEST_NUMBER, LONGEST_NAME, MICROSECONDS_PER_LAST_DIGIT, alpha5_of_number, checksum
 
-_LARGEST_NUMBER = 339_999
 _YEARS = (1957, 2056)
-# 0.00000001 day is 864 microseconds.
-_MICROSECONDS_PER_LAST_DIGIT = 864
 _REMEDY = "Write OMM instead: a path that ends in .json or .csv."
 
 
@@ -53,13 +51,13 @@ def tle_lines(frame: pl.DataFrame, file: object) -> list[str]:
     Examples
     --------
     >>> from datetime import UTC, datetime
-    >>> row = {"NORAD_CAT_ID": 100001, "OBJECT_NAME": "MADE UP", "OBJECT_ID": "2031-007C", "CLASSIFICATION_TYPE": "U",
+    >>> row = {"NORAD_CAT_ID": 100001, "OBJECT_NAME": "SYNTHETIC", "OBJECT_ID": "2031-007C", "CLASSIFICATION_TYPE": "U",
     ...        "EPOCH": datetime(2031, 4, 10, 12, tzinfo=UTC), "MEAN_MOTION": 14.3, "ECCENTRICITY": 1e-3,
     ...        "INCLINATION": 98.6, "RA_OF_ASC_NODE": 10.0, "ARG_OF_PERICENTER": 20.0, "MEAN_ANOMALY": 30.0,
     ...        "BSTAR": 1.2345e-4, "MEAN_MOTION_DOT": 1.23e-6, "MEAN_MOTION_DDOT": 0.0, "EPHEMERIS_TYPE": 0,
     ...        "ELEMENT_SET_NO": 999, "REV_AT_EPOCH": 1}
     >>> print(*tle_lines(pl.DataFrame([row]), "a.tle"), sep="\n")
-    0 MADE UP
+    0 SYNTHETIC
     1 A0001U 31007C   31100.50000000  .00000123  00000-0  12345-3 0  9996
     2 A0001  98.6000  10.0000 0010000  20.0000  30.0000 14.30000000    12
     """
@@ -71,7 +69,7 @@ def tle_lines(frame: pl.DataFrame, file: object) -> list[str]:
     rows = rounded.with_columns(
         (epoch.dt.year() % 100).alias("year"),
         epoch.dt.ordinal_day().alias("day"),
-        ((epoch - epoch.dt.truncate("1d")).dt.total_microseconds() // _MICROSECONDS_PER_LAST_DIGIT).alias("fraction"),
+        ((epoch - epoch.dt.truncate("1d")).dt.total_microseconds() // MICROSECONDS_PER_LAST_DIGIT).alias("fraction"),
     ).to_dicts()
     first, second = (_signed([form(row) for row in rows]) for form in (_line_1, _line_2))
     lines: list[str] = []
@@ -86,7 +84,7 @@ def _rounded_epoch() -> pl.Expr:
     """Moment rounded to the last digit of the form, counted from the start of its year."""
     start = pl.col("EPOCH").dt.truncate("1y")
     passed = (pl.col("EPOCH") - start).dt.total_microseconds()
-    unit = _MICROSECONDS_PER_LAST_DIGIT
+    unit = MICROSECONDS_PER_LAST_DIGIT
     return start + pl.duration(microseconds=(passed + unit // 2) // unit * unit, time_unit="us")
 
 
@@ -102,8 +100,8 @@ def _rules() -> list[Rule]:
     return [
         rule(
             "NORAD_CAT_ID",
-            f"catalog numbers up to {_LARGEST_NUMBER} (alpha-5)",
-            pl.col("NORAD_CAT_ID") > _LARGEST_NUMBER,
+            f"catalog numbers up to {LARGEST_NUMBER} (alpha-5)",
+            pl.col("NORAD_CAT_ID") > LARGEST_NUMBER,
         ),
         rule(
             "OBJECT_NAME",
@@ -136,7 +134,7 @@ def _line_1(row: dict) -> str:
     rate = f"{abs(row['MEAN_MOTION_DOT']):.8f}".removeprefix("0")
     sign = "-" if row["MEAN_MOTION_DOT"] < 0 and rate != ".00000000" else " "
     return (
-        f"1 {to_alpha5(row['NORAD_CAT_ID'])}{row['CLASSIFICATION_TYPE'] or ' '} {piece:<8} "
+        f"1 {alpha5_of_number(row['NORAD_CAT_ID'])}{row['CLASSIFICATION_TYPE'] or ' '} {piece:<8} "
         f"{row['year']:02d}{row['day']:03d}.{row['fraction']:08d} {sign}{rate} {_power(row['MEAN_MOTION_DDOT'])} "
         f"{_power(row['BSTAR'])} {_count(row['EPHEMERIS_TYPE'], 1)} {_count(row['ELEMENT_SET_NO'], 4)}"
     )
@@ -148,7 +146,7 @@ def _line_2(row: dict) -> str:
     inclination = f"{row['INCLINATION']:8.4f}"
     digits = f"{row['ECCENTRICITY']:.7f}".removeprefix("0.")
     return (
-        f"2 {to_alpha5(row['NORAD_CAT_ID'])} {inclination} {node} {digits} {perigee} {anomaly} "
+        f"2 {alpha5_of_number(row['NORAD_CAT_ID'])} {inclination} {node} {digits} {perigee} {anomaly} "
         f"{row['MEAN_MOTION']:11.8f}{_count(row['REV_AT_EPOCH'], 5)}"
     )
 
@@ -196,9 +194,7 @@ _ORDER = (
     "MEAN_MOTION",
     "ECCENTRICITY",
     "INCLINATION",
-    "RA_OF_ASC_NODE",
-    "ARG_OF_PERICENTER",
-    "MEAN_ANOMALY",
+    *ANGLES,
     "EPHEMERIS_TYPE",
     "CLASSIFICATION_TYPE",
     "NORAD_CAT_ID",
@@ -210,7 +206,7 @@ _ORDER = (
 )
 
 
-def write_gp(frame: Any, path: str | os.PathLike[str], *, form: Form | None = None) -> None:
+def write_gp(frame: IntoDataFrame, path: str | os.PathLike[str], *, form: Form | None = None) -> None:
     """Write element sets so that `read_gp` gives the same frame back.
 
     OMM and Parquet keep every value exactly, with angles in [0, 360) deg, as `read_gp` gives them. Two- and three-line
@@ -283,7 +279,7 @@ def _form(path: Path, form: str | None) -> Form:
     return cast(Form, kind)
 
 
-def _checked(frame: Any, file: Path) -> pl.DataFrame:
+def _checked(frame: IntoDataFrame, file: Path) -> pl.DataFrame:
     """The canonical frame, through the rules that its text will meet when it is read."""
     table = nw.from_native(frame, eager_only=True).to_polars()
     missing = [name for name in REQUIRED if name not in table.columns]
@@ -331,3 +327,50 @@ def _parquet(frame: pl.DataFrame) -> bytes:
     file = io.BytesIO()
     frame.write_parquet(file)
     return file.getvalue()
+
+
+def write_satcat(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a catalog as Space-Track serves it: a JSON array or a CSV file with every value quoted.
+
+    Null is null in JSON and an empty text in CSV. The file appears under its name only when it is complete, and the
+    same frame gives the same bytes.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        Columns :data:`SPACETRACK_COLUMNS` in any order, all of them text.
+    path : path-like
+        Ends in ``.json``, ``.json.gz``, ``.csv`` or ``.csv.gz``, which chooses the form.
+
+    Raises
+    ------
+    ConfigurationError
+        If the path ends in something else.
+    CatalogError
+        If a column is missing, unknown or not text, or the folder does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ddcl_tab.space import synthetic_catalog
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_satcat(synthetic_catalog(50), Path(folder) / "satcat.csv")
+    ...     pl.read_csv(Path(folder) / "satcat.csv").height
+    50
+    """
+    path = Path(path)
+    suffix = next((end for end in (".json", ".json.gz", ".csv", ".csv.gz") if path.name.endswith(end)), None)
+    if suffix is None:
+        raise ConfigurationError(f"path ends in .json, .json.gz, .csv or .csv.gz, not {path.name!r}")
+    for column in sorted(set(SPACETRACK_COLUMNS) ^ set(frame.columns)):
+        rule = "a SATCAT has this column" if column in SPACETRACK_COLUMNS else "a SATCAT has no such column"
+        raise CatalogError(rule, column=column)
+    for column in SPACETRACK_COLUMNS:
+        if frame.schema[column] != pl.String:
+            raise CatalogError("every value is text or null", column=column, value=str(frame.schema[column]))
+    if not path.parent.is_dir():
+        raise CatalogError("the folder exists", file=path.parent, remedy="Make the folder first.")
+    ordered = frame.select(SPACETRACK_COLUMNS)
+    text = ordered.write_json() if ".json" in suffix else ordered.write_csv(quote_style="always")
+    content = text.encode()
+    write_whole(path, gzip.compress(content, mtime=0) if suffix.endswith(".gz") else content)

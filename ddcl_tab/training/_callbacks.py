@@ -21,7 +21,7 @@ from ddcl_tab.nn._network import Output, TableNetwork
 from ddcl_tab.nn._quantization import duplicate_prototypes
 from ddcl_tab.training._certificate import EpochCertificate, certify_epoch, dead_prototypes, measure_reading, usage
 from ddcl_tab.training._objective import ANNEALING_SHARE
-from ddcl_tab.training._rows import Batches, RowsDataset
+from ddcl_tab.training._rows import Batch, Batches, RowsDataset
 
 #: Scales are looked for between these.
 MIN_SCALE, MAX_SCALE = 0.05, 20.0
@@ -78,7 +78,7 @@ def is_worse(difference: NDArray[np.float64], weight: NDArray[np.float64], group
 
 #: Share of the epochs in which dead prototypes are started anew; the rest is left for them to settle.
 RESEED_SHARE = 0.8
-#: Steps that a parted twin needs to find its place: later ones stay together.
+#: Steps that a moved duplicate needs to find its place: duplicates found later stay.
 SETTLING_STEPS = 300
 #: Rows of one pass over the validation part.
 VALIDATION_BATCH = 4096
@@ -126,13 +126,13 @@ class Certify(Callback):
 
     Parameters
     ----------
-    batch : tuple
+    batch : Batch
         The probe batch.
     certify : {"epoch", "end", False}
         After every epoch, after the last one, or never.
     """
 
-    def __init__(self, batch: Any, certify: str | bool) -> None:
+    def __init__(self, batch: Batch, certify: str | bool) -> None:
         self.batch, self.certify = batch, certify
 
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
@@ -141,8 +141,8 @@ class Certify(Callback):
 
     def on_epoch_end(self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Measure and record."""
-        output, (_, weight) = self._read(net), self.batch[1]
-        for name, value in measure_reading(output.reading, net.module_.readout.prototypes.detach(), weight).items():
+        output, prototypes = self._read(net), net.module_.readout.prototypes.detach()
+        for name, value in measure_reading(output.reading, prototypes, self.batch.weight).items():
             net.history.record(name, value)
         if self.certify == "epoch":
             self._certify(net, output)
@@ -155,7 +155,7 @@ class Certify(Callback):
     @torch.no_grad()
     def _read(self, net: NeuralNet) -> Output:
         net.module_.eval()
-        return net.module_(**self.batch[0])
+        return net.module_(**self.batch.inputs)
 
     def _certify(self, net: NeuralNet, output: Output) -> None:
         start = time.perf_counter()
@@ -166,15 +166,15 @@ class Certify(Callback):
 
 
 class Reseed(Callback):
-    """Give dead prototypes and twins another start: at rows of the probe batch that their prototypes represent worst.
+    """Give dead and duplicate prototypes another start: at rows of the probe batch with large quantisation errors.
 
     As the encoder moves, a prototype can be left behind where no token comes any more. It would stay there: with next
     to no membership it feels next to no gradient. Two that meet stay together: they feel the same gradient. Before the
-    temperature has come down all of them stand close, so twins count from the end of the annealing on, as long as
+    temperature has come down all of them stand close, so duplicates count from the end of the annealing on, as long as
     :data:`SETTLING_STEPS` are left. Only epochs of the first :data:`RESEED_SHARE` of training do this.
     """
 
-    def __init__(self, batch: Any, max_epochs: int, epoch_steps: int, generator: torch.Generator) -> None:
+    def __init__(self, batch: Batch, max_epochs: int, epoch_steps: int, generator: torch.Generator) -> None:
         self.batch, self.max_epochs, self.epoch_steps, self.generator = batch, max_epochs, epoch_steps, generator
 
     @torch.no_grad()
@@ -184,15 +184,14 @@ class Reseed(Callback):
         epoch = len(net.history)
         if epoch > RESEED_SHARE * self.max_epochs:
             return
-        inputs, (_, weight) = self.batch
         network = net.module_.eval()
-        reading = network(**inputs).reading
+        reading = network(**self.batch.inputs).reading
         prototypes = network.readout.prototypes
         dead = dead_prototypes(usage(reading.assignment.q))
         steps_left = (self.max_epochs - epoch) * self.epoch_steps
         if epoch > ANNEALING_SHARE * self.max_epochs and steps_left >= SETTLING_STEPS:
             dead = torch.unique(torch.cat([dead, duplicate_prototypes(prototypes, network.readout.temperature)]))
-        distortion = weight * (reading.assignment.q * reading.assignment.distances).sum(-1)
+        distortion = self.batch.weight * (reading.assignment.q * reading.assignment.distances).sum(-1)
         if not len(dead) or not bool(distortion.sum() > 0):
             return
         chosen = torch.multinomial(distortion.cpu(), len(dead), replacement=True, generator=self.generator)
@@ -206,10 +205,10 @@ class Reseed(Callback):
 
 
 class BestEpoch(Callback):
-    """Keep the last epoch that validation cannot tell from the best one; stop after ``patience`` worse ones.
+    """Keep the last epoch that is no worse than the best one in validation; stop after ``patience`` worse ones.
 
     The loss of an epoch is taken at the best scale of its logits (:func:`best_scale`), because a network grows
-    overconfident long before it stops to tell classes apart better; the head of the epoch kept is multiplied by that
+    overconfident long before its classification stops improving; the head of the epoch kept is multiplied by that
     scale. An epoch is worse than the best one if the mean difference of their losses exceeds its standard error, with
     groups as the independent units: a validation part of a few hundred launches cannot rank epochs more finely, and
     among equals the last has been annealed longest. Only epochs after the annealing of the temperature count. Without
@@ -259,7 +258,7 @@ class BestEpoch(Callback):
 @torch.no_grad()
 def _decide(network: TableNetwork, rows: RowsDataset) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     network.eval()
-    logits = torch.cat([network(**inputs).logits for inputs, _ in Batches(rows, VALIDATION_BATCH)])
+    logits = torch.cat([network(**batch.inputs).logits for batch in Batches(rows, VALIDATION_BATCH)])
     return logits.cpu().double().numpy(), rows.label, rows.weight.cpu().double().numpy()
 
 

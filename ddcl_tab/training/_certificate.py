@@ -1,4 +1,4 @@
-"""What is measured after an epoch to tell whether training is sound; :mod:`._stability` judges it.
+"""What is measured after an epoch, for :mod:`._stability` to judge whether training is sound.
 
 Curvature is seen through the optimiser, against its limit: on a quadratic loss a step of SGD, momentum or Adam grows
 without bound where ``lr lambda_max(M^-1 H)`` exceeds 2, ``2 (1 + beta)`` or ``2 (1 + beta1) / (1 - beta1)``.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,13 +17,16 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
 
 from ddcl_tab.errors import ConfigurationError
-from ddcl_tab.nn._network import Output, TableNetwork
+from ddcl_tab.nn._network import Output, Reading, TableNetwork
 from ddcl_tab.nn._quantization import assign, critical_temperature, loss_terms
-from ddcl_tab.nn._readouts import Reading
 from ddcl_tab.training._objective import Objective
+from ddcl_tab.training._rows import Batch
 
-#: A prototype that carries less than this share of the even share 1/K is dead.
-DEAD_SHARE = 0.25
+#: A prototype that carries at least this part of the even share 1/K is in use; else it is dead.
+IN_USE = 0.25
+
+
+Shares = TypeVar("Shares", NDArray[Any], Tensor)
 
 
 def usage(q: Tensor) -> Tensor:
@@ -31,15 +34,31 @@ def usage(q: Tensor) -> Tensor:
     return q.mean(dim=0)
 
 
+def in_use(share: Shares) -> Shares:
+    """Which prototypes are in use: those that carry at least ``1 / (4 K)`` of the assignment mass.
+
+    Parameters
+    ----------
+    share : ndarray or Tensor, shape (K,)
+        Of the assignment mass on each prototype.
+
+    Examples
+    --------
+    >>> in_use(np.array([0.6, 0.35, 0.05]))
+    array([ True,  True, False])
+    """
+    return share >= IN_USE / len(share)
+
+
 def dead_prototypes(share: Tensor) -> Tensor:
-    """Numbers of the prototypes that carry less than ``1 / (4 K)`` of the assignment mass.
+    """Numbers of the prototypes that are not in use, see :func:`in_use`.
 
     Examples
     --------
     >>> dead_prototypes(torch.tensor([0.6, 0.35, 0.05]))
     tensor([2])
     """
-    return torch.nonzero(share < DEAD_SHARE / len(share)).flatten()
+    return torch.nonzero(~in_use(share)).flatten()
 
 
 def effective_prototypes(q: Tensor) -> Tensor:
@@ -60,7 +79,7 @@ def measure_reading(reading: Reading, prototypes: Tensor, weight: Tensor) -> dic
     Parameters
     ----------
     reading : Reading
-        Of a :class:`ddcl_tab.nn._readouts.DDCLReadout`.
+        Of a :class:`ddcl_tab.nn._network.DDCLReadout`.
     prototypes : Tensor, shape (K, D)
     weight : Tensor, shape (B,)
 
@@ -207,7 +226,7 @@ class EpochCertificate:
     ----------
     epoch : int
     quantization, reconstruction, variance : float
-        ``L_q``, ``L_rec``, ``V`` in squared token distance.
+        Quantisation loss ``L_q``, reconstruction loss ``L_rec``, variance ``V``, in squared token distance.
     identity_residual : float
         Relative.
     tau : float
@@ -219,7 +238,7 @@ class EpochCertificate:
     min_separation, mean_separation : float
         Distance of the nearest two, and of all pairs of prototypes, over ``sigma_z = sqrt(tr C)``.
     usage_perplexity, effective_prototypes : float
-        Between 1 and K: prototypes in use over all rows, and in play per row.
+        Between 1 and K: effective number of prototypes, over all rows and per row.
     dead_prototypes : int
     dead_share : float
         Of all prototypes.
@@ -266,7 +285,7 @@ def certify_epoch(
     objective: Objective,
     optimizer: torch.optim.Optimizer,
     output: Output,
-    batch: Any,
+    batch: Batch,
 ) -> EpochCertificate:
     """Measure everything of :class:`EpochCertificate` on a probe batch.
 
@@ -277,13 +296,12 @@ def certify_epoch(
         With a DDCL readout; its gradients are those of the last training step.
     objective : Objective
     optimizer : SGD, Adam or AdamW
-        Its state tells the real step of each parameter.
+        Its state has the real step of each parameter.
     output : Output
         Of the network on the batch, in evaluation mode.
-    batch : tuple
-        Inputs, and target and weight.
+    batch : Batch
     """
-    inputs, (target, weight) = batch
+    weight = batch.weight
     readout, z = network.readout, output.reading.z
     prototypes = readout.prototypes.detach()
     rule = step_rule(optimizer, readout.prototypes)
@@ -291,7 +309,7 @@ def certify_epoch(
     covariance = torch.cov(z.T, correction=0, aweights=weight)
     sigma = covariance.trace().clamp_min(tiny).sqrt()
     separation = torch.pdist(prototypes) / sigma
-    loss = loss_of_prototypes(network, objective, output, inputs, target, weight)
+    loss = loss_of_prototypes(network, objective, output, batch)
     settled = relax(loss, prototypes)
     gap = (prototypes - settled).norm()
     spread = torch.stack([p - p.mean(dim=0) for p in (prototypes, settled)]).norm(dim=(1, 2)).max()
@@ -315,19 +333,16 @@ def certify_epoch(
     )
 
 
-def pull_of_task(network: TableNetwork, objective: Objective, output: Output, batch: Any) -> Tensor:
+def pull_of_task(network: TableNetwork, objective: Objective, output: Output, batch: Batch) -> Tensor:
     """``G / lambda`` of :func:`ddcl_tab.nn._quantization.critical_temperature` on a batch, ``(D, D)``."""
-    inputs, (target, weight) = batch
     z, readout = output.reading.z, network.readout
-    mean = (weight / weight.sum()) @ z
+    mean = (batch.weight / batch.weight.sum()) @ z
     zhat = mean.expand_as(z).clone().requires_grad_()
     loss = objective(
         Output(network.head(zhat), output.direct_logits, output.reading, network.decoder(zhat)),
-        inputs,
+        batch,
         readout.prototypes.detach(),
         readout.temperature,
-        target,
-        weight,
     )
     if not loss.total.requires_grad:  # an objective without a task on zhat
         return torch.zeros_like(z.mT @ z)
@@ -352,17 +367,11 @@ def relax(loss: Callable[[Tensor], Tensor], prototypes: Tensor) -> Tensor:
 
 
 def loss_of_prototypes(
-    network: TableNetwork,
-    objective: Objective,
-    output: Output,
-    inputs: dict[str, Tensor],
-    target: Tensor,
-    weight: Tensor,
+    network: TableNetwork, objective: Objective, output: Output, batch: Batch
 ) -> Callable[[Tensor], Tensor]:
     """The objective on the first rows of the probe batch as a function of the prototypes alone."""
     z, temperature = output.reading.z[:CURVATURE_ROWS], network.readout.temperature
-    inputs = {name: part[:CURVATURE_ROWS] for name, part in inputs.items()}
-    target, weight, direct = target[:CURVATURE_ROWS], weight[:CURVATURE_ROWS], output.direct_logits[:CURVATURE_ROWS]
+    rows, direct = batch.first(CURVATURE_ROWS), output.direct_logits[:CURVATURE_ROWS]
 
     def loss(prototypes: Tensor) -> Tensor:
         assignment = assign(z, prototypes, temperature)
@@ -372,7 +381,7 @@ def loss_of_prototypes(
             Reading(assignment.zhat, z, assignment),
             network.decoder(assignment.zhat),
         )
-        return objective(said, inputs, prototypes, temperature, target, weight).total
+        return objective(said, rows, prototypes, temperature).total
 
     return loss
 

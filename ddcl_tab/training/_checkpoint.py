@@ -5,14 +5,18 @@ It holds all that the following epochs depend on. Ctrl-C is noted when it comes 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
@@ -23,6 +27,7 @@ from ddcl_tab.errors import CheckpointError, WriteError
 from ddcl_tab.nn._network import Dropout
 from ddcl_tab.training._callbacks import BestEpoch, Certify, LearningRates
 from ddcl_tab.training._certificate import EpochCertificate
+from ddcl_tab.training._rows import Rows
 
 
 class Interrupts:
@@ -205,6 +210,53 @@ def _generators(net: NeuralNet, parts: Parts) -> Iterator[tuple[str, torch.Gener
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+#: Parameters that do not decide what training gives; ``random_state`` is in the seed that was drawn from it.
+_LEFT_OUT = ("verbose", "random_state")
+#: Packages whose arithmetic training is made of.
+_PACKAGES = ("ddcl-tab", "numpy", "scikit-learn", "torch")
+
+
+def training_fingerprint(
+    parameters: dict[str, Any], classes: list[Any], encoder: dict[str, Any], rows: Rows, seed: int
+) -> dict[str, str]:
+    """All that decides what training gives, by the names that a user knows.
+
+    Parameters
+    ----------
+    parameters : dict
+        Of the estimator.
+    classes : list
+        Its class labels.
+    encoder : dict
+        State of what turns a table into rows, as plain values.
+    rows : Rows
+        Merged, before a validation part is set aside.
+    seed : int
+        Drawn from ``random_state``.
+
+    Returns
+    -------
+    dict of str
+    """
+    return (
+        {name: repr(value) for name, value in parameters.items() if name not in _LEFT_OUT}
+        | {
+            "seed": str(seed),
+            "classes": repr(classes),
+            "columns": _digest(json.dumps(encoder, default=repr).encode()),
+            "training rows": _digest(*(np.ascontiguousarray(part).tobytes() for part in rows)),
+        }
+        | {f"version of {name}": version(name) for name in _PACKAGES}
+    )
+
+
+def _digest(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:12]
 
 
 class CheckpointFile:

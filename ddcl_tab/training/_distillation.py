@@ -38,7 +38,7 @@ class Teacher:
     """The model that is distilled: gradient boosting and extremely randomised trees, fitted on the training rows.
 
     On held-out launches boosting has the better probabilities and randomised trees the better borders; their mean keeps
-    most of both (pipelines/results/recipe.md).
+    most of both (docs/notes/recipe.md).
 
     Parameters
     ----------

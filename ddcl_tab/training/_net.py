@@ -13,13 +13,12 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 from ddcl_tab.errors import TrainingError
-from ddcl_tab.nn._network import TableNetwork
-from ddcl_tab.nn._readouts import DDCLReadout
+from ddcl_tab.nn._network import DDCLReadout, TableNetwork
 from ddcl_tab.training._callbacks import BestEpoch, Certify, EarlyStop, LearningRates, Progress, Reseed
 from ddcl_tab.training._certificate import EpochCertificate
 from ddcl_tab.training._checkpoint import Checkpoint, CheckpointFile, Parts
 from ddcl_tab.training._objective import Loss, TokenCovariance, annealed
-from ddcl_tab.training._rows import Batches, RowsDataset
+from ddcl_tab.training._rows import Batch, Batches, RowsDataset
 
 #: Modules draw their initial weights from torch's global generator, which is seeded and put back under this lock.
 _BUILDING = threading.Lock()
@@ -101,47 +100,41 @@ class DDCLNet(NeuralNet):
         super().__init__(module, criterion, **settings)
         self.final_temperature, self.n_steps = final_temperature, n_steps
 
-    def place_prototypes(self, batch: Any, generator: torch.Generator) -> None:
+    def place_prototypes(self, batch: Batch, generator: torch.Generator) -> None:
         """Start the prototypes near the mean token of a batch, and the temperature at the critical one."""
-        inputs, (_, weight) = batch
         readout, self.step_ = self.module_.readout, 0
         with torch.no_grad():
             self.module_.eval()
-            z = self.module_(**inputs).reading.z
+            z = self.module_(**batch.inputs).reading.z
             self.module_.train()
-            self.covariance_ = TokenCovariance(z, weight)
+            self.covariance_ = TokenCovariance(z, batch.weight)
             mean = self.covariance_.mean
             chosen = torch.randint(len(z), (len(readout.prototypes),), generator=generator).to(z.device)
             jitter = torch.randn(readout.prototypes.shape, generator=generator).to(z.device)
             spread = self.covariance_.covariance.trace().sqrt() / z.shape[1] ** 0.5
-            # The jitter tells prototypes apart that start from the same row.
+            # The jitter separates prototypes that start from the same row.
             readout.prototypes.copy_(mean + START_SPREAD * (z[chosen] - mean + 0.1 * spread * jitter))
             readout.temperature.copy_(self.covariance_.temperature(1.0))
 
-    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+    def train_step_single(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         """One forward and backward pass; moves the temperature along its schedule."""
         self._set_training(True)
-        inputs, (target, weight) = batch
-        output = self.module_(**inputs)
-        loss = self._loss(output, inputs, target, weight)
+        output, readout = self.module_(**batch.inputs), self.module_.readout
+        loss: Loss = self.criterion_(output, batch, readout.prototypes, readout.temperature)
         if not bool(loss.total.isfinite()):
             raise TrainingError(
                 f"the loss is {loss.total.item()} in step {self.step_ + 1} of {self.n_steps}: training diverged. "
                 f"Lower lr (now {self.lr}) or lr_ratio."
             )
         loss.total.backward()
-        self.covariance_.update(output.reading.z.detach(), weight)
+        self.covariance_.update(output.reading.z.detach(), batch.weight)
         self.step_ += 1
         tau = annealed(self.step_ / self.n_steps, self.final_temperature)
-        self.module_.readout.temperature.copy_(self.covariance_.temperature(tau))
+        readout.temperature.copy_(self.covariance_.temperature(tau))
         self.history.record_batch("quantization_loss", loss.quantization.item())
         self.history.record_batch("direct_loss", loss.direct.item())
         self.history.record_batch("column_loss", loss.columns.item())
         return {"loss": loss.task, "y_pred": output.logits}
-
-    def _loss(self, output: Any, inputs: dict[str, Tensor], target: Tensor, weight: Tensor) -> Loss:
-        readout = self.module_.readout
-        return self.criterion_(output, inputs, readout.prototypes, readout.temperature, target, weight)
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Record the mean losses of the epoch's batches and the temperatures beside skorch's losses."""
@@ -199,7 +192,7 @@ def train_network(
     callbacks : sequence of skorch callbacks, default=()
         To watch training with.
     checkpoint : CheckpointFile, default=None
-        Written after every epoch, and gone on with. Then a KeyboardInterrupt ends training with the best epoch so far,
+        Written after every epoch, and resumed from. Then a KeyboardInterrupt ends training with the best epoch so far,
         or the last one while annealing is not over.
 
     Returns

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from ddcl_tab.nn._network import Output
 from ddcl_tab.nn._quantization import assign, critical_temperature, quantization_loss
+from ddcl_tab.training._rows import Batch
 
 
 class Loss(NamedTuple):
@@ -39,11 +40,11 @@ class Loss(NamedTuple):
 class Objective(torch.nn.Module):
     """Residual form of the DDCL objective.
 
-    ``z = zhat + (z - zhat)`` is what the prototypes say plus what they leave over. The head sees both, so the
+    ``z = zhat + (z - zhat)`` is the mixture of the prototypes plus its residual. The head sees both, so the
     prototypes alone must be able to decide. ``L_q`` pulls prototypes to tokens but not tokens to prototypes: the
     tokens are detached in it, because an encoder that is paid for a small ``L_q`` shrinks its tokens until nothing is
-    left to tell apart. ``L_col`` keeps the structure inside a class: with the class alone to learn, all tokens of a
-    class fall together, and prototypes that stand side by side there tell a reader nothing.
+    left to classify by. ``L_col`` keeps the structure inside a class: with the class alone to learn, all tokens of a
+    class fall together, and the prototypes of a class would all describe the same rows.
 
     Parameters
     ----------
@@ -60,16 +61,9 @@ class Objective(torch.nn.Module):
         self.quantization_weight, self.column_weight = quantization_weight, column_weight
         self.cardinalities = list(cardinalities)
 
-    def forward(
-        self,
-        output: Output,
-        inputs: dict[str, Tensor],
-        prototypes: Tensor,
-        temperature: Tensor,
-        target: Tensor,
-        weight: Tensor,
-    ) -> Loss:
-        """Loss of a batch: ``target (B, C)`` holds class probabilities, ``weight (B,)`` has mean 1 over all rows."""
+    def forward(self, output: Output, batch: Batch, prototypes: Tensor, temperature: Tensor) -> Loss:
+        """Loss of what a network says of a batch, at prototypes ``(K, D)`` and absolute temperature ``T``."""
+        inputs, target, weight = batch
         task = (weight * functional.cross_entropy(output.logits, target, reduction="none")).mean()
         direct = (weight * functional.cross_entropy(output.direct_logits, target, reduction="none")).mean()
         quantization = quantization_loss(assign(output.reading.z.detach(), prototypes, temperature), weight)

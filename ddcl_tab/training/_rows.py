@@ -28,7 +28,7 @@ class Rows(NamedTuple):
     Attributes
     ----------
     numeric : ndarray (n, n_numeric) float32; categorical : ndarray (n, n_categorical) int64
-        See :class:`ddcl_tab.estimators.Table`.
+        Scaled numbers and codes of categories, as `ddcl_tab.estimators` makes them.
     label : ndarray (n,) int64
         Class index.
     weight : ndarray (n,) float64
@@ -124,6 +124,28 @@ def split_validation(rows: Rows, fraction: float, rng: np.random.Generator) -> t
     return rows.take(np.flatnonzero(~taken[index])), rows.take(validation)
 
 
+class Batch(NamedTuple):
+    """Rows for one step of training, as tensors on one device.
+
+    Attributes
+    ----------
+    inputs : dict of Tensor
+        ``numeric (B, n_numeric)`` and ``categorical (B, n_categorical)``: the arguments of :class:`TableNetwork`.
+    target : Tensor, shape (B, C)
+        Probability of each class to learn; rows sum to 1.
+    weight : Tensor, shape (B,)
+        Has mean 1 over all rows of the data set.
+    """
+
+    inputs: dict[str, Tensor]
+    target: Tensor
+    weight: Tensor
+
+    def first(self, n: int) -> Batch:
+        """The first ``n`` rows, or all where there are fewer."""
+        return Batch({name: part[:n] for name, part in self.inputs.items()}, self.target[:n], self.weight[:n])
+
+
 class RowsDataset(Dataset):
     """Rows as tensors on one device.
 
@@ -149,10 +171,10 @@ class RowsDataset(Dataset):
     def __len__(self) -> int:
         return len(self.label)
 
-    def batch(self, index: Tensor | slice) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
-        """Inputs of the network, and target and weight."""
+    def batch(self, index: Tensor | slice) -> Batch:
+        """Rows of ``index``."""
         inputs = {"numeric": self.numeric[index], "categorical": self.categorical[index]}
-        return inputs, (self.target[index], self.weight[index])
+        return Batch(inputs, self.target[index], self.weight[index])
 
 
 class Batches:
@@ -172,7 +194,7 @@ class Batches:
     def __len__(self) -> int:
         return math.ceil(len(self.dataset) / self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], tuple[Tensor, Tensor]]]:
+    def __iter__(self) -> Iterator[Batch]:
         dataset, n = self.dataset, len(self.dataset)
         order = None
         if self.generator is not None:

@@ -18,7 +18,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import narwhals.stable.v2 as nw
 
@@ -161,7 +161,7 @@ class Stability:
             f"(must stay below {condition.limit:g})"
         )
 
-    def to_frame(self, library: Any = "pandas") -> Any:
+    def to_frame(self, library: Literal["pandas", "polars"] = "pandas") -> Any:
         """One row an epoch, one column a figure; ``library`` is ``"pandas"`` or ``"polars"``."""
         rows = [asdict(epoch) for epoch in self.epochs]
         names = list(EpochCertificate.__dataclass_fields__)

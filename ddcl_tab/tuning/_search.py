@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 import os
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Self
 
@@ -14,13 +15,14 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.metrics import check_scoring, log_loss, make_scorer
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
+from sklearn.model_selection import BaseCrossValidator, StratifiedGroupKFold, StratifiedKFold, check_cv
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ddcl_tab.errors import ConfigurationError, InputError, TrainingError
-from ddcl_tab.estimators import _validation as inputs
+from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import as_table
 from ddcl_tab.estimators._validation import check_class_weight, check_groups, check_labels, take, take_target
 from ddcl_tab.training._stability import Stability
@@ -34,74 +36,16 @@ def _has(name: str) -> Any:
     return available_if(lambda search: hasattr(getattr(search, "best_estimator_", search.estimator), name))
 
 
-class FittedSearch:
-    """Part of :class:`~ddcl_tab.tuning.DDCLSearchCV` that only reads what ``fit`` has left behind."""
-
-    estimator: Any
-    best_estimator_: Any
-    scorer_: Any
-
-    def __sklearn_tags__(self) -> Any:
-        """Tags of the estimator."""
-        tags = super().__sklearn_tags__()  # type: ignore[misc]
-        tags.input_tags = get_tags(self.estimator).input_tags
-        return tags
-
-    def _best(self) -> Any:
-        check_is_fitted(self, "best_estimator_")
-        return self.best_estimator_
-
-    @_has("predict")
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Most probable class of each row, shape (n,)."""
-        return self._best().predict(as_table(X))
-
-    @_has("predict_proba")
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Class probabilities, shape (n, C)."""
-        return self._best().predict_proba(as_table(X))
-
-    @_has("transform")
-    def transform(self, X: Any) -> NDArray[np.float64]:
-        """Prototype memberships, shape (n, K)."""
-        return self._best().transform(as_table(X))
-
-    @_has("get_feature_names_out")
-    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Names of the columns of :meth:`transform`."""
-        return self._best().get_feature_names_out(input_features)
-
-    def score(self, X: Any, y: Any) -> float:
-        """``scoring`` of ``best_estimator_``; higher is better. ``y`` has the class of each row, none missing."""
-        X = as_table(X)
-        return float(self.scorer_(self._best(), X, inputs.check_labels(X, y)))
-
-    @property
-    def classes_(self) -> NDArray[Any]:
-        """Classes of ``best_estimator_``."""
-        return self._best().classes_
-
-    @property
-    def n_features_in_(self) -> int:
-        """Columns of ``best_estimator_``."""
-        return self._best().n_features_in_
-
-    @property
-    def feature_names_in_(self) -> NDArray[np.object_]:
-        """Names of the columns of ``best_estimator_``."""
-        return self._best().feature_names_in_
-
-
 #: Study attribute: what the study was made for, its seed, its space and how that was measured.
 SETUP = "ddcl_tab"
 N_SPLITS = 3
 
 
-class DDCLSearchCV(FittedSearch, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class DDCLSearchCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     """Search hyperparameters of a :class:`~ddcl_tab.DDCLClassifier` with Optuna, among sound trainings only.
 
     Every fold of every trial is certified (``stability_``), and the margins of the certificate are constraints: a trial
-    that violates one in any fold is stopped there, tells the sampler where not to look, and is never the best.
+    that violates one in any fold is stopped there, keeps the sampler away from its parameters, and is never the best.
 
     Parameters
     ----------
@@ -174,20 +118,22 @@ class DDCLSearchCV(FittedSearch, ClassifierMixin, MetaEstimatorMixin, BaseEstima
     (150, 3)
     """
 
+    best_estimator_: DDCLClassifier | Pipeline
+
     def __init__(
         self,
-        estimator: Any,
+        estimator: DDCLClassifier | Pipeline,
         *,
         n_trials: int = 50,
         timeout: float | None = None,
-        cv: Any = None,
-        scoring: Any = "neg_log_loss",
+        cv: int | BaseCrossValidator | Iterable[Any] | None = None,
+        scoring: str | Callable[..., float] = "neg_log_loss",
         storage: str | os.PathLike[str] | None = "ddcl_tab_tuning.journal",
         study_name: str | None = None,
         n_jobs: int | None = 1,
         space: dict[str, BaseDistribution | None] | None = None,
         refit: bool = True,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
         self.estimator = estimator
@@ -202,6 +148,12 @@ class DDCLSearchCV(FittedSearch, ClassifierMixin, MetaEstimatorMixin, BaseEstima
         self.refit = refit
         self.random_state = random_state
         self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        """Tags of the estimator."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags = get_tags(self.estimator).input_tags
+        return tags
 
     def fit(self, X: Any, y: Any = None, *, groups: Any = None, **fit_params: Any) -> Self:
         """Run the trials that the study lacks, and fit the best parameters on all rows.
@@ -254,6 +206,50 @@ class DDCLSearchCV(FittedSearch, ClassifierMixin, MetaEstimatorMixin, BaseEstima
             self.best_estimator_.fit(task.X, task.y, **task.fit_params)
             self.refit_time_ = time.perf_counter() - start
         return self
+
+    @_has("predict")
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Most probable class of each row, shape (n,)."""
+        return self._best().predict(as_table(X))
+
+    @_has("predict_proba")
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Class probabilities, shape (n, C)."""
+        return self._best().predict_proba(as_table(X))
+
+    @_has("transform")
+    def transform(self, X: Any) -> NDArray[np.float64]:
+        """Prototype memberships, shape (n, K)."""
+        return self._best().transform(as_table(X))
+
+    @_has("get_feature_names_out")
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Names of the columns of :meth:`transform`."""
+        return self._best().get_feature_names_out(input_features)
+
+    def score(self, X: Any, y: Any) -> float:
+        """``scoring`` of ``best_estimator_``; higher is better. ``y`` has the class of each row, none missing."""
+        X = as_table(X)
+        return float(self.scorer_(self._best(), X, check_labels(X, y)))
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """Classes of ``best_estimator_``."""
+        return self._best().classes_
+
+    @property
+    def n_features_in_(self) -> int:
+        """Columns of ``best_estimator_``."""
+        return self._best().n_features_in_
+
+    @property
+    def feature_names_in_(self) -> NDArray[np.object_]:
+        """Names of the columns of ``best_estimator_``."""
+        return self._best().feature_names_in_
+
+    def _best(self) -> Any:
+        check_is_fitted(self, "best_estimator_")
+        return self.best_estimator_
 
     def _prepare(self, X: Any, y: Any, groups: Any, fit_params: dict[str, Any]) -> Task:
         """Check everything; rows, folds and scorer."""
@@ -360,7 +356,7 @@ class DDCLSearchCV(FittedSearch, ClassifierMixin, MetaEstimatorMixin, BaseEstima
                 run_workers(self.study_, task, str(self.storage), n_jobs, seed, progress.look)
 
 
-def _scorer(estimator: Any, scoring: Any, y: NDArray[Any]) -> Any:
+def _scorer(estimator: DDCLClassifier | Pipeline, scoring: str | Callable[..., float], y: NDArray[Any]) -> Any:
     if scoring == "neg_log_loss":
         # That of scikit-learn stumbles over a test fold in which a class is missing.
         return make_scorer(log_loss, greater_is_better=False, response_method="predict_proba", labels=np.unique(y))

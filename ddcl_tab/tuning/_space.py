@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import numbers
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,17 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from sklearn.metrics import get_scorer_names
 from sklearn.pipeline import Pipeline
 
-from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators._classifier import DDCLClassifier
-from ddcl_tab.estimators._validation import check_parameters
+from ddcl_tab.estimators._validation import (
+    Requirement,
+    broken_parameters,
+    broken_rules,
+    check_parameters,
+    integer,
+    is_integer,
+    number,
+    refuse_broken,
+)
 from ddcl_tab.training._stability import CONDITIONS, Stability
 from ddcl_tab.tuning._study import is_url
 
@@ -135,7 +141,7 @@ def inside(distribution: BaseDistribution, value: Any) -> Any:
     return None if step is not None and (value - distribution.low) % step else value
 
 
-def broken_rules(space: dict[str, Any], parameters: dict[str, Any], prefix: str, known: list[str]) -> list[str]:
+def broken_space(space: dict[str, Any], parameters: dict[str, Any], prefix: str, known: list[str]) -> list[str]:
     """What is wrong with a space that a user gave, a sentence each.
 
     Parameters
@@ -168,34 +174,31 @@ def _broken_ends(
     fixed = {partner: parameters[partner]} if partner and space.get(prefix + partner) is None else {}
     broken = []
     for value in ends(distribution):
-        try:
-            check_parameters({name: value} | fixed)
-        except ConfigurationError as error:
-            broken += [f"space[{prefix + name!r}]: {line}" for line in str(error).split("\n  ")[1:]]
+        broken += [f"space[{prefix + name!r}]: {line}" for line in broken_parameters({name: value} | fixed)]
     return broken
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "n_trials": (lambda v: _is_integer(v) and v >= 1, "an integer of at least 1"),
-    "timeout": (
-        lambda v: v is None or (isinstance(v, numbers.Real) and not isinstance(v, bool) and float(v) > 0.0),
-        "None or a number of seconds above 0",
+_SECONDS = number(lambda v: v > 0.0, "of seconds above 0")
+_OPTIONS: dict[str, Requirement] = {
+    "n_trials": integer(1),
+    "timeout": Requirement(lambda v: v is None or _SECONDS.holds(v), f"None or {_SECONDS.text}"),
+    "scoring": Requirement(
+        lambda v: callable(v) or v in get_scorer_names(), "the name of a scikit-learn scorer or a callable"
     ),
-    "scoring": (lambda v: callable(v) or v in get_scorer_names(), "the name of a scikit-learn scorer or a callable"),
-    "storage": (lambda v: v is None or isinstance(v, str | os.PathLike), "None, the path of a file or a URL"),
-    "study_name": (lambda v: v is None or (isinstance(v, str) and bool(v)), "None or a name"),
-    "n_jobs": (lambda v: v is None or (_is_integer(v) and v != 0), "None or an integer other than 0"),
-    "space": (lambda v: v is None or isinstance(v, dict), "None or a dict from parameter name to distribution"),
-    "refit": (lambda v: isinstance(v, bool), "True or False"),
-    "verbose": (lambda v: _is_integer(v) and v >= 0, "an integer of at least 0"),
+    "storage": Requirement(
+        lambda v: v is None or isinstance(v, str | os.PathLike), "None, the path of a file or a URL"
+    ),
+    "study_name": Requirement(lambda v: v is None or (isinstance(v, str) and bool(v)), "None or a name"),
+    "n_jobs": Requirement(lambda v: v is None or (is_integer(v) and v != 0), "None or an integer other than 0"),
+    "space": Requirement(
+        lambda v: v is None or isinstance(v, dict), "None or a dict from parameter name to distribution"
+    ),
+    "refit": Requirement(lambda v: isinstance(v, bool), "True or False"),
+    "verbose": integer(0),
 }
 
 
-def prefix_of(estimator: Any) -> str | None:
+def prefix_of(estimator: object) -> str | None:
     """What the classifier's parameters begin with, or None where there is no classifier to tune."""
     if isinstance(estimator, DDCLClassifier):
         return ""
@@ -222,11 +225,7 @@ def check_search(parameters: dict[str, Any]) -> str:
     ConfigurationError
         Lists every parameter that breaks its rule.
     """
-    broken = [
-        f"{name} must be {text}, not {parameters[name]!r}"
-        for name, (holds, text) in _RULES.items()
-        if not holds(parameters[name])
-    ]
+    broken = broken_rules(parameters, _OPTIONS)
     storage, estimator = parameters["storage"], parameters["estimator"]
     if storage is None and parameters["n_jobs"] not in (None, 1):
         broken.append("storage must be a file or a URL where n_jobs is not 1: the processes meet there")
@@ -239,8 +238,6 @@ def check_search(parameters: dict[str, Any]) -> str:
         own = (estimator.steps[-1][1] if prefix else estimator).get_params()
         check_parameters(own)
         if isinstance(parameters["space"], dict):
-            broken += broken_rules(parameters["space"], own, prefix, sorted(estimator.get_params()))
-    if broken:
-        count = "1 parameter breaks its rule" if len(broken) == 1 else f"{len(broken)} parameters break their rules"
-        raise ConfigurationError("\n  ".join([f"{count}:", *broken]))
+            broken += broken_space(parameters["space"], own, prefix, sorted(estimator.get_params()))
+    refuse_broken(broken)
     return prefix or ""

@@ -122,6 +122,8 @@ def open_study(storage: str | os.PathLike[str] | None, name: str, seed: int) -> 
         )
     except (SQLAlchemyError, ImportError, KeyError, ValueError) as error:
         said = str(error).strip().split("\n")[0]
+        if isinstance(error, ImportError) and str(storage).startswith("postgresql+psycopg:"):
+            said = "PostgreSQL needs the package psycopg. Install it: pip install 'ddcl-tab[postgres]'"
         raise ConfigurationError(f"storage {_shown(storage)} cannot be opened: {said}") from error
     finally:
         optuna.logging.set_verbosity(verbosity)

@@ -26,6 +26,7 @@ from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
@@ -244,7 +245,7 @@ class Task:
         Seconds since the epoch; no trial begins after it.
     """
 
-    estimator: Any
+    estimator: DDCLClassifier | Pipeline
     prefix: str
     X: Any
     y: NDArray[Any]
@@ -256,7 +257,7 @@ class Task:
     deadline: float | None = None
 
 
-def classifier_of(estimator: Any) -> DDCLClassifier:
+def classifier_of(estimator: DDCLClassifier | Pipeline) -> DDCLClassifier:
     """The classifier itself, or the last step of a Pipeline."""
     return estimator if isinstance(estimator, DDCLClassifier) else estimator.steps[-1][1]
 
@@ -264,7 +265,7 @@ def classifier_of(estimator: Any) -> DDCLClassifier:
 def fit_fold(task: Task, parameters: dict[str, Any], fold: int) -> Any:
     """Estimator with some parameters, trained on one fold and certified.
 
-    What the certificate says is read from it, and leaks are told once, by the search: neither is warned of here.
+    What the certificate says is read from it, and the search warns of leaks once: there are no warnings here.
     """
     train, _ = task.folds[fold]
     quiet, certified = {f"{task.prefix}verbose": 0}, {f"{task.prefix}certify": "epoch"}

@@ -91,8 +91,8 @@ class _Worker:
                 error = self._pipe.recv()
             except EOFError:
                 error = TrainingError(
-                    f"a worker ended with exit code {self.process.exitcode}; its own words are above. In a script, "
-                    "call fit under `if __name__ == '__main__':`, which processes need that are started afresh."
+                    f"a worker ended with exit code {self.process.exitcode}; its message is above. In a script, "
+                    "call fit under `if __name__ == '__main__':`: the worker imports the script anew."
                 )
             raise error
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 import torch
 from sklearn.datasets import load_digits, load_sample_images
 from sklearn.model_selection import GroupShuffleSplit
@@ -17,6 +16,7 @@ from torch.nn import functional
 from codebooks.quantizers import DIM
 from ddcl_tab.estimators._table import TableEncoder
 from ddcl_tab.nn._network import ColumnTokenizer, Encoder
+from ddcl_tab.space._join import launch_of
 from ddcl_tab.space._satcat import read_satcat
 
 #: Codes of one row or image, and the width of hidden layers.
@@ -89,7 +89,7 @@ def catalog(seed: int, shared: Path) -> Task:
     """Rows of the 2025 catalog without the class, or of the synthetic one; launches stay on one side of the split."""
     file = shared / CATALOG
     frame = read_satcat(file if file.exists() else SYNTHETIC).drop("OBJECT_TYPE")
-    launch = frame["OBJECT_ID"].cast(pl.String).str.slice(0, 8).fill_null("")
+    launch = launch_of(frame)
     train, test = next(GroupShuffleSplit(1, test_size=0.2, random_state=seed).split(frame, groups=launch))
     encoder = TableEncoder().fit(frame[train])
     cardinalities = [len(codes.categories) + 2 for codes in encoder.categorical_]

@@ -159,7 +159,7 @@ class NetworkPeer:
         weight, lowest = validation.weight.double().numpy(), np.inf
         for epoch in range(1, self.max_epochs + 1):
             network.train()
-            for inputs, (target, row_weight) in batches:
+            for inputs, target, row_weight in batches:
                 optimizer.zero_grad()
                 logits = network(**inputs)
                 # Members of an ensemble learn each for itself.

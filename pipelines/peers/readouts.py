@@ -1,8 +1,8 @@
 """Our own encoder with other readouts, and with a prototype head of another kind; trained as ours is.
 
-Same column tokens, encoder, AdamW with its schedule, batches, epochs, teacher, validation part, choice of the epoch and
-calibration as :class:`DDCLClassifier`, whose defaults are read from it. The terms of its objective that only prototypes
-have (quantisation, telling columns from the prototypes) are left out, which costs these peers nothing.
+Same column tokens, encoder, AdamW with its schedule, batches, epochs, distillation, validation part, choice of the
+epoch and calibration as :class:`DDCLClassifier`, whose defaults are read from it. The terms of its objective that only
+prototypes have (quantisation, the columns read off the prototypes) are left out, which costs these peers nothing.
 """
 
 from __future__ import annotations
@@ -20,13 +20,108 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ddcl_tab import DDCLClassifier
+from ddcl_tab.nn import Reading
 from ddcl_tab.nn._network import TableNetwork
-from ddcl_tab.nn._readouts import ClassTokenReadout, MeanReadout, PerceiverReadout, PMAReadout, SlotAttentionReadout
+from ddcl_tab.nn._quantization import precise
 from ddcl_tab.training._callbacks import BestEpoch, EarlyStop, LearningRates
 from ddcl_tab.training._distillation import hard_targets, training_rows
 from ddcl_tab.training._net import MIN_BATCH, MIN_STEPS, WEIGHT_DECAY
 from ddcl_tab.training._rows import Batches, RowsDataset
 from peers.networks import CHUNK, CPU, encode
+
+
+class ClassTokenReadout(nn.Module):
+    """The class token, as in BERT and FT-Transformer (arXiv:2106.11959)."""
+
+    class_only = True
+
+    def forward(self, tokens: Tensor) -> Reading:
+        """Read ``(B, 1 + T, D)``."""
+        return Reading(tokens[:, 0], tokens[:, 0])
+
+
+class MeanReadout(nn.Module):
+    """Mean of the column tokens."""
+
+    class_only = False
+
+    def forward(self, tokens: Tensor) -> Reading:
+        """Read ``(B, 1 + T, D)``."""
+        summary = tokens[:, 1:].mean(dim=1)
+        return Reading(summary, summary)
+
+
+class PMAReadout(nn.Module):
+    """Pooling by multi-head attention with one seed vector (Set Transformer, arXiv:1810.00825, section 3.2)."""
+
+    class_only = False
+
+    def __init__(self, d_token: int, n_heads: int = 4) -> None:
+        super().__init__()
+        self.seed = nn.Parameter(torch.randn(1, 1, d_token) * d_token**-0.5)
+        self.attention = nn.MultiheadAttention(d_token, n_heads, batch_first=True)
+        self.attention_norm, self.norm = nn.LayerNorm(d_token), nn.LayerNorm(d_token)
+        self.feed_forward = nn.Sequential(nn.Linear(d_token, d_token), nn.ReLU())
+
+    def forward(self, tokens: Tensor) -> Reading:
+        """Read ``(B, 1 + T, D)``."""
+        seed = self.seed.expand(len(tokens), -1, -1)
+        mixed = self.attention_norm(seed + self.attention(seed, tokens[:, 1:], tokens[:, 1:], need_weights=False)[0])
+        summary = self.norm(mixed + self.feed_forward(mixed))[:, 0]
+        return Reading(summary, summary)
+
+
+class SlotAttentionReadout(nn.Module):
+    """Mean of slots that compete for the tokens (Slot Attention, arXiv:2006.15055, algorithm 1).
+
+    The slots start from learned vectors instead of random ones, so that a prediction is deterministic.
+    """
+
+    class_only = False
+
+    def __init__(self, d_token: int, n_slots: int = 4, n_iterations: int = 3) -> None:
+        super().__init__()
+        self.n_iterations = n_iterations
+        self.slots = nn.Parameter(torch.randn(n_slots, d_token) * d_token**-0.5)
+        self.token_norm, self.slot_norm, self.norm = (nn.LayerNorm(d_token) for _ in range(3))
+        self.query, self.key, self.value = (nn.Linear(d_token, d_token, bias=False) for _ in range(3))
+        self.update = nn.GRUCell(d_token, d_token)
+
+    def forward(self, tokens: Tensor) -> Reading:
+        """Read ``(B, 1 + T, D)``."""
+        tokens = self.token_norm(tokens[:, 1:])
+        key, value = self.key(tokens), self.value(tokens)
+        slots = self.slots.expand(len(tokens), -1, -1)
+        for _ in range(self.n_iterations):
+            logits = self.query(self.slot_norm(slots)) @ key.mT * key.shape[-1] ** -0.5
+            share = logits.softmax(dim=1, dtype=precise(logits.dtype)) + 1e-8  # in float16 this is 0
+            seen = (share / share.sum(-1, keepdim=True)).to(value.dtype) @ value
+            slots = self.update(seen.flatten(0, 1), slots.flatten(0, 1)).view_as(slots)
+        summary = self.norm(slots.mean(dim=1))
+        return Reading(summary, summary)
+
+
+class PerceiverReadout(nn.Module):
+    """Mean of latents that cross-attend to the tokens (Perceiver, arXiv:2103.03206, one cross-attention)."""
+
+    class_only = False
+
+    def __init__(self, d_token: int, n_latents: int = 8) -> None:
+        super().__init__()
+        self.latents = nn.Parameter(torch.randn(n_latents, d_token) * d_token**-0.5)
+        self.query, self.key, self.value = (nn.Linear(d_token, d_token) for _ in range(3))
+        self.norm = nn.LayerNorm(d_token)
+        self.feed_forward = nn.Sequential(nn.Linear(d_token, 2 * d_token), nn.GELU(), nn.Linear(2 * d_token, d_token))
+
+    def forward(self, tokens: Tensor) -> Reading:
+        """Read ``(B, 1 + T, D)``."""
+        query = self.query(self.latents).expand(len(tokens), -1, -1)
+        latents = self.latents + functional.scaled_dot_product_attention(
+            query, self.key(tokens[:, 1:]), self.value(tokens[:, 1:])
+        )
+        summary = (latents + self.feed_forward(self.norm(latents))).mean(dim=1)
+        return Reading(summary, summary)
+
 
 #: Builds a readout of tokens of a given width.
 READOUTS: dict[str, Callable[[int], nn.Module]] = {
@@ -77,7 +172,7 @@ class _Net(NeuralNet):
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
         self._set_training(True)
-        inputs, (target, weight) = batch
+        inputs, target, weight = batch
         logits = self.module_(**inputs).logits
         loss = (weight * functional.cross_entropy(logits, target, reduction="none")).mean()
         loss.backward()

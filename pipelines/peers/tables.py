@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from ddcl_tab.app._output import as_table
+from ddcl_tab.app._tables import as_markdown
 from peers import MODELS, OURS
 from peers.tasks import TASKS
 
@@ -128,7 +128,7 @@ def _figure_table(task: dict[str, Any]) -> str:
         row["fit"] = f"{model['figures']['fit_seconds']['mean']:.1f} s"
         row["predict"] = f"{model['figures']['predict_seconds']['mean']:.2f} s"
         rows.append(row)
-    return as_table(pl.DataFrame(rows))
+    return as_markdown(pl.DataFrame(rows))
 
 
 def _difference_table(task: dict[str, Any]) -> str:
@@ -143,13 +143,13 @@ def _difference_table(task: dict[str, Any]) -> str:
             row["macro_f1, no Starlink, OneWeb"] = _say(minus[ORDINARY], "+.3f")
             row["itself, no Starlink, OneWeb"] = _say(model[ORDINARY]["macro_f1"])
         rows.append(row)
-    return as_table(pl.DataFrame(rows))
+    return as_markdown(pl.DataFrame(rows))
 
 
 def _notes(task: dict[str, Any]) -> list[str]:
     return [
         f"{OURS}, fold {note['fold']}: {note['prototypes_in_use']} of {note['n_prototypes']} prototypes in use, "
-        f"{note['effective_prototypes']:.1f} in play per test row, "
+        f"{note['effective_prototypes']:.1f} effective prototypes per test row, "
         f"training {'stable' if note['stable'] else 'not certified as stable'} ({note['epochs']} epochs)."
         for note in task["models"].get(OURS, {}).get("notes", [])
     ]

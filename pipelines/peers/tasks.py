@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from ddcl_tab.app._catalog import has_known_class
 from ddcl_tab.app._evaluation import N_FOLDS, split_catalog
 from ddcl_tab.errors import LeakWarning
 from ddcl_tab.estimators._table import TableEncoder
@@ -96,7 +97,7 @@ def make_fold(catalog: pl.DataFrame, name: str, number: int) -> Fold:
     Parameters
     ----------
     catalog : polars.DataFrame
-        As :func:`ddcl_tab.app._train.load_catalog` returns it.
+        As :func:`ddcl_tab.app._catalog.load_catalog` returns it.
     name : str
         Of :data:`TASKS`.
     number : int
@@ -120,7 +121,7 @@ def make_fold(catalog: pl.DataFrame, name: str, number: int) -> Fold:
 
 
 def _typed(catalog: pl.DataFrame) -> pl.DataFrame:
-    return catalog.filter(pl.col("OBJECT_TYPE").is_not_null() & (pl.col("OBJECT_TYPE") != "UNKNOWN"))
+    return catalog.filter(has_known_class(catalog, "OBJECT_TYPE"))
 
 
 def _fragments(catalog: pl.DataFrame) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from ddcl_tab.app._evaluation import peer_table
+from ddcl_tab.app._evaluation import peer_frame
 
 #: CatBoost wants texts for categories, missing ones included.
 MISSING = "missing"
@@ -38,7 +38,7 @@ class Trees:
 
     def fit(self, X: pl.DataFrame, y: NDArray[Any], groups: NDArray[Any] | None = None) -> Self:
         """Fit on all rows; these libraries make no use of groups."""
-        table = peer_table(X, X.columns, pl.Series(range(len(X))))
+        table = peer_frame(X, X.columns, pl.Series(range(len(X))))
         self.categories_ = {name: table[name].cat.categories for name in table.select_dtypes("category")}
         self.classes_, label = np.unique(y, return_inverse=True)
         self.estimator.fit(self._hand_over(table), label)

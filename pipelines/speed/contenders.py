@@ -138,14 +138,13 @@ def count_flops(forward: Callable[[], Tensor], *, backward: bool) -> int:
 def _ours_batch(shape: Shape, *, training: bool) -> Callable[[], Tensor]:
     """One batch through our network: the loss, or the logits of a prediction."""
     network, objective = make_network(shape), make_objective(shape)
-    inputs, (target, weight) = make_rows(shape._replace(n_rows=BATCH)).batch(slice(None))
+    batch = make_rows(shape._replace(n_rows=BATCH)).batch(slice(None))
 
     def loss() -> Tensor:
-        output = network(**inputs)
-        readout = network.readout
-        return objective(output, inputs, readout.prototypes, readout.temperature, target, weight).total
+        output, readout = network(**batch.inputs), network.readout
+        return objective(output, batch, readout.prototypes, readout.temperature).total
 
-    return loss if training else lambda: network(**inputs).logits
+    return loss if training else lambda: network(**batch.inputs).logits
 
 
 def ours_flops(shape: Shape, *, training: bool) -> int:
@@ -264,7 +263,7 @@ def prediction(shape: Shape) -> dict[str, Callable[[], float]]:
 
     @torch.inference_mode()
     def bare() -> list[Tensor]:
-        return [network(**inputs).logits for inputs, _ in Batches(rows, BATCH)]
+        return [network(**batch.inputs).logits for batch in Batches(rows, BATCH)]
 
     ours = {
         "ours, predict_rows": lambda: seconds(lambda: predict_rows(network, numeric, categorical, CPU)),
@@ -281,7 +280,7 @@ def _prediction_ft(shape: Shape, rows: RowsDataset) -> dict[str, Callable[[], fl
 
     @torch.inference_mode()
     def plain() -> list[Tensor]:
-        return [ft(inputs["numeric"], inputs["categorical"]) for inputs, _ in Batches(rows, BATCH)]
+        return [ft(inputs["numeric"], inputs["categorical"]) for inputs, *_ in Batches(rows, BATCH)]
 
     return {
         "FT-Transformer, plain loop": lambda: seconds(plain),

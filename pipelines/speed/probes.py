@@ -221,14 +221,14 @@ def compare_compiled(shape: Shape) -> dict[str, Any]:
         optimizer = torch.optim.AdamW(network.parameters(), lr=DEFAULTS["lr"])
 
         def step(i: int) -> None:
-            inputs, (target, weight) = batches[i % len(batches)]
+            batch = batches[i % len(batches)]
             optimizer.zero_grad()
             readout = network.readout
-            said = forward(**inputs)
-            objective(said, inputs, readout.prototypes, readout.temperature, target, weight).total.backward()
+            said = forward(**batch.inputs)
+            objective(said, batch, readout.prototypes, readout.temperature).total.backward()
             optimizer.step()
 
-        return step, torch.inference_mode()(lambda i: forward.eval()(**batches[i % len(batches)][0]))
+        return step, torch.inference_mode()(lambda i: forward.eval()(**batches[i % len(batches)].inputs))
 
     plain, fast = steps_of(False), steps_of(True)
     figures: dict[str, Any] = {}

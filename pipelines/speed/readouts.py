@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from peers.readouts import ClassTokenReadout, MeanReadout
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ddcl_tab.nn._quantization import assign, quantization_loss
-from ddcl_tab.nn._readouts import ClassTokenReadout, DDCLReadout, MeanReadout, Reading
+from ddcl_tab.nn import DDCLReadout, Reading, assign, quantization_loss
 from ddcl_tab.training._objective import Objective, TokenCovariance
-from ddcl_tab.training._rows import Batches
+from ddcl_tab.training._rows import Batch, Batches
 from speed.contenders import BATCH, DEFAULTS, Shape, make_network, make_objective, make_rows, seconds
 
 
@@ -43,10 +43,10 @@ def readouts(shape: Shape) -> dict[str, Callable[[], float]]:
     }
 
 
-def _quantize(output: Any, inputs: Any, prototypes: Tensor, temperature: Tensor, target: Tensor, weight: Tensor) -> Any:
+def _quantize(output: Any, batch: Batch, prototypes: Tensor, temperature: Tensor) -> Any:
     """The readout's part of our objective: its decision, and the loss that moves the prototypes."""
-    task = functional.cross_entropy(output.logits, target)
-    return task + quantization_loss(assign(output.reading.z.detach(), prototypes, temperature), weight)
+    task = functional.cross_entropy(output.logits, batch.target)
+    return task + quantization_loss(assign(output.reading.z.detach(), prototypes, temperature), batch.weight)
 
 
 def _readout_steps(shape: Shape, readout: Any, objective: Any = None) -> Callable[[], float]:
@@ -57,25 +57,25 @@ def _readout_steps(shape: Shape, readout: Any, objective: Any = None) -> Callabl
     optimizer = torch.optim.AdamW(network.parameters(), lr=DEFAULTS["lr"])
     moments: list[TokenCovariance] = []
 
-    def step(inputs: dict[str, Tensor], target: Tensor, weight: Tensor) -> None:
+    def step(batch: Batch) -> None:
         optimizer.zero_grad()
-        output = network(**inputs)
+        output = network(**batch.inputs)
         if objective is None:
-            functional.cross_entropy(output.logits, target).backward()
+            functional.cross_entropy(output.logits, batch.target).backward()
         else:
-            loss = objective(output, inputs, readout.prototypes, readout.temperature, target, weight)
+            loss = objective(output, batch, readout.prototypes, readout.temperature)
             (loss.total if isinstance(objective, Objective) else loss).backward()
             z = output.reading.z.detach()
             if not moments:
-                moments.append(TokenCovariance(z, weight))
-            moments[0].update(z, weight)
+                moments.append(TokenCovariance(z, batch.weight))
+            moments[0].update(z, batch.weight)
             readout.temperature.copy_(moments[0].temperature(0.5))
         optimizer.step()
 
     def steps() -> None:
         network.train()
-        for inputs, (target, weight) in Batches(rows, BATCH):
-            step(inputs, target, weight)
+        for batch in Batches(rows, BATCH):
+            step(batch)
 
     return lambda: seconds(steps)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from ddcl_tab.app._output import as_table
+from ddcl_tab.app._tables import as_markdown
 
 PROTOTYPES_ON_MEAN = "mean pooling, prototypes, linear head"
 PLAIN, SKORCH = "FT-Transformer, plain loop", "FT-Transformer, skorch's default loader"
@@ -130,7 +130,7 @@ def markdown(figures: dict[str, Any]) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    return as_table(pl.DataFrame(rows))
+    return as_markdown(pl.DataFrame(rows))
 
 
 def _goal_table(figures: dict[str, Any]) -> str:

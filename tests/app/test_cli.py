@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import subprocess
 import sys
 import time
@@ -16,12 +17,12 @@ import pytest
 from click.testing import CliRunner
 
 from ddcl_tab import DDCLClassifier
-from ddcl_tab.app._apply import classify_catalog
+from ddcl_tab.app._catalog import classify_catalog
 from ddcl_tab.cli import main
 from ddcl_tab.errors import InputError
+from ddcl_tab.space import synthetic_catalog, write_satcat
 from ddcl_tab.space._gp import read_gp
 from ddcl_tab.space._satcat import read_satcat
-from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
 from ddcl_tab.space._write import write_gp
 from tests.conftest import SYNTHETIC
 
@@ -62,6 +63,14 @@ def test_help_and_import_stay_fast_and_without_torch():
         subprocess.run([sys.executable, "-m", "ddcl_tab.cli", "--help"], check=True, capture_output=True)
         times.append(time.perf_counter() - start)
     assert min(times) < 0.5
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_help_of_each_command_has_an_example_in_one_line(command):
+    lines = run(command, "--help").output.splitlines()
+    assert sum(line.strip().startswith(f"Example: ddcl-tab {command}") for line in lines) == 1
+    options = {option for line in lines if "Example:" in line for option in re.findall(r" (--[a-z]+)", line)}
+    assert all(any(line.strip().startswith(option) for line in lines) for option in options)
 
 
 def test_synth_makes_the_catalog_of_data(tmp_path):
@@ -324,7 +333,7 @@ def test_time_split_trains_on_the_past(tmp_path):
 
 
 def test_train_on_the_real_catalog_with_element_sets(shared_data, tmp_path):
-    # A short training: that it runs and learns, not how well; pipelines/results/first_run.md has the figures.
+    # A short training: that it runs and learns, not how well; pipelines/results/first_run has the figures.
     (tmp_path / "quick.toml").write_text(QUICK.replace("= 4", "= 3"))
     satcat = shared_data / "satcat" / "spacetrack_satcat_current_2025-03-16.json.gz"
     elsets = shared_data / "elsets" / "spacetrack_3le_2025-03-15.txt.gz"

@@ -13,24 +13,44 @@ import pytest
 from click.testing import CliRunner
 
 from ddcl_tab import DDCLClassifier
-from ddcl_tab.app._apply import NO_HELD_OUT, read_held_out, read_metrics, render_report, write_report
-from ddcl_tab.app._collect import LEVEL, NO_RECORD, ORDINARY, Caveats, _conditions, caveats, collect_report
 from ddcl_tab.app._evaluation import bootstrap_scores, score
 from ddcl_tab.app._figures import LOW_PERIOD, certificate_curves, orbit_figures
-from ddcl_tab.app._output import prototype_table
-from ddcl_tab.app._report_data import Source
+from ddcl_tab.app._page import Provenance, render_report
+from ddcl_tab.app._report import (
+    LEVEL,
+    NO_HELD_OUT,
+    NO_RECORD,
+    ORDINARY,
+    Caveats,
+    _conditions,
+    caveats,
+    collect_report,
+    read_inputs,
+    write_report,
+)
 from ddcl_tab.app._svg import DARK, LIGHT, MARKERS, Scale, class_inks, contrast, line_path, points_path, prototype_inks
-from ddcl_tab.app._train import HELD_OUT_FILE, METRICS_FILE, MODEL_FILE, train_catalog, write_run
+from ddcl_tab.app._tables import prototype_table
+from ddcl_tab.app._train import (
+    HELD_OUT_FILE,
+    METRICS_FILE,
+    MODEL_FILE,
+    read_held_out,
+    read_metrics,
+    train_catalog,
+    write_run,
+)
 from ddcl_tab.cli import main
 from ddcl_tab.errors import InputError
+from ddcl_tab.estimators._table import TableEncoder
+from ddcl_tab.interpret._model import FittedModel
+from ddcl_tab.space import synthetic_catalog, write_satcat
 from ddcl_tab.space._satcat import read_satcat
-from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
 from ddcl_tab.training._certificate import EpochCertificate
 from ddcl_tab.training._stability import CONDITIONS, Stability
 
 QUICK = {"n_prototypes": 6, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 3, "lr": 0.01, "certify": "end"}
 NASTY = ["<script>alert(1)</script>", "=cmd()", "\"'><img src=x onerror=alert(2)>", "{{ 7 * 7 }}"]
-SOURCE = Source("catalog.csv", "model.ddcl", "2026-01-02", "0.0", synthetic=False)
+PROVENANCE = Provenance("catalog.csv", "model.ddcl", "2026-01-02", "0.0", synthetic=False)
 
 
 class Page(HTMLParser):
@@ -116,7 +136,7 @@ def test_synthetic_is_called_synthetic(page, made):
     assert "<title>SYNTHETIC" in page[0]
     assert page[1][0].startswith("SYNTHETIC")
     _, frame, run = made
-    assert "SYNTHETIC catalog" not in render_report(collect_report(run.classifier, frame.drop("COMMENT"), SOURCE))
+    assert "SYNTHETIC catalog" not in render_report(collect_report(run.classifier, frame.drop("COMMENT"), PROVENANCE))
 
 
 def test_every_prototype_has_a_card_and_every_unknown_object_a_row(page, made):
@@ -124,7 +144,7 @@ def test_every_prototype_has_a_card_and_every_unknown_object_a_row(page, made):
     html = Page(page[0])
     assert [a["id"] for a in html.having("article")] == [f"prototype-{k}" for k in range(6)]
     assert html.rows("unknown-table") == int((frame["OBJECT_TYPE"].fill_null("UNKNOWN") == "UNKNOWN").sum())
-    report = collect_report(run.classifier, frame, SOURCE)
+    report = collect_report(run.classifier, frame, PROVENANCE)
     confidence = [o.confidence for o in report.unknown.rows]
     assert confidence == sorted(confidence, reverse=True)
     assert all(
@@ -133,15 +153,35 @@ def test_every_prototype_has_a_card_and_every_unknown_object_a_row(page, made):
     assert sum(report.recorded.values()) == report.n_objects == sum(card.n_objects for card in report.cards)
 
 
+def test_a_report_encodes_and_predicts_the_catalog_once(made, monkeypatch):
+    _, frame, run = made
+    encoded, predicted = [], []
+    encode, predict = TableEncoder.transform, FittedModel.predict
+
+    def counted_encode(self, X):
+        encoded.append(encode(self, X))
+        return encoded[-1]
+
+    def counted_predict(self, table):
+        predicted.append(table)
+        return predict(self, table)
+
+    monkeypatch.setattr(TableEncoder, "transform", counted_encode)
+    monkeypatch.setattr(FittedModel, "predict", counted_predict)
+    collect_report(run.classifier, frame, PROVENANCE, held_out=run.held_out, metrics=run.metrics)
+    assert [len(table.numeric) for table in encoded] == [len(frame)]
+    assert sum(table is encoded[0] for table in predicted) == 1
+
+
 def test_caveats_say_which_other_class_is_possible_and_what_is_foreign():
     classes = ["DEBRIS", "PAYLOAD", "ROCKET BODY"]
     sets = np.array([[True, False, False], [True, True, True], [False, False, False], [False, True, False]])
     found = Caveats(sets, np.array([False, True, False, True]))
     assert [found.notes(row, 0, classes) for row in range(4)] == [
         [],
-        ["could also be PAYLOAD or ROCKET BODY", "unlike the typed objects"],
+        ["could also be PAYLOAD or ROCKET BODY", "unlike objects of known class"],
         ["fits no class well"],
-        ["could also be PAYLOAD", "unlike the typed objects"],
+        ["could also be PAYLOAD", "unlike objects of known class"],
     ]
     assert Caveats(None, None).notes(0, 0, classes) == []
 
@@ -154,15 +194,20 @@ def test_caveats_come_from_the_held_out_rows(made):
     both = pl.concat([frame, far.with_columns(OBJECT_TYPE=pl.lit(None, dtype=pl.String))])
     typed = np.append(typed, False)
     spared = np.flatnonzero(both["NORAD_CAT_ID"].is_in(held_out["NORAD_CAT_ID"].to_list()).to_numpy() & typed)
-    ordinary = caveats(run.classifier, both, spared, typed, held_out)
+
+    def of(rows, held_out):
+        inputs = read_inputs(run.classifier, both, held_out)
+        return caveats(inputs, inputs.held_out, rows)
+
+    ordinary = of(spared, held_out)
     assert ordinary.foreign.mean() == pytest.approx(1 - ORDINARY, abs=1 / len(spared))
-    assert caveats(run.classifier, both, np.array([len(frame)]), typed, held_out).foreign.tolist() == [True]
+    assert of(np.array([len(frame)]), held_out).foreign.tolist() == [True]
     # One launch of each class calibrates nothing; many copies under other launches do, and then hold their own rows.
     one = held_out.unique("recorded", keep="first", maintain_order=True)
-    assert caveats(run.classifier, both, spared, typed, one).sets is None
+    assert of(spared, one).sets is None
     many = pl.concat([held_out.with_columns(launch=pl.lit(f"L{i}") + pl.col("launch")) for i in range(10)])
     label = np.searchsorted(run.classifier.classes_.astype(str), both["OBJECT_TYPE"].to_numpy()[spared].astype(str))
-    covered = caveats(run.classifier, both, spared, typed, many).sets[np.arange(len(spared)), label]
+    covered = of(spared, many).sets[np.arange(len(spared)), label]
     launch = held_out["launch"].to_numpy()
     for k in range(len(run.classifier.classes_)):
         shares = [covered[(label == k) & (launch == name)].mean() for name in np.unique(launch[label == k])]
@@ -199,8 +244,8 @@ def test_without_held_out_rows_there_are_no_scores(made, tmp_path):
 
 def test_scores_are_those_of_the_training_and_lie_in_their_intervals(made):
     _, frame, run = made
-    report = collect_report(run.classifier, frame, SOURCE, held_out=run.held_out, metrics=run.metrics)
-    for name, estimate in report.scores.figures.items():
+    report = collect_report(run.classifier, frame, PROVENANCE, held_out=run.held_out, metrics=run.metrics)
+    for name, estimate in report.scores.overall.items():
         assert estimate.value == pytest.approx(run.metrics[name], rel=1e-6)
         assert estimate.low <= estimate.high
     assert report.scores.confusion.sum() == report.scores.n_rows == run.metrics["n_test"]
@@ -219,19 +264,19 @@ def test_disagreements_are_the_confident_held_out_errors(made):
         sure[i, list(classes).index(other[name] if i < 3 else name)] = 0.96
     held_out = run.held_out.with_columns(**{f"p({c})": sure[:, j] for j, c in enumerate(classes)})
     gone = frame.filter(pl.col("NORAD_CAT_ID") != held_out["NORAD_CAT_ID"][0])
-    rows = collect_report(run.classifier, gone, SOURCE, held_out=held_out).disagreements.rows
+    rows = collect_report(run.classifier, gone, PROVENANCE, held_out=held_out).disagreements.rows
     assert {o.number for o in rows} == {str(n) for n in held_out["NORAD_CAT_ID"][:3]}
     left = next(o for o in rows if o.number == str(held_out["NORAD_CAT_ID"][0]))
     assert left.prototype is None
     assert left.reason == "not in this catalog any more"
-    assert all(classes[o.verdict] == other[o.recorded] for o in rows)
+    assert all(classes[o.predicted] == other[o.recorded] for o in rows)
 
 
 def test_a_recorded_class_that_the_model_never_saw_counts_as_wrong():
     scores = bootstrap_scores(
         np.array(["a", "z"]), np.array([[0.9, 0.1], [0.2, 0.8]]), np.array(["a", "b"]), np.array(["l1", "l2"])
     )
-    assert scores.figures["accuracy"].value == 0.5
+    assert scores.overall["accuracy"].value == 0.5
     assert [c.name for c in scores.classes] == ["a", "b", "z"]
 
 
@@ -241,7 +286,7 @@ def test_intervals_are_wider_over_launches_than_over_rows():
     right = np.repeat(random.random(30) < 0.7, 20)
     p = np.where(right[:, None], [[0.9, 0.1]], [[0.1, 0.9]])
     y, classes = np.full(600, "a"), np.array(["a", "b"])
-    wide, narrow = (bootstrap_scores(y, p, classes, c).figures["accuracy"] for c in (launch, np.arange(600)))
+    wide, narrow = (bootstrap_scores(y, p, classes, c).overall["accuracy"] for c in (launch, np.arange(600)))
     assert wide.value == narrow.value == right.mean()
     assert wide.high - wide.low > 3 * (narrow.high - narrow.low)
 
@@ -288,7 +333,7 @@ def test_a_number_that_tells_names_apart_is_never_said_beside_the_number(made):
     clf = DDCLClassifier.load(folder / "run" / MODEL_FILE)
     n = len(clf._prototype_table["name"])
     clf._prototype_table["name"] = [f"debris, 700 km (prototype {k})" for k in range(n)]
-    text = render_report(collect_report(clf, frame, SOURCE, held_out=run.held_out))
+    text = render_report(collect_report(clf, frame, PROVENANCE, held_out=run.held_out))
     assert text.count("debris, 700 km") > n
     assert "(prototype" not in text + clf._repr_html_() + prototype_table(clf.prototypes_, list(clf.classes_))
     assert set(clf.prototypes_["name"]) == set(clf._prototype_table["name"])  # where names stand alone all differ
@@ -344,11 +389,11 @@ def test_a_catalog_without_orbits_or_unknown_objects_still_gives_a_page(made):
     _, frame, run = made
     known = frame.filter(pl.col("OBJECT_TYPE").is_in(["DEBRIS", "PAYLOAD"]))
     known = known.with_columns(PERIGEE=pl.lit(None, dtype=pl.Float64))
-    text = render_report(collect_report(run.classifier, known, SOURCE))
+    text = render_report(collect_report(run.classifier, known, PROVENANCE))
     assert "nothing to draw" in text
     assert "Every object of the catalog has a recorded" in text
     with pytest.raises(InputError, match="no rows"):
-        collect_report(run.classifier, frame.head(0), SOURCE)
+        collect_report(run.classifier, frame.head(0), PROVENANCE)
 
 
 def test_an_uncertified_training_is_called_so(made):
@@ -356,14 +401,14 @@ def test_an_uncertified_training_is_called_so(made):
     clf = DDCLClassifier(**(QUICK | {"certify": False, "max_epochs": 1}), random_state=0)
     known = frame.filter(pl.col("OBJECT_TYPE") != "UNKNOWN").drop("OBJECT_NAME", "OBJECT_ID", "NORAD_CAT_ID")
     clf.fit(known.select("PERIOD", "INCLINATION", "APOGEE", "PERIGEE", "COUNTRY", "OBJECT_TYPE"))
-    text = render_report(collect_report(clf, frame, SOURCE))
+    text = render_report(collect_report(clf, frame, PROVENANCE))
     assert "not certified" in text
     assert certificate_curves(Stability(())) == []
 
 
 def test_every_condition_has_a_row_and_its_limit_a_curve(made):
     _, frame, run = made
-    report = collect_report(run.classifier, frame, SOURCE)
+    report = collect_report(run.classifier, frame, PROVENANCE)
     assert [c.name for c in report.conditions] == list(CONDITIONS)
     for row in report.conditions:
         assert row.holds == (row.value < row.limit)
@@ -422,7 +467,7 @@ def test_text_and_marks_have_contrast_in_both_schemes():
 def test_an_object_without_a_record_is_never_a_class(made):
     _, frame, run = made
     blank = frame.with_columns(OBJECT_TYPE=pl.when(pl.col("OBJECT_TYPE") != "UNKNOWN").then("OBJECT_TYPE"))
-    with_null, with_word = (collect_report(run.classifier, f, SOURCE) for f in (blank, frame))
+    with_null, with_word = (collect_report(run.classifier, f, PROVENANCE) for f in (blank, frame))
     assert with_null.recorded == with_word.recorded
     assert with_null.recorded[NO_RECORD] == with_null.unknown.n_all > 0
 

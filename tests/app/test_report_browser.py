@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ddcl_tab.app._apply import write_report
+from ddcl_tab.app._report import write_report
 from ddcl_tab.app._train import MODEL_FILE, train_catalog, write_run
+from ddcl_tab.space import synthetic_catalog, write_satcat
 from ddcl_tab.space._satcat import read_satcat
-from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
 
 selenium = pytest.importorskip("selenium", reason="selenium is not installed (extra test)")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

@@ -22,7 +22,6 @@ from ddcl_tab._files import CHECKPOINT, read_model, remove_leftovers, write_mode
 from ddcl_tab.app._train import open_checkpoint
 from ddcl_tab.cli import main
 from ddcl_tab.errors import CheckpointError, DDCLTabError, WriteError
-from ddcl_tab.estimators._model_file import fit_with_checkpoint
 from ddcl_tab.training._checkpoint import CheckpointFile, Interrupts
 
 PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
@@ -176,21 +175,21 @@ def stopped_early(rows) -> dict[str, object]:
 def test_from_every_checkpoint_the_same_bits_follow(rows, tmp_path, settings):
     settings = settings(rows) if callable(settings) else settings
     clf, whole = DDCLClassifier(**SMALL | settings), fit_alone(rows, settings)
-    fit_with_checkpoint(clf, rows, Copying(tmp_path / "c.ddcl"))
+    clf.fit_with_checkpoint(rows, checkpoint=Copying(tmp_path / "c.ddcl"))
     assert same(clf, whole)
     saved = sorted(int(p.stem) for p in tmp_path.glob("[0-9]*.ddcl"))
     assert len(saved) >= whole.n_iter_ - 1  # the epoch in which training stops early needs none
     for epoch in saved:
         resumed = DDCLClassifier(**SMALL | settings)
-        fit_with_checkpoint(resumed, rows, CheckpointFile(tmp_path / f"{epoch}.ddcl", resume=True))
+        resumed.fit_with_checkpoint(rows, checkpoint=CheckpointFile(tmp_path / f"{epoch}.ddcl", resume=True))
         assert same(resumed, whole)
 
 
 def test_a_resumed_training_does_not_train_again(rows, tmp_path):
     clf = DDCLClassifier(**SMALL, max_epochs=4)
-    fit_with_checkpoint(clf, rows, Copying(tmp_path / "c.ddcl"))
+    clf.fit_with_checkpoint(rows, checkpoint=Copying(tmp_path / "c.ddcl"))
     again = DDCLClassifier(**SMALL, max_epochs=4)
-    fit_with_checkpoint(again, rows, Copying(tmp_path / "3.ddcl", resume=True))
+    again.fit_with_checkpoint(rows, checkpoint=Copying(tmp_path / "3.ddcl", resume=True))
     assert [a["dur"] == b["dur"] for a, b in zip(clf.history_, again.history_, strict=True)] == [True] * 3 + [False]
 
 
@@ -203,31 +202,31 @@ def test_a_resumed_training_does_not_train_again(rows, tmp_path):
     ],
 )
 def test_other_settings_are_refused_by_name(rows, tmp_path, changed, words):
-    fit_with_checkpoint(DDCLClassifier(**SMALL, max_epochs=2), rows, CheckpointFile(tmp_path / "c.ddcl"))
+    DDCLClassifier(**SMALL, max_epochs=2).fit_with_checkpoint(rows, checkpoint=CheckpointFile(tmp_path / "c.ddcl"))
     other = DDCLClassifier(**SMALL | {"max_epochs": 2} | changed)
     with pytest.raises(CheckpointError, match=words) as error:
-        fit_with_checkpoint(other, rows, CheckpointFile(tmp_path / "c.ddcl", resume=True))
+        other.fit_with_checkpoint(rows, checkpoint=CheckpointFile(tmp_path / "c.ddcl", resume=True))
     assert str(error.value).count(" was ") == 1
 
 
 def test_other_rows_and_versions_are_refused_by_name(rows, tmp_path):
-    fit_with_checkpoint(DDCLClassifier(**SMALL, max_epochs=2), rows, CheckpointFile(tmp_path / "c.ddcl"))
+    DDCLClassifier(**SMALL, max_epochs=2).fit_with_checkpoint(rows, checkpoint=CheckpointFile(tmp_path / "c.ddcl"))
     with pytest.raises(CheckpointError, match="training rows was"):
-        fit_with_checkpoint(
-            DDCLClassifier(**SMALL, max_epochs=2), rows[1:], CheckpointFile(tmp_path / "c.ddcl", resume=True)
+        DDCLClassifier(**SMALL, max_epochs=2).fit_with_checkpoint(
+            rows[1:], checkpoint=CheckpointFile(tmp_path / "c.ddcl", resume=True)
         )
     state, weights, _ = read_model(tmp_path / "c.ddcl", CHECKPOINT)
     state["fingerprint"]["version of torch"] = "1.0"
     write_model(tmp_path / "c.ddcl", state, weights, CHECKPOINT)
     with pytest.raises(CheckpointError, match=r"version of torch was 1\.0, is"):
-        fit_with_checkpoint(
-            DDCLClassifier(**SMALL, max_epochs=2), rows, CheckpointFile(tmp_path / "c.ddcl", resume=True)
+        DDCLClassifier(**SMALL, max_epochs=2).fit_with_checkpoint(
+            rows, checkpoint=CheckpointFile(tmp_path / "c.ddcl", resume=True)
         )
 
 
 def test_damaged_and_foreign_files_are_no_checkpoints(rows, tmp_path):
     file = tmp_path / "c.ddcl"
-    fit_with_checkpoint(DDCLClassifier(**SMALL, max_epochs=1), rows, CheckpointFile(file))
+    DDCLClassifier(**SMALL, max_epochs=1).fit_with_checkpoint(rows, checkpoint=CheckpointFile(file))
     content = file.read_bytes()
     half = len(content) // 2
     for damaged in (content[:half], content[:half] + b"x" + content[half + 1 :], pickle.dumps({"epoch": 1}), b""):
@@ -246,7 +245,7 @@ def test_an_interrupt_ends_with_the_best_epoch_once_annealing_is_over(rows, tmp_
     file = Interrupting(tmp_path / "c.ddcl")
     file.after = 10
     clf = DDCLClassifier(**SMALL, max_epochs=12)
-    fit_with_checkpoint(clf, rows, file)
+    clf.fit_with_checkpoint(rows, checkpoint=file)
     assert clf.n_iter_ == 10
     assert 8 < clf.best_epoch_ <= 10  # annealing takes 60 % of the epochs
     assert clf.stability_.verdict == "interrupted in epoch 11, before the training was done: not judged"
@@ -254,8 +253,8 @@ def test_an_interrupt_ends_with_the_best_epoch_once_annealing_is_over(rows, tmp_
     clf.save(tmp_path / "model.ddcl")
     assert DDCLClassifier.load(tmp_path / "model.ddcl").stability_ == clf.stability_
     resumed, whole = DDCLClassifier(**SMALL, max_epochs=12), DDCLClassifier(**SMALL, max_epochs=12)
-    fit_with_checkpoint(resumed, rows, CheckpointFile(tmp_path / "c.ddcl", resume=True))
-    fit_with_checkpoint(whole, rows, None)
+    resumed.fit_with_checkpoint(rows, checkpoint=CheckpointFile(tmp_path / "c.ddcl", resume=True))
+    whole.fit_with_checkpoint(rows, checkpoint=None)
     assert same(resumed, whole)
 
 
@@ -263,7 +262,7 @@ def test_an_interrupt_during_annealing_keeps_the_last_whole_epoch(rows, tmp_path
     file = Interrupting(tmp_path / "c.ddcl")
     file.after = 2
     clf = DDCLClassifier(**SMALL, max_epochs=12)
-    fit_with_checkpoint(clf, rows, file)
+    clf.fit_with_checkpoint(rows, checkpoint=file)
     assert clf.best_epoch_ == clf.n_iter_ == 2
     _, saved, _ = read_model(tmp_path / "c.ddcl", CHECKPOINT)
     np.testing.assert_array_equal(clf.network_.head.weight.detach().numpy(), saved["network/head.weight"])
@@ -273,10 +272,10 @@ def test_an_interrupt_after_the_last_step_is_raised_on(rows, tmp_path):
     file = Interrupting(tmp_path / "c.ddcl")
     file.after = 3
     with pytest.raises(KeyboardInterrupt):
-        fit_with_checkpoint(DDCLClassifier(**SMALL, max_epochs=3), rows, file)
+        DDCLClassifier(**SMALL, max_epochs=3).fit_with_checkpoint(rows, checkpoint=file)
     resumed, whole = DDCLClassifier(**SMALL, max_epochs=3), DDCLClassifier(**SMALL, max_epochs=3)
-    fit_with_checkpoint(resumed, rows, CheckpointFile(tmp_path / "c.ddcl", resume=True))
-    fit_with_checkpoint(whole, rows, None)
+    resumed.fit_with_checkpoint(rows, checkpoint=CheckpointFile(tmp_path / "c.ddcl", resume=True))
+    whole.fit_with_checkpoint(rows, checkpoint=None)
     assert same(resumed, whole)
 
 

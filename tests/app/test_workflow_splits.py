@@ -1,4 +1,4 @@
-"""Splits of a catalog. All objects are made up; the real catalog is read in place where it is."""
+"""Splits of a catalog. All objects are invented; the real catalog is read in place where it is."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_random_split_separates_siblings_and_says_so():
     train, test, description = parts_of(catalog(), "random")
     assert set(launch_of(train)) & set(launch_of(test))
     assert len(test) == 300 // N_FOLDS
-    assert "siblings on both sides: flatters" in description
+    assert "objects of one launch are in both parts, so the scores are optimistic" in description
     share = [
         part["OBJECT_TYPE"].value_counts(normalize=True).sort("OBJECT_TYPE")["proportion"] for part in (train, test)
     ]
@@ -105,7 +105,9 @@ def test_a_split_by_launch_says_where_no_launch_is_known():
     frame = catalog().with_columns(OBJECT_ID=pl.lit(None, pl.String))
     train, test, description = parts_of(frame, "launch")
     assert len(train) + len(test) == 300
-    assert description.endswith("seed 0 (no object has an OBJECT_ID, so siblings are on both sides: flatters)")
+    assert description.endswith(
+        "seed 0 (no object has an OBJECT_ID: objects of one launch are in both parts, so the scores are optimistic)"
+    )
 
 
 def test_too_few_launches_are_refused():

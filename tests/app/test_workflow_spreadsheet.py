@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddcl_tab.app._output import as_table, as_written, rounded_shares, with_rounded_shares, write_table
+from ddcl_tab.app._tables import as_markdown, as_written, rounded_shares, with_rounded_shares, write_csv
 from ddcl_tab.cli import main
+from ddcl_tab.space import synthetic_catalog, write_satcat
 from ddcl_tab.space._satcat import read_satcat
-from ddcl_tab.space._synthetic import synthetic_catalog, write_satcat
 
 FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1"]
 
@@ -26,14 +26,14 @@ def test_no_text_begins_like_a_formula_and_all_come_back(tmp_path_factory, texts
     table = pl.DataFrame(
         {"text": texts, "number": [-1.5] * len(texts)}, schema={"text": pl.String, "number": pl.Float64}
     )
-    write_table(path, table)
+    write_csv(path, table)
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert all(row["text"][:1] not in tuple("=+-@\t\r\n") for row in rows if row["text"])
     assert {row["number"] for row in rows} == {"-1.5"}
     ordinary = [
         text for text in texts if text and not text.startswith("'")
-    ]  # an apostrophe of its own is not told apart
+    ]  # an apostrophe of its own cannot be distinguished
     back = pl.DataFrame({"text": [row["text"] for row in rows]}).select(as_written(pl.col("text")))["text"].to_list()
     assert [text for text in back if text in ordinary] == ordinary
 
@@ -69,7 +69,7 @@ def digits(text: str) -> int:
 def test_probabilities_are_written_in_six_digits_and_still_sum_to_1(tmp_path_factory, weights):
     p = np.array(weights) / np.sum(weights, axis=1, keepdims=True)
     path, names = tmp_path_factory.getbasetemp() / "p.csv", ["p(A)", "p(B)", "p(C)"]
-    write_table(path, with_rounded_shares(pl.DataFrame(p, schema=names, orient="row"), names))
+    write_csv(path, with_rounded_shares(pl.DataFrame(p, schema=names, orient="row"), names))
     with path.open() as file:
         rows = [[row[name] for name in names] for row in csv.DictReader(file)]
     assert max(digits(text) for row in rows for text in row) <= 6
@@ -82,7 +82,7 @@ def test_probabilities_are_written_in_six_digits_and_still_sum_to_1(tmp_path_fac
 
 def test_numbers_lose_the_digits_of_rounding_and_nothing_that_was_measured(tmp_path):
     values = [26480.135000000002, 2024.1234567, -98.6123, 1.0, 5e-324, 1.23456789e-25, 1e300, float("nan"), None]
-    write_table(tmp_path / "a.csv", pl.DataFrame({"x": values, "n": pl.Series([900002670] * 9)}))
+    write_csv(tmp_path / "a.csv", pl.DataFrame({"x": values, "n": pl.Series([900002670] * 9)}))
     with (tmp_path / "a.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["x"]) for row in rows[:-2]] == [26480.135, 2024.123457, -98.6123, 1.0, 5e-324, 1.23457e-25, 1e300]
@@ -96,6 +96,6 @@ def test_a_prototype_without_members_keeps_shares_of_zero():
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "a\x07b", "\u202egnp.exe"])
 def test_terminal_tables_hold_no_control_characters(text):
-    shown = as_table(pl.DataFrame({"name": [text]}))
+    shown = as_markdown(pl.DataFrame({"name": [text]}))
     assert "\ufffd" in shown
     assert not set(text) & set(shown) & {"\x1b", "\x07", "\u202e"}

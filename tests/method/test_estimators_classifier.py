@@ -362,7 +362,7 @@ def test_class_weights_that_are_no_weights_are_listed(unweighed):
     for bad in (np.array([1, 2]), pd.Series({"DEB": 2}), "even", [("DEB", 2)]):
         with pytest.raises(ConfigurationError, match="class_weight must be None, 'balanced' or a dict"):
             fit(y, bad)
-    with pytest.raises(ConfigurationError, match="leaves no row a weight above 0"):
+    with pytest.raises(ConfigurationError, match="gives no row a weight above 0"):
         fit(y, {"DEB": 0, "PAY": 0})
 
 

@@ -109,7 +109,10 @@ def test_what_a_history_adds_has_units(fitted):
     assert units["PERIGEE_RATE"] == "km per yr"
     assert units["SPAN_YEARS"] == "yr"
     assert units["N_EPOCHS"] == ""
-    strange = TableEncoder().fit(pl.DataFrame({"HEART_RATE": [60.0, 70.0], "ECCENTRICITY_RATE": [0.0, 1e-3]}))
+    space = fitted.classifier_.domain_
+    strange = TableEncoder(domain=space).fit(
+        pl.DataFrame({"HEART_RATE": [60.0, 70.0], "ECCENTRICITY_RATE": [0.0, 1e-3]})
+    )
     assert [column.unit for column in strange.numeric_] == ["", "1 per yr"]
 
 

@@ -1,4 +1,4 @@
-"""Frame to arrays, on pandas and polars alike. All values are made up."""
+"""Frame to arrays, on pandas and polars alike. All values are invented."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def encode(values, X=pl.DataFrame):
     return encoder.transform(X({"A": values})).numeric[:, 0]
 
 
-def made_up(X):
+def invented(X):
     rng = np.random.default_rng(0)
     period = [None if i % 7 == 0 else float(v) for i, v in enumerate(rng.normal(100, 5, N))]
     site = [None if i % 9 == 0 else "TSC" if i % 3 else "KOU" for i in range(N)]
@@ -90,11 +90,13 @@ def test_every_known_leak_is_refused(name):
 
 
 def test_pandas_and_polars_give_the_same_arrays():
-    left, right = to_columns(made_up(pd.DataFrame), NAMES), to_columns(made_up(pl.DataFrame), NAMES)
+    left, right = to_columns(invented(pd.DataFrame), NAMES), to_columns(invented(pl.DataFrame), NAMES)
     for one, other in zip(left, right, strict=True):
         assert type(one) is type(other)
         np.testing.assert_array_equal(one.values, other.values)
-    encoded = [TableEncoder(columns=NAMES).fit(X).transform(X) for X in (made_up(pd.DataFrame), made_up(pl.DataFrame))]
+    encoded = [
+        TableEncoder(columns=NAMES).fit(X).transform(X) for X in (invented(pd.DataFrame), invented(pl.DataFrame))
+    ]
     np.testing.assert_array_equal(encoded[0].numeric, encoded[1].numeric)
     np.testing.assert_array_equal(encoded[0].categorical, encoded[1].categorical)
 
@@ -277,7 +279,7 @@ def test_rows_that_are_masked_arrays_keep_their_masks():
 
 
 def test_lazy_frames_are_collected():
-    X = made_up(pl.DataFrame)
+    X = invented(pl.DataFrame)
     encoder = TableEncoder(columns=NAMES).fit(X.lazy())
     assert encoder.to_json() == TableEncoder(columns=NAMES).fit(X).to_json()
     np.testing.assert_array_equal(encoder.transform(X.lazy()).numeric, encoder.transform(X).numeric)
@@ -290,7 +292,7 @@ def test_names_that_stand_twice_are_named():
         pa.table([pa.array([1.0])] * 3, names=["PERIOD", "SITE", "PERIOD"]),
     ):
         for read in (lambda X: to_columns(X, ["SITE"]), TableEncoder().fit, is_frame):
-            with pytest.raises(InputError, match=r"told apart by their names, and \['PERIOD'\] stand more than once"):
+            with pytest.raises(InputError, match=r"must have different names, but \['PERIOD'\] occur more than once"):
                 read(X)
 
 
@@ -330,7 +332,7 @@ def test_infinite_values_name_the_row(frame, infinite):
 
 
 def test_a_column_that_is_gone_is_named(frame):
-    encoder = TableEncoder(columns=NAMES).fit(made_up(frame))
+    encoder = TableEncoder(columns=NAMES).fit(invented(frame))
     with pytest.raises(
         InputError, match=r"columns \['SITE'\] were there in fit and are missing now.*null where unknown"
     ):
@@ -359,7 +361,7 @@ def test_missing_unseen_and_rare_categories_have_codes_of_their_own(frame):
 
 
 def test_missing_numbers_stay_missing_and_the_rest_is_standardised(frame):
-    X = made_up(frame)
+    X = invented(frame)
     table = TableEncoder(columns=NAMES).fit(X).transform(X)
     assert table.numeric.dtype == np.float32
     assert table.numeric.shape == (N, 4)
@@ -402,7 +404,7 @@ def test_scaling_is_finite_and_keeps_order_for_all_floats(values, later):
 
 
 def test_heavy_tails_keep_low_orbits_apart():
-    # Most made-up perigees lie between 400 and 900 km, one in ten at 35,780 km, a few beyond.
+    # Most invented perigees lie between 400 and 900 km, one in ten at 35,780 km, a few beyond.
     perigee = np.concatenate([np.linspace(400, 900, 900), np.full(100, 35_780.0), [120_000.0, 300_000.0]])
     encoder = TableEncoder(columns=["PERIGEE"]).fit(perigee[:, None])
     assert encoder.numeric_[0].heavy
@@ -422,7 +424,7 @@ def test_a_row_of_weight_two_is_the_row_twice(frame):
     rng = np.random.default_rng(3)
     weight = rng.integers(0, 4, N).astype(float)
     repeated = np.repeat(np.arange(N), weight.astype(int))
-    X = made_up(frame)
+    X = invented(frame)
     weighted = TableEncoder(columns=NAMES).fit(X, sample_weight=weight)
     plain = TableEncoder(columns=NAMES).fit(X.iloc[repeated] if frame is pd.DataFrame else X[repeated])
     assert weighted.to_json() == plain.to_json()
@@ -430,7 +432,7 @@ def test_a_row_of_weight_two_is_the_row_twice(frame):
 
 
 def test_neither_order_of_rows_nor_of_columns_matters(frame):
-    X = made_up(frame)
+    X = invented(frame)
     encoder = TableEncoder(columns=NAMES).fit(X)
     table = encoder.transform(X)
     shuffled = encoder.transform(X[NAMES[::-1]])
@@ -482,7 +484,7 @@ def test_structured_arrays_are_refused_by_their_fields(masked):
 
 
 def test_json_keeps_everything(frame):
-    X = made_up(frame)
+    X = invented(frame)
     encoder = TableEncoder(columns=NAMES).fit(X)
     again = TableEncoder.from_json(json.loads(json.dumps(encoder.to_json())), encoder.domain_)
     assert again.to_json() == encoder.to_json()
@@ -493,10 +495,10 @@ def test_json_keeps_everything(frame):
 
 
 def test_one_row_and_no_row(frame):
-    encoder = TableEncoder(columns=NAMES).fit(made_up(frame))
-    one = encoder.transform(made_up(frame)[:1])
+    encoder = TableEncoder(columns=NAMES).fit(invented(frame))
+    one = encoder.transform(invented(frame)[:1])
     assert one.numeric.shape == (1, 4)
-    none = encoder.transform(made_up(frame)[:0])
+    none = encoder.transform(invented(frame)[:0])
     assert none.numeric.shape == (0, 4)
     assert none.categorical.shape == (0, 1)
 

@@ -30,14 +30,14 @@ def test_shares_and_distributions_sum_to_one(cards):
     for card in cards:
         assert sum(card.says.values()) == pytest.approx(1.0)
         assert sum(card.members.values()) == pytest.approx(1.0)
-        assert card.verdict in ("PAYLOAD", "ROCKET BODY", "DEBRIS")
+        assert card.predicted_class in ("PAYLOAD", "ROCKET BODY", "DEBRIS")
 
 
 def test_names_say_the_class_and_the_orbit_and_no_two_are_the_same(cards):
     names = [card.name for card in cards]
     assert len(set(names)) == len(names)
     for card in cards:
-        assert card.verdict.lower() in card.name
+        assert card.predicted_class.lower() in card.name
         assert re.search(r"\d km, .*\d deg", card.name), card.name
 
 

@@ -229,7 +229,7 @@ def test_messages_for_what_does_not_fit_together():
     X, y = two(np.linspace(0, 1, 40)), ["a"] * 20 + ["b"] * 20
     with pytest.raises(InputError, match=r"classes \['c'\] that the classifier does not know"):
         ConformalSets(ABOUT, 0.9).fit(X, ["c"] * 40)
-    with pytest.raises(InputError, match=r"one column a class, \(40, 2\), not shape \(39, 2\)"):
+    with pytest.raises(InputError, match=r"one column for each class, \(40, 2\), not shape \(39, 2\)"):
         ConformalSets(ABOUT, 0.9).fit(X, y, probability=X[1:])
     with pytest.raises(InputError, match="probability has NaN"):
         ConformalSets(ABOUT, 0.9).fit(X, y, probability=np.full((40, 2), np.nan))

@@ -22,7 +22,7 @@ FEATURES = ["PERIOD", "INCLINATION", "APOGEE", "PERIGEE", "RCS_SIZE", "LAUNCH_YE
 
 @pytest.fixture(scope="module")
 def table() -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
-    """Features, true classes and launches of 1200 made-up objects, of two classes that orbits and sizes tell apart."""
+    """Features, true classes and launches of 1200 invented objects, of two classes that differ in orbit and size."""
     raw = synthetic_catalog(1500, random_state=3).filter(pl.col("OBJECT_TYPE").is_in(["PAYLOAD", "DEBRIS"]))
     launch = launch_of(raw).to_numpy()
     numbers = [name for name in FEATURES if name != "RCS_SIZE"]

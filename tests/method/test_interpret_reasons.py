@@ -148,12 +148,6 @@ def test_the_effect_of_a_prototype_is_what_the_network_says_without_it(small_mod
         assert effect == pytest.approx(prediction.probability[row, decided[row]] - without[decided[row]], abs=1e-5)
 
 
-def test_rows_that_lose_everything_are_shared_out_evenly(model):
-    q = np.array([[1.0, 0, 0, 0, 0, 0]])
-    removed = q > 0
-    assert model.without(q, removed).tolist() == [[0.0, 0.2, 0.2, 0.2, 0.2, 0.2]]
-
-
 # --- orbits ---------------------------------------------------------------------------------------------------------
 
 

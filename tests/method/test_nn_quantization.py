@@ -1,4 +1,4 @@
-"""The mathematics of the readout: identity, gradient, invariances, critical temperature. All tokens are made up."""
+"""The mathematics of the readout: identity, gradient, invariances, critical temperature. All tokens are invented."""
 
 from __future__ import annotations
 

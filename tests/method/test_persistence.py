@@ -1,4 +1,4 @@
-"""Model files: what is written comes back, and nothing else ever does. States and weights are made up."""
+"""Model files: what is written comes back, and nothing else ever does. States and weights are invented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The statements of docs/theory.md that tests/test_nn_quantization.py does not check. All tokens are made up.
+"""The statements of docs/theory.md that tests/method/test_nn_quantization.py does not check. All tokens are invented.
 
 Letters in test names are the page's sections.
 """
@@ -280,7 +280,7 @@ def test_f_gap_falls_as_one_over_the_ratio_whatever_the_rates(ratio):
 
 
 def field(state: Tensor, *, detached: bool) -> Tensor:
-    """Minus the velocity of (encoder, prototypes) under a made-up task on zhat plus L_q."""
+    """Minus the velocity of (encoder, prototypes) under an invented task on zhat plus L_q."""
     x = tokens(n=20)
     target = x[:, :1] - 5.0
     with torch.enable_grad():

@@ -24,6 +24,7 @@ from ddcl_tab.nn._quantization import critical_temperature
 from ddcl_tab.training._certificate import EpochCertificate, loss_of_prototypes, pull_of_task, relax
 from ddcl_tab.training._net import build_network
 from ddcl_tab.training._objective import Objective
+from ddcl_tab.training._rows import Batch
 from ddcl_tab.training._stability import CONDITIONS, STABLE, Stability
 
 CPU = torch.device("cpu")
@@ -184,16 +185,17 @@ def test_collapse_is_a_saddle_of_the_whole_objective_below_the_joint_critical_te
     }
     target = torch.eye(2).double()[(inputs["numeric"][:, 0] > 0).long()]
     weight = 0.5 + torch.rand(40, generator=rng).double()
+    batch = Batch(inputs, target, weight)
     network.readout.temperature = torch.tensor(1.0).double()
     objective = Objective(quantization_weight=0.3, column_weight=0.1, cardinalities=[3])
     with torch.no_grad():
         output = network.eval()(**inputs)
     z = output.reading.z
     covariance = torch.cov(z.T, correction=0, aweights=weight)
-    critical = critical_temperature(covariance, pull_of_task(network, objective, output, (inputs, (target, weight))))
+    critical = critical_temperature(covariance, pull_of_task(network, objective, output, batch))
     assert not torch.isclose(critical, critical_temperature(covariance), rtol=0.05)  # the task counts
     network.readout.temperature = relative * critical
-    loss = loss_of_prototypes(network, objective, output, inputs, target, weight)
+    loss = loss_of_prototypes(network, objective, output, batch)
     mean = (weight / weight.sum()) @ z
 
     def parted(displacement: torch.Tensor) -> torch.Tensor:

@@ -85,16 +85,16 @@ def test_every_epoch_is_another_one_and_the_same_seed_gives_the_same_epochs(teac
     for x, y in ((a, c), (b, d)):
         assert torch.equal(x.numeric, y.numeric)
         assert torch.equal(x.target, y.target)
-    twin = Teacher(rows_of(), 2, seed=0)
-    assert torch.equal(AugmentedRows(rows_of(), twin, 0.7, CPU).epoch(generator()).target, a.target)
+    same = Teacher(rows_of(), 2, seed=0)
+    assert torch.equal(AugmentedRows(rows_of(), same, 0.7, CPU).epoch(generator()).target, a.target)
 
 
 def test_batches_train_on_the_epoch_and_measure_on_the_table(teacher):
     dataset = augmented(teacher, 1.0)
-    inputs, (target, _) = dataset.batch(slice(None))
+    inputs, target, _ = dataset.batch(slice(None))
     assert torch.equal(inputs["numeric"], torch.from_numpy(rows_of().numeric))
     assert torch.equal(target, torch.from_numpy(hard_targets(rows_of(), 2)))
-    targets = torch.cat([target for _, (target, _) in Batches(dataset, 100, generator())])
+    targets = torch.cat([batch.target for batch in Batches(dataset, 100, generator())])
     assert len(targets) == MIN_ROWS
     assert not bool(((targets == 0) | (targets == 1)).all())
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from ddcl_tab.nn._network import Output
+from ddcl_tab.nn._network import Output, Reading
 from ddcl_tab.nn._quantization import assign
-from ddcl_tab.nn._readouts import Reading
 from ddcl_tab.training._objective import Objective
+from ddcl_tab.training._rows import Batch
 
 B, C, D, K = 7, 3, 4, 5
 
@@ -35,7 +35,7 @@ def loss_of(parts, weight=None, **weights):
     _, prototypes, inputs, output, target = parts
     objective = Objective(**({"quantization_weight": 0.3, "column_weight": 0.2, "cardinalities": [3]} | weights))
     weight = torch.ones(B, dtype=torch.float64) if weight is None else weight
-    return objective(output, inputs, prototypes, torch.tensor(2.0), target, weight)
+    return objective(output, Batch(inputs, target, weight), prototypes, torch.tensor(2.0))
 
 
 def test_terms_are_scikit_learns_and_add_up(parts):
@@ -72,13 +72,7 @@ def test_weight_zero_is_no_row(parts):
     reading = Reading(*(part[1:] for part in output.reading[:2]), None)
     fewer = Output(output.logits[1:], output.direct_logits[1:], reading, output.columns[1:])
     objective = Objective(quantization_weight=0.3, column_weight=0.2, cardinalities=[3])
-    rest = objective(
-        fewer,
-        {name: part[1:] for name, part in inputs.items()},
-        prototypes,
-        torch.tensor(2.0),
-        target[1:],
-        torch.ones(B - 1, dtype=torch.float64),
-    )
+    others = Batch({name: part[1:] for name, part in inputs.items()}, target[1:], weight[1:])
+    rest = objective(fewer, others, prototypes, torch.tensor(2.0))
     assert kept.task.item() == pytest.approx(rest.task.item() * (B - 1) / B)
     assert kept.quantization.item() == pytest.approx(rest.quantization.item())

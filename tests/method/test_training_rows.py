@@ -1,4 +1,4 @@
-"""Rows, batches, temperature, probe and inference. All rows are made up."""
+"""Rows, batches, temperature, probe and inference. All rows are invented."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from skorch.callbacks import Callback
 
 from ddcl_tab.errors import InputError
-from ddcl_tab.nn._network import TableNetwork
+from ddcl_tab.nn._network import DDCLReadout, TableNetwork
 from ddcl_tab.nn._quantization import duplicate_prototypes
-from ddcl_tab.nn._readouts import DDCLReadout
 from ddcl_tab.training._certificate import dead_prototypes, effective_prototypes, measure_reading, usage
 from ddcl_tab.training._net import train_network
 from ddcl_tab.training._objective import MIN_TEMPERATURE, MOMENTUM, Objective, TokenCovariance, annealed
@@ -32,7 +31,7 @@ from ddcl_tab.training._rows import (
 CPU = torch.device("cpu")
 
 
-def made_up_rows(n: int, seed: int = 0, n_groups: int | None = None) -> Rows:
+def random_rows(n: int, seed: int = 0, n_groups: int | None = None) -> Rows:
     """Few distinct values, so that rows repeat; a third of the first column is missing."""
     rng = np.random.default_rng(seed)
     numeric = rng.integers(0, 3, (n, 2)).astype(np.float32)
@@ -57,7 +56,7 @@ def same(left: Rows, right: Rows) -> None:
 @given(n=st.integers(1, 60), seed=st.integers(0, 500), grouped=st.booleans())
 @settings(deadline=None, max_examples=80)
 def test_merging_does_not_see_the_order_of_rows_to_the_bit(n, seed, grouped):
-    rows = made_up_rows(n, seed, n_groups=2)
+    rows = random_rows(n, seed, n_groups=2)
     rows = rows._replace(weight=rows.weight + (rows.weight.sum() == 0))
     order = np.random.default_rng(seed + 1).permutation(n)
     same(merge_equal(rows, grouped=grouped), merge_equal(rows.take(order), grouped=grouped))
@@ -66,7 +65,7 @@ def test_merging_does_not_see_the_order_of_rows_to_the_bit(n, seed, grouped):
 @given(n=st.integers(1, 60), seed=st.integers(0, 500))
 @settings(deadline=None, max_examples=50)
 def test_merged_rows_are_the_distinct_ones_and_carry_all_the_weight(n, seed):
-    rows = made_up_rows(n, seed, n_groups=2)
+    rows = random_rows(n, seed, n_groups=2)
     merged = merge_equal(rows, grouped=True)
 
     def keys(part):
@@ -82,7 +81,7 @@ def test_merged_rows_are_the_distinct_ones_and_carry_all_the_weight(n, seed):
 
 
 def test_a_row_of_weight_two_is_the_row_twice():
-    rows = made_up_rows(40)._replace(weight=np.tile([0.0, 1.0, 2.0, 3.0], 10))
+    rows = random_rows(40)._replace(weight=np.tile([0.0, 1.0, 2.0, 3.0], 10))
     repeated = rows.take(np.repeat(np.arange(40), rows.weight.astype(int)))
     repeated = repeated._replace(weight=np.ones(len(repeated.label)))
     same(merge_equal(rows, grouped=False), merge_equal(repeated, grouped=False))
@@ -111,7 +110,7 @@ def test_missing_numbers_are_equal_whatever_their_sign():
 @given(n=st.integers(30, 300), seed=st.integers(0, 300), fraction=st.floats(0, 0.9))
 @settings(deadline=None, max_examples=60)
 def test_whole_groups_are_set_aside_and_no_class_loses_more_than_the_fraction(n, seed, fraction):
-    rows = made_up_rows(n, seed, n_groups=n // 3)
+    rows = random_rows(n, seed, n_groups=n // 3)
     train, validation = split_validation(rows, fraction, np.random.default_rng(seed))
     if validation is None:
         same(train, rows)
@@ -124,14 +123,14 @@ def test_whole_groups_are_set_aside_and_no_class_loses_more_than_the_fraction(n,
 
 
 def test_about_the_fraction_is_set_aside():
-    rows = made_up_rows(2000, n_groups=1000)
+    rows = random_rows(2000, n_groups=1000)
     _, validation = split_validation(rows, 0.2, np.random.default_rng(0))
     share = np.bincount(validation.label) / np.bincount(rows.label)
     np.testing.assert_allclose(share, 0.2, atol=0.01)
 
 
 def test_a_giant_group_is_never_the_validation_part():
-    rows = made_up_rows(400)
+    rows = random_rows(400)
     rows = rows._replace(group=np.where(np.arange(400) < 200, 0, np.arange(400)))
     for seed in range(20):
         train, validation = split_validation(rows, 0.15, np.random.default_rng(seed))
@@ -140,7 +139,7 @@ def test_a_giant_group_is_never_the_validation_part():
 
 
 def test_the_split_follows_its_seed():
-    rows = made_up_rows(400)
+    rows = random_rows(400)
     first, second, other = (split_validation(rows, 0.2, np.random.default_rng(seed))[1] for seed in (1, 1, 2))
     same(first, second)
     assert set(first.group) != set(other.group)
@@ -148,7 +147,7 @@ def test_the_split_follows_its_seed():
 
 @pytest.mark.parametrize(("n", "fraction"), [(400, 0.0), (50, 0.2), (400, 0.01)])
 def test_too_few_rows_give_no_validation_part(n, fraction):
-    rows = made_up_rows(n)
+    rows = random_rows(n)
     train, validation = split_validation(rows, fraction, np.random.default_rng(0))
     assert validation is None
     same(train, rows)
@@ -169,10 +168,10 @@ def test_batches_hold_every_row_once(n, size):
         batches = Batches(numbered(n), size, generator)
         parts = list(batches)
         assert len(parts) == len(batches) == -(-n // size)
-        assert [len(target) for _, (target, _) in parts] == [size] * (n // size) + [n % size] * (n % size > 0)
-        target = torch.cat([target[:, 0] for _, (target, _) in parts])
+        assert [len(part.target) for part in parts] == [size] * (n // size) + [n % size] * (n % size > 0)
+        target = torch.cat([part.target[:, 0] for part in parts])
         assert target.sort().values.tolist() == list(range(n))
-        for inputs, (target, weight) in parts:  # columns, target and weight of a row stay together
+        for inputs, target, weight in parts:  # columns, target and weight of a row stay together
             numbers = target[:, 0]
             assert inputs["numeric"][:, 0].tolist() == numbers.tolist()
             assert inputs["categorical"][:, 0].tolist() == numbers.tolist()
@@ -181,7 +180,7 @@ def test_batches_hold_every_row_once(n, size):
 
 def test_batches_are_shuffled_anew_by_their_own_generator():
     def pass_of(batches):
-        return torch.cat([target[:, 0] for _, (target, _) in batches]).tolist()
+        return torch.cat([batch.target[:, 0] for batch in batches]).tolist()
 
     one, other = (Batches(numbered(50), 8, torch.Generator().manual_seed(3)) for _ in range(2))
     state = torch.get_rng_state()
@@ -318,7 +317,7 @@ def test_measures_of_use():
     assert float(effective_prototypes(torch.full((3, 4), 0.25))) == pytest.approx(4.0)
 
 
-def test_of_prototypes_that_stand_together_all_but_the_first_are_twins():
+def test_of_prototypes_that_stand_together_all_but_the_first_are_duplicates():
     prototypes = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.1, 0.0], [0.0, 0.1], [5.0, 0.4]])
     assert duplicate_prototypes(prototypes, temperature=1.0).tolist() == [2, 3, 4]
     assert duplicate_prototypes(prototypes, temperature=0.1).tolist() == [2, 3]
@@ -341,7 +340,7 @@ class Meet(Callback):
 
 
 @pytest.mark.parametrize(("batch_size", "parted"), [(4, True), (64, False)])
-def test_twins_are_parted_once_the_temperature_has_come_down_if_steps_are_left_to_settle(batch_size, parted):
+def test_duplicates_are_parted_once_the_temperature_has_come_down_if_steps_are_left_to_settle(batch_size, parted):
     rng = np.random.default_rng(0)
     rows = Rows(*table(200), rng.integers(0, 3, 200), np.ones(200), np.zeros(200, dtype=int))
     trained = network()
@@ -363,5 +362,5 @@ def test_twins_are_parted_once_the_temperature_has_come_down_if_steps_are_left_t
         callbacks=[Meet(epoch=13)],
     ).history
     assert (history[13]["reseeded"] >= 1) == parted
-    twins = duplicate_prototypes(trained.readout.prototypes.detach(), trained.readout.temperature).tolist()
-    assert (1 not in twins) == parted
+    duplicates = duplicate_prototypes(trained.readout.prototypes.detach(), trained.readout.temperature).tolist()
+    assert (1 not in duplicates) == parted

@@ -1,4 +1,4 @@
-"""Curvature seen through the optimiser, against dense Hessians and real optimisers. All numbers are made up."""
+"""Curvature seen through the optimiser, against dense Hessians and real optimisers. All numbers are invented."""
 
 from __future__ import annotations
 

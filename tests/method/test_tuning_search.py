@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import sys
 
 import matplotlib
 import numpy as np
@@ -338,6 +339,12 @@ def test_trials_of_others_and_files_that_are_no_journal_are_refused(iris, tmp_pa
     with pytest.raises(ConfigurationError, match=r"postgresql\+psycopg://me:\*\*\*@localhost") as error:
         search(storage="postgresql+psycopg://me:secret@localhost:1/x").fit(*iris)
     assert "secret" not in str(error.value)
+
+
+def test_a_database_whose_package_is_absent_names_the_extra(iris, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigurationError, match=r"cannot be opened: .* pip install 'ddcl-tab\[postgres\]'"):
+        search(storage="postgresql+psycopg://me@localhost:1/x").fit(*iris)
 
 
 def test_an_interrupted_trial_is_queued_again(iris, tmp_path):

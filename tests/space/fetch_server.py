@@ -1,4 +1,4 @@
-"""A real HTTP server on this machine that answers as badly as it is told to, and counts who asks."""
+"""A real HTTP server on this machine that answers as badly as a test wants, and counts who asks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 Answer = Callable[["Handler"], None]
 
 _GP = {
-    "OBJECT_NAME": "MADE UP",
+    "OBJECT_NAME": "SYNTHETIC",
     "EPOCH": "2031-04-10T12:00:00.000864",
     "MEAN_MOTION": 14.3,
     "ECCENTRICITY": 0.001,
@@ -31,13 +31,13 @@ _SATCAT = (
 
 
 def gp(rows: int = 300, first: int = 799500001) -> bytes:
-    """Made-up element sets, OMM in JSON."""
+    """Synthetic element sets, OMM in JSON."""
     return json.dumps([{**_GP, "OBJECT_ID": "2031-001A", "NORAD_CAT_ID": first + row} for row in range(rows)]).encode()
 
 
 def satcat(rows: int = 50) -> bytes:
-    """A made-up SATCAT, CelesTrak's CSV."""
-    line = "MADE UP DEB,2031-007C,{},DEB,XX,2031-02-03,YY,,100.2,98.61,830,760,0.02\r\n"
+    """A synthetic SATCAT, CelesTrak's CSV."""
+    line = "SYNTHETIC DEB,2031-007C,{},DEB,XX,2031-02-03,YY,,100.2,98.61,830,760,0.02\r\n"
     return (_SATCAT + "".join(line.format(799500001 + row) for row in range(rows))).encode()
 
 
@@ -130,21 +130,6 @@ def drip(body: bytes, pause_s: float) -> Answer:
 def packed(body: bytes, **headers: str) -> Answer:
     """The body as gzip."""
     return whole(gzip.compress(body), Content_Encoding="gzip", **headers)
-
-
-def rest(body: bytes, etag: str) -> Answer:
-    """A server that knows ranges: the rest where the tag is still its own, else all."""
-
-    def answer(handler: Handler) -> None:
-        wanted = handler.headers.get("Range", "")
-        if not wanted or handler.headers.get("If-Range") != etag:
-            whole(body, ETag=etag)(handler)
-            return
-        start = int(wanted.removeprefix("bytes=").split("-")[0])
-        span = f"bytes {start}-{len(body) - 1}/{len(body)}"
-        whole(body[start:], 206, ETag=etag, Content_Range=span)(handler)
-
-    return answer
 
 
 def _dashed(headers: dict[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Reading element sets. All sets here are made up; the real ones are read in place where they are."""
+"""Reading element sets. All sets here are synthetic; the real ones are read in place where they are."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OTHER_1, OTHER_2 = (signed(line.replace("90001", "90002")) for line in (LINE_1, 
 TWO, OTHER = f"{LINE_1}\n{LINE_2}\n", f"{OTHER_1}\n{OTHER_2}\n"
 
 
-def save(tmp_path, content, name="made-up.tle"):
+def save(tmp_path, content, name="synthetic.tle"):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
@@ -49,12 +49,12 @@ def put(line: str, first: int, text: str) -> str:
 
 
 def test_all_forms_of_one_file_give_the_same_sets(tmp_path):
-    three = f"0 MADE UP\n{TWO}0 1 MADE UP\n{OTHER}"
+    three = f"0 SYNTHETIC\n{TWO}0 1 SYNTHETIC\n{OTHER}"
     expected = read_elsets(save(tmp_path, three))
-    assert expected["OBJECT_NAME"].to_list() == ["MADE UP", "1 MADE UP"]
+    assert expected["OBJECT_NAME"].to_list() == ["SYNTHETIC", "1 SYNTHETIC"]
     assert expected.schema == polars_schema(ELSET_COLUMNS)
     forms = {
-        "bare names": f"MADE UP             \n{TWO}1 MADE UP\n{OTHER}",
+        "bare names": f"SYNTHETIC             \n{TWO}1 SYNTHETIC\n{OTHER}",
         "CRLF": three.replace("\n", "\r\n"),
         "CR": three.replace("\n", "\r"),
         "BOM": b"\xef\xbb\xbf" + three.encode(),
@@ -78,7 +78,7 @@ def test_only_line_feeds_and_returns_end_a_line(tmp_path):
 
 
 def test_a_broken_line_of_a_utf_16_file_is_shown_with_its_place(tmp_path):
-    text = f"0 MADE UP\r{TWO}0 MADE UP TOO\r{OTHER}".replace("\n", "\r").replace("98.6000", "198.6000")
+    text = f"0 SYNTHETIC\r{TWO}0 SYNTHETIC TOO\r{OTHER}".replace("\n", "\r").replace("98.6000", "198.6000")
     with pytest.raises(CatalogError, match=r"(?s)line 3, .*\n    2 90001  198\.6000"):
         read_elsets(save(tmp_path, text.encode("utf-16")))
 
@@ -280,13 +280,13 @@ KEY = (
     "KEY: A-CATALOGNUM B-EPOCHTIME, C-DECAY\n"
 )
 HEADERS = {
-    "bulletin": f"SB KEPS @ MADE UP $KEPS-100.D\n2Line Orbital Elements 100\n\nTO ALL RADIO AMATEURS BT\n{KEY}\n",
+    "bulletin": f"SB KEPS @ SYNTHETIC $KEPS-100.D\n2Line Orbital Elements 100\n\nTO ALL RADIO AMATEURS BT\n{KEY}\n",
     "mail": "From: A Person <a@example.org>, another\nSubject: [keps] sets = new\nDate: 10 Apr 2031 12:00:00 +0000\n\n",
     "list's name in brackets": "[KEPS] the sets of this week, as received\n\n",
     "braces": '{"kept"} by hand\n',
-    "comment with commas": "# as received, " + "made up, " * 200 + "\n",
-    "one long line": "as received, " + "made up, " * 200 + "\n",
-    "longer than what a scan looks at": ("made up, " * 1_000 + "\n") * 9,
+    "comment with commas": "# as received, " + "synthetic, " * 200 + "\n",
+    "one long line": "as received, " + "synthetic, " * 200 + "\n",
+    "longer than what a scan looks at": ("synthetic, " * 1_000 + "\n") * 9,
     "keyword": "SOURCE = somewhere\n=====\n",
     "columns in prose": "Epoch, name and elements\n\n",
     "numbered list": "1 2031 was a good year\n2 10000 people read this\n1 90001 is the number of the first\n\n",
@@ -294,14 +294,14 @@ HEADERS = {
     "tags": "<pre>\n",
     "columns in a comment": "# NORAD_CAT_ID, OBJECT_NAME, EPOCH\n",
     "part of a mail": "--part-1\nContent-Type: text/plain\n\n",
-    "page, with sets on the line of the tag": "<!DOCTYPE html><html><body>\n<h1>Sets, made up</h1><PRE class='sets'>",
+    "page, with sets on the line of the tag": "<!DOCTYPE html><html><body>\n<h1>Sets, synthetic</h1><PRE class='sets'>",
     "CRLF": "SB KEPS\r\n\r\nBT, BT\r\n",
 }
 
 
 BODIES = {
-    f"0 MADE UP\n{TWO}0 1 MADE UP\n{OTHER}": "/EX\n",
-    f"MADE UP\n{TWO}# others\nNOT MADE UP\n{OTHER}": "-----\nkept by hand\n",
+    f"0 SYNTHETIC\n{TWO}0 1 SYNTHETIC\n{OTHER}": "/EX\n",
+    f"SYNTHETIC\n{TWO}# others\nNOT SYNTHETIC\n{OTHER}": "-----\nkept by hand\n",
     TWO + OTHER: "</pre>\n</html>\n",
     TWO + OTHER + "\n": "--part-1--\nkept by hand\n",
     (TWO + OTHER).strip(): "</pre><p>kept by hand</p>\nas received\n",
@@ -327,17 +327,17 @@ PROSE = st.text(st.characters(exclude_categories=["Cs", "Cc", "Nd", "Nl", "No"])
 @given(header=st.lists(PROSE, max_size=8), end=st.lists(PROSE, max_size=3))
 def test_no_header_without_digits_changes_what_is_read(tmp_path_factory, header, end):
     path = tmp_path_factory.getbasetemp() / "header.tle"
-    body = f"0 MADE UP\n{TWO}0 1 MADE UP\n{OTHER}/EX\n"
+    body = f"0 SYNTHETIC\n{TWO}0 1 SYNTHETIC\n{OTHER}/EX\n"
     path.write_text("\n".join([*header, body, *end]), encoding="utf-8")
     good, bad = read_gp(path, on_error="collect")
-    assert good["OBJECT_NAME"].to_list() == ["MADE UP", "1 MADE UP"]
+    assert good["OBJECT_NAME"].to_list() == ["SYNTHETIC", "1 SYNTHETIC"]
     assert bad.is_empty()
 
 
 def test_the_second_bulletin_of_a_file_has_a_header_too(tmp_path):
     bulletin = f"SB KEPS\n{KEY}\n"
-    path = save(tmp_path, f"{bulletin}MADE UP\n{TWO}/EX\n{bulletin}NOT MADE UP\n{OTHER}/EX\n")
-    assert read_gp(path)["OBJECT_NAME"].to_list() == ["MADE UP", "NOT MADE UP"]
+    path = save(tmp_path, f"{bulletin}SYNTHETIC\n{TWO}/EX\n{bulletin}NOT SYNTHETIC\n{OTHER}/EX\n")
+    assert read_gp(path)["OBJECT_NAME"].to_list() == ["SYNTHETIC", "NOT SYNTHETIC"]
 
 
 def test_which_line_is_a_name(tmp_path):

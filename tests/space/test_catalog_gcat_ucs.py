@@ -1,6 +1,6 @@
 """Reading GCAT and the UCS database, and DISCOS classes.
 
-No file of either is here: all rows are made up, in the column layouts that their authors publish.
+No file of either is here: all rows are synthetic, in the column layouts that their authors publish.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ UCS = [
 ]
 SATELLITE = {
     **dict.fromkeys(UCS, ""),
-    "Current Official Name of Satellite": "Made-up 1 (“né” Ä)",
+    "Current Official Name of Satellite": "Synthetic 1 (“né” Ä)",
     "Country of Operator/Owner": "Nowhere",
     "Perigee (km)": '"35,778"',
     "Apogee (km)": '"35,795"',
@@ -91,7 +91,7 @@ SATELLITE = {
 }
 
 
-def save(tmp_path, content, name="made-up.dat"):
+def save(tmp_path, content, name="synthetic.dat"):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
@@ -231,7 +231,7 @@ def test_ucs_row_in_both_encodings_and_with_commas(tmp_path):
     assert {name: value for name, value in row.items() if value is not None} == {
         "NORAD_CAT_ID": 90001,
         "OBJECT_ID": "2031-007A",
-        "OBJECT_NAME": "Made-up 1 (“né” Ä)",
+        "OBJECT_NAME": "Synthetic 1 (“né” Ä)",
         "OBJECT_TYPE": "PAYLOAD",
         "COUNTRY": "Nowhere",
         "LAUNCH": date(2031, 2, 3),

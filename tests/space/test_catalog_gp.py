@@ -1,4 +1,4 @@
-"""Reading element sets in every form. All sets here are made up; the real ones are read in place where they are."""
+"""Reading element sets in every form. All sets here are synthetic; the real ones are read in place where they are."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from ddcl_tab.space._scan import scan_gp, scan_satcat
 from ddcl_tab.space._schema import ELSET_COLUMNS, polars_schema
 from tests.conftest import other_bytes
 
-HEAD = {"CCSDS_OMM_VERS": "3.0", "CREATION_DATE": "2031-04-11T00:00:00", "ORIGINATOR": "MADE UP"}
+HEAD = {"CCSDS_OMM_VERS": "3.0", "CREATION_DATE": "2031-04-11T00:00:00", "ORIGINATOR": "SYNTHETIC"}
 META = {"CENTER_NAME": "EARTH", "REF_FRAME": "TEME", "TIME_SYSTEM": "UTC", "MEAN_ELEMENT_THEORY": "SGP4"}
 SET = {
-    "OBJECT_NAME": "MADE UP DEB [TANK]",
+    "OBJECT_NAME": "SYNTHETIC DEB [TANK]",
     "OBJECT_ID": "2031-007C",
     "EPOCH": "2031-04-10T12:00:00.000864",
     "MEAN_MOTION": "14.30000001",
@@ -50,7 +50,7 @@ SMALL = {"CLASSIFICATION_TYPE": "u"}
 OTHER = {**SET, "NORAD_CAT_ID": "100000", "OBJECT_NAME": "", "OBJECT_ID": "", "BSTAR": "-1.5e-4"}
 EXPECTED = {
     "NORAD_CAT_ID": 799500123,
-    "OBJECT_NAME": "MADE UP DEB [TANK]",
+    "OBJECT_NAME": "SYNTHETIC DEB [TANK]",
     "OBJECT_ID": "2031-007C",
     "CLASSIFICATION_TYPE": "U",
     "EPOCH": datetime(2031, 4, 10, 12, 0, 0, 864, UTC),
@@ -79,7 +79,7 @@ UNITS = {
 }
 
 
-def save(tmp_path, content, name="made-up.dat"):
+def save(tmp_path, content, name="synthetic.dat"):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
@@ -103,7 +103,7 @@ def as_kvn(records, *, units=True):
             lines.append(f"{name:<20} = {value}{unit}")
         lines.append("USER_DEFINED_X = 1 [furlong]")
         lines.append("")
-    return "COMMENT made up = 1\n\n" + "\n".join(lines)
+    return "COMMENT synthetic = 1\n\n" + "\n".join(lines)
 
 
 def xml_message(record):
@@ -117,7 +117,7 @@ def xml_message(record):
     meta = "".join(f"<{name}>{value}</{name}>" for name, value in META.items())
     tle = ("EPHEMERIS_TYPE", "CLASSIFICATION_TYPE", "NORAD_CAT_ID", "ELEMENT_SET_NO", "REV_AT_EPOCH", "BSTAR")
     return (
-        '<omm id="CCSDS_OMM_VERS" version="3.0"><header><CREATION_DATE/><ORIGINATOR>MADE UP</ORIGINATOR></header>'
+        '<omm id="CCSDS_OMM_VERS" version="3.0"><header><CREATION_DATE/><ORIGINATOR>SYNTHETIC</ORIGINATOR></header>'
         f"<body><segment><metadata>{meta}{element('OBJECT_NAME', record['OBJECT_NAME'])}"
         f"{element('OBJECT_ID', record['OBJECT_ID'])}</metadata><data>"
         + group("meanElements", ("EPOCH", *list(UNITS)[:5], "ECCENTRICITY"))
@@ -196,7 +196,7 @@ def test_all_forms_give_the_same_sets(tmp_path, form, wrap):
 def test_every_encoding_and_line_end_gives_the_same_sets(tmp_path, form):
     text = FORMS[form].replace("\r\n", "\n").replace("DEB [TANK]", "DÉB [Ω\u2028]")
     expected = read_gp(save(tmp_path, text))
-    assert expected["OBJECT_NAME"][0] == "MADE UP DÉB [Ω\u2028]"
+    assert expected["OBJECT_NAME"][0] == "SYNTHETIC DÉB [Ω\u2028]"
     for content in other_bytes(text).values():
         path = save(tmp_path, content.removeprefix(b"\r\n \n\r") if "XML" in form else content)
         assert_frame_equal(read_gp(path), expected)
@@ -334,8 +334,8 @@ BROKEN = {
     "REF_FRAME": [("GCRF", "REF_FRAME is TEME or empty")],
     "CENTER_NAME": [("MOON", "CENTER_NAME is EARTH or empty")],
     "MEAN_ELEMENT_THEORY": [
-        ("DSST", "MEAN_ELEMENT_THEORY is SGP4 or a kin"),
-        ("TLE-LIKE", "MEAN_ELEMENT_THEORY is SGP4 or a kin"),
+        ("DSST", "MEAN_ELEMENT_THEORY is SGP4, a theory akin to it"),
+        ("TLE-LIKE", "MEAN_ELEMENT_THEORY is SGP4, a theory akin to it"),
     ],
 }
 
@@ -441,16 +441,16 @@ PAGES = {
         "Denied - Log in",
     ),
     "HTML": (
-        "<!DOCTYPE html>\n<html><head><title>Made Up</title><style>p {x: y}</style></head><body><nav>Home</nav>"
+        "<!DOCTYPE html>\n<html><head><title>Synthetic</title><style>p {x: y}</style></head><body><nav>Home</nav>"
         f"{'<p>news</p>' * 50}{'<p>more, of it</p>' * 9}<script>if (1<2) {{}}</script><!-- no --><h1>Hello</h1>"
         "<p>You <b>must</b> be\n <a href='x'>logged&nbsp;in</a>.</p></body></html>",
-        "Made Up - You must be logged in. - news - more, of it - Hello",
+        "Synthetic - You must be logged in. - news - more, of it - Hello",
     ),
     "XHTML": (
         '<?xml version="1.0"?>\n<!DOCTYPE html>\n<html><title>503 Away</title><p>503 Away</p></html>',
         "503 Away",
     ),
-    "cut HTML": ("<h1>502 Bad Gateway</h1><hr>\n<center>made up", "502 Bad Gateway - made up"),
+    "cut HTML": ("<h1>502 Bad Gateway</h1><hr>\n<center>synthetic", "502 Bad Gateway - synthetic"),
     "text": ("No GP data found", "No GP data found"),
     "text with a comma": ("Sorry, no GP data found\nTry later, please, then\n", "Sorry, no GP data found Try later"),
     "long text": ("The server is away. " * 100, "The server is away. The server"),

@@ -1,4 +1,4 @@
-"""Joining a SATCAT with element sets. All rows here are made up; the real catalogs are read in place where they are."""
+"""Joining a SATCAT with element sets. All rows here are synthetic; the real catalogs are read where they are."""
 
 from __future__ import annotations
 

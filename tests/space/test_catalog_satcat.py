@@ -1,4 +1,4 @@
-"""Reading SATCAT files. All rows here are made up; the real catalogs are read in place where they are."""
+"""Reading SATCAT files. All rows here are synthetic; the real catalogs are read in place where they are."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ CELESTRAK = (
 
 
 def record(**changes: object) -> dict[str, object]:
-    """One made-up Space-Track record; every value a string or null."""
+    """One synthetic Space-Track record; every value a string or null."""
     return {
         "INTLDES": "2031-007C",
         "NORAD_CAT_ID": "90001",
         "OBJECT_TYPE": "DEBRIS",
-        "SATNAME": "MADE UP DEB",
+        "SATNAME": "SYNTHETIC DEB",
         "COUNTRY": "XX",
         "LAUNCH": "2031-02-03",
         "SITE": "YY",
@@ -49,7 +49,7 @@ def record(**changes: object) -> dict[str, object]:
         "RCSVALUE": "0",
         "RCS_SIZE": "SMALL",
         "FILE": "1",
-        "OBJECT_NAME": "MADE UP DEB",
+        "OBJECT_NAME": "SYNTHETIC DEB",
         "OBJECT_ID": "2031-007C",
         "OBJECT_NUMBER": "90001",
     } | changes
@@ -67,14 +67,14 @@ def as_csv(rows: list[dict[str, object]], **options: object) -> str:
     return out.getvalue()
 
 
-def save(tmp_path, content, name="made-up.dat"):
+def save(tmp_path, content, name="synthetic.dat"):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
 
 
 def test_all_forms_of_one_catalog_give_the_same_frame(tmp_path):
-    rows = numbered([record(), record(OBJECT_TYPE="PAYLOAD", RCS_SIZE="LARGE", COMMENT="MADE UP, WITH COMMA")])
+    rows = numbered([record(), record(OBJECT_TYPE="PAYLOAD", RCS_SIZE="LARGE", COMMENT="SYNTHETIC, WITH COMMA")])
     text, table = json.dumps(rows), as_csv(rows)
     expected = read_satcat(save(tmp_path, text))
     forms = {
@@ -170,11 +170,11 @@ def test_values_of_a_space_track_record(tmp_path):
 
 def test_values_of_celestrak_rows(tmp_path):
     rows = [
-        "MADE UP A,2031-007A,90001,PAY,+,XX,2031-02-03,YY,,100.2,98.61,830,760,4.5,,EA,ORB",
-        "MADE UP R/B,2031-007B,90002,R/B,,XX,2031-02-03T01:02:03,YY,2033-01-01,100.2,98.61,830,760,1.0,,EA,IMP",
-        "MADE UP DEB,2031-007C,90003,DEB,,XX,2031-02-03,YY,,100.2,98.61,830,760,0.1,,,ORB",
-        "MADE UP D,2031-007D,90004,UNK,,XX,2031-02-03,YY,,100.2,98.61,830,760,0.0999,NCE,90001,DOC",
-        "MADE UP E,2031-007E,90005,,,XX,2031-02-03,YY,,700.1,12.5,900,400,,,MO,ORB",
+        "SYNTHETIC A,2031-007A,90001,PAY,+,XX,2031-02-03,YY,,100.2,98.61,830,760,4.5,,EA,ORB",
+        "SYNTHETIC R/B,2031-007B,90002,R/B,,XX,2031-02-03T01:02:03,YY,2033-01-01,100.2,98.61,830,760,1.0,,EA,IMP",
+        "SYNTHETIC DEB,2031-007C,90003,DEB,,XX,2031-02-03,YY,,100.2,98.61,830,760,0.1,,,ORB",
+        "SYNTHETIC D,2031-007D,90004,UNK,,XX,2031-02-03,YY,,100.2,98.61,830,760,0.0999,NCE,90001,DOC",
+        "SYNTHETIC E,2031-007E,90005,,,XX,2031-02-03,YY,,700.1,12.5,900,400,,,MO,ORB",
     ]
     frame = read_satcat(save(tmp_path, "\n".join([CELESTRAK, *rows])))
     assert frame["OBJECT_TYPE"].to_list() == ["PAYLOAD", "ROCKET BODY", "DEBRIS", "UNKNOWN", "UNKNOWN"]
@@ -254,13 +254,13 @@ def test_duplicates_are_both_out_and_name_each_other(tmp_path):
 
 
 def test_lines_are_counted_through_quoted_line_ends(tmp_path):
-    rows = [record(COMMENT="MADE UP\nON TWO LINES"), record(NORAD_CAT_ID="90002", PERIOD="-1")]
+    rows = [record(COMMENT="SYNTHETIC\nON TWO LINES"), record(NORAD_CAT_ID="90002", PERIOD="-1")]
     with pytest.raises(CatalogError, match="line 4, column PERIOD: value '-1'"):
         read_satcat(save(tmp_path, as_csv(rows)))
 
 
 JSON = json.dumps([record()])
-TLE = "0 MADE UP\n1 90001U 31007C   31100.50000000  .00000123  00000-0  12345-3 0  9994\n"
+TLE = "0 SYNTHETIC\n1 90001U 31007C   31100.50000000  .00000123  00000-0  12345-3 0  9994\n"
 WRONG_FILES = {
     "empty": (b"", "the file is empty"),
     "blank": (b" \r\n \n", "the file is empty"),
@@ -284,7 +284,7 @@ WRONG_FILES = {
     "half a pair in UTF-16": (JSON.encode("utf-16") + b"\x00\xd8", "UTF-16 text, but byte"),
     "zero bytes in UTF-16": ("a,b\0\n".encode("utf-16"), "zero bytes"),
     "HTML in UTF-16": ("<html>Log in</html>".encode("utf-16"), "HTML or XML page"),
-    "late byte": (
+    "byte far into the file": (
         as_csv([record()] * 9_000).encode() + b"\xff",
         f"UTF-8 text, but byte {len(as_csv([record()] * 9_000)) + 1} is 0xff",
     ),

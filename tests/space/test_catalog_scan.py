@@ -1,4 +1,4 @@
-"""Lazy frames of large catalogs. All rows are made up or random; the real ones are read in place where they are."""
+"""Lazy frames of large catalogs. All rows are synthetic or random; the real ones are read in place where they are."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ddcl_tab.space._write import write_gp
 
 ROW = {
     "NORAD_CAT_ID": 799500123,
-    "OBJECT_NAME": "MADE, UP",
+    "OBJECT_NAME": "SYNTHETIC, 1",
     "EPOCH": datetime(2031, 4, 10, 12, tzinfo=UTC),
     "MEAN_MOTION": 14.3,
     "ECCENTRICITY": 0.001,
@@ -181,7 +181,7 @@ VALUES = {
     "ARG_OF_PERICENTER": st.just(" 20 "),
     "MEAN_ANOMALY": st.just("30"),
     "OBJECT_NAME": st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=6)
-    | st.sampled_from(["MADE\nUP", "MADE\r\nUP", 'MADE "UP"', "MADE, UP", "\u2028\x85", ""]),
+    | st.sampled_from(["MADE\nUP", "MADE\r\nUP", 'MADE "UP"', "SYNTHETIC, 1", "\u2028\x85", ""]),
     "BSTAR": st.sampled_from(["", "1e-4", "-.5E-3"]),
     "PERIOD": st.sampled_from(["", "90", "a,b", "\n"]),
 }

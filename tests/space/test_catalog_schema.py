@@ -67,13 +67,13 @@ def test_derived_columns_name_columns_that_exist():
     ],
 )
 def test_bounds_as_a_sentence_and_as_an_expression(bounds, rule, broken):
-    column = Column("V", pl.Float64(), "km", "a made-up length", "feature", **bounds)
+    column = Column("V", pl.Float64(), "km", "a length", "feature", **bounds)
     frame = pl.DataFrame({"V": [-1.0, 0.0, 0.5, 1.0, 2.0]})
     assert column.rule == rule
     assert frame.select(column.out_of_bounds()).to_series().to_list() == broken
 
 
 def test_numbers_that_are_not_finite_break_the_bounds_and_null_does_not():
-    column = Column("V", pl.Float64(), "km", "a made-up length", "feature", lower=0)
+    column = Column("V", pl.Float64(), "km", "a length", "feature", lower=0)
     frame = pl.DataFrame({"V": [float("nan"), float("inf"), float("-inf"), None]})
     assert frame.select(column.out_of_bounds()).to_series().to_list() == [True, True, True, None]

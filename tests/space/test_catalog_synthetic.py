@@ -1,4 +1,4 @@
-"""The made-up catalog: shares, formats, physics, learnability, determinism, files, failures."""
+"""The synthetic catalog: shares, formats, physics, learnability, determinism, files, failures."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 
 from ddcl_tab.errors import CatalogError, ConfigurationError
+from ddcl_tab.space import regime, synthetic_catalog, write_satcat
 from ddcl_tab.space._elements import semi_major_axis_from_altitudes, semi_major_axis_from_period
-from ddcl_tab.space._regimes import regime
 from ddcl_tab.space._satcat import read_satcat
-from ddcl_tab.space._synthetic import SPACETRACK_COLUMNS, synthetic_catalog, write_satcat
+from ddcl_tab.space._schema import SPACETRACK_COLUMNS
 
 ORBIT = ["PERIOD", "INCLINATION", "APOGEE", "PERIGEE"]
 ENDINGS = ["json", "json.gz", "csv", "csv.gz"]
@@ -200,7 +200,7 @@ def test_files_hold_the_frame_and_are_reproducible(tmp_path: Path, ending):
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_the_package_reads_what_it_writes(tmp_path: Path, ending):
     frame = synthetic_catalog(300, random_state=6)
-    path = tmp_path / f"made_up.{ending}"
+    path = tmp_path / f"synthetic.{ending}"
     write_satcat(frame, path)
     read = read_satcat(path)
     assert read["OBJECT_TYPE"].to_list() == frame["OBJECT_TYPE"].to_list()
@@ -209,7 +209,7 @@ def test_the_package_reads_what_it_writes(tmp_path: Path, ending):
 
 
 def test_an_older_file_is_replaced(tmp_path: Path):
-    path = tmp_path / "made_up.csv"
+    path = tmp_path / "synthetic.csv"
     path.write_text("old")
     write_satcat(synthetic_catalog(50), path)
     assert path.read_text().count("\n") == 51

@@ -1,4 +1,4 @@
-"""Writing element sets and reading them back. All sets here are made up; the real ones are read where they are."""
+"""Writing element sets and reading them back. All sets here are synthetic; the real ones are read where they are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ddcl_tab.space._write import write_gp
 
 ROW = {
     "NORAD_CAT_ID": 100001,
-    "OBJECT_NAME": "MADE UP DEB",
+    "OBJECT_NAME": "SYNTHETIC DEB",
     "OBJECT_ID": "2031-007C",
     "CLASSIFICATION_TYPE": "U",
     "EPOCH": datetime(2031, 4, 10, 12, tzinfo=UTC),

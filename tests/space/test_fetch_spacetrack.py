@@ -30,8 +30,8 @@ from tests.space.fetch_server import chunked, cut, gp, serve, unmeasured, whole
 from tests.space.test_fetch_celestrak import later
 
 pytest.importorskip("spacetrack")
-USER, PASSWORD, SESSION = "made-up-user@a.example", "pass-Wörd %&'\"<7", "made-up-session-cookie"
-SECRETS = (USER, PASSWORD, SESSION, "pass-W", "made-up-user")
+USER, PASSWORD, SESSION = "no-such-user@a.example", "pass-Wörd %&'\"<7", "no-such-session-cookie"
+SECRETS = (USER, PASSWORD, SESSION, "pass-W", "no-such-user")
 HASTY = Limits(connect_s=5.0, read_s=1.0, total_s=10.0, size_bytes=1 << 23)
 COLUMNS = ("NORAD_CAT_ID", "DECAY_DATE", "EPOCH", "CURRENT")
 
@@ -274,10 +274,10 @@ def test_netrc_holds_the_account(server, monkeypatch, tmp_path):
         ask()
     no_secret_in(everything(caught.value))
     assert not server.asked
-    netrc.write_text(f"machine 127.0.0.1 login {USER} password made-up\n")
+    netrc.write_text(f"machine 127.0.0.1 login {USER} password no-such\n")
     server.answers = space_track(whole(gp(3)))
     assert ask().stored.rows == 3
-    assert parse_qs(server.asked[0][3]) == {"identity": [USER], "password": ["made-up"]}
+    assert parse_qs(server.asked[0][3]) == {"identity": [USER], "password": ["no-such"]}
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddcl_tab.errors import ConfigurationError
-from ddcl_tab.space._regimes import REGIMES, regime
+from ddcl_tab.space import REGIMES, regime
 
-# Made-up orbits, one per line of the table in ESA's Annual Space Environment Report ("Ranges defining each orbital
+# Synthetic orbits, one per line of the table in ESA's Annual Space Environment Report ("Ranges defining each orbital
 # class"): (perigee altitude km, apogee altitude km, inclination deg).
 EXAMPLES = {
     "GEO": (35780, 35794, 5.0),

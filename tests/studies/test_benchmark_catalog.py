@@ -35,7 +35,7 @@ def bench():
 
 
 def lines_of(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (out / "benchmark_catalog_short.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (out / "benchmark_catalog_short" / "data.jsonl").read_text().splitlines()]
 
 
 def test_command_shares_work_and_a_second_call_computes_nothing(tmp_path, bench, capsys):
@@ -48,15 +48,16 @@ def test_command_shares_work_and_a_second_call_computes_nothing(tmp_path, bench,
     done = sorted((line["task"], line["model"]) for line in lines)
     assert done == [(task, model) for task in ("cloud", "object") for model in quick]
     assert all(line["fit_seconds"] > 0 and line["macro_f1"] > 0.5 for line in lines)
-    before = (tmp_path / "benchmark_catalog_short.jsonl").read_bytes()
+    assert all(line["commit"] == lines[0]["commit"] for line in lines)
+    before = (tmp_path / "benchmark_catalog_short" / "data.jsonl").read_bytes()
 
     bench.script.main(arguments)
     assert capsys.readouterr().out == "0 fits to do\n"
-    assert (tmp_path / "benchmark_catalog_short.jsonl").read_bytes() == before
-    text = (tmp_path / "benchmark_catalog_short.md").read_text()
+    assert (tmp_path / "benchmark_catalog_short" / "data.jsonl").read_bytes() == before
+    text = (tmp_path / "benchmark_catalog_short" / "report.md").read_text()
     assert "SYNTHETIC" in text
     assert text.count("| random forest ") == 4
-    tables = json.loads((tmp_path / "benchmark_catalog_short.json").read_text())
+    tables = json.loads((tmp_path / "benchmark_catalog_short" / "tables.json").read_text())
     assert tables["tasks"]["object"]["reference"] == "HistGradientBoosting"
 
 
@@ -67,10 +68,17 @@ def test_new_settings_are_computed_anew_and_old_lines_passed_over(tmp_path, benc
     monkeypatch.setitem(bench.peers.MODELS, "random forest", old._replace(short={"n_estimators": 3}))
     bench.script.main(arguments)
     assert capsys.readouterr().out.count("1 fits to do") == 2
-    tables = json.loads((tmp_path / "benchmark_catalog_short.json").read_text())
+    tables = json.loads((tmp_path / "benchmark_catalog_short" / "tables.json").read_text())
     shown = tables["tasks"]["cloud"]["models"]["random forest"]
     assert shown["folds"] == [0]
     assert shown["figures"]["macro_f1"]["mean"] == lines_of(tmp_path)[1]["macro_f1"]
+
+
+def test_lines_of_before_a_setting_was_renamed_are_not_computed_again(bench):
+    job = bench.script.Job("object", 0, "DDCLClassifier", {"target": None, "augmented_share": 0.7}).describe()
+    old = job | {"settings": {"target": "OBJECT_TYPE", "teacher_share": "0.7"}}
+    other = job | {"settings": {"target": "OBJECT_TYPE", "teacher_share": "0.3"}}
+    assert bench.script.key_of(old) == bench.script.key_of(job) != bench.script.key_of(other)
 
 
 def test_absent_packages_and_failing_models_are_said_and_hinder_no_other(tmp_path, bench, monkeypatch, capsys):
@@ -83,7 +91,7 @@ def test_absent_packages_and_failing_models_are_said_and_hinder_no_other(tmp_pat
     failed, done = lines_of(tmp_path)
     assert "n_estimators" in failed["error"]
     assert done["model"] == "random forest"
-    text = (tmp_path / "benchmark_catalog_short.md").read_text()
+    text = (tmp_path / "benchmark_catalog_short" / "report.md").read_text()
     assert "TabM is left out" in text
     assert "cloud, fold 0, EBM: InvalidParameterError" in text
     bench.script.main(["nowhere", str(tmp_path), "--short", "--tasks", "cloud", "--models", *models])

@@ -42,8 +42,8 @@ def test_the_command_measures_everything(tmp_path, bench, monkeypatch):
     assert torch.equal(state, torch.random.get_rng_state())
     assert threads == torch.get_num_threads()
 
-    figures = json.loads((tmp_path / "benchmark_speed_short.json").read_text())
-    text = (tmp_path / "benchmark_speed_short.md").read_text()
+    figures = json.loads((tmp_path / "benchmark_speed_short" / "data.json").read_text())
+    text = (tmp_path / "benchmark_speed_short" / "report.md").read_text()
     assert figures["header"]["versions"]["torch"] == torch.__version__
     assert "**Short form**" in text
     for name in ("training", "prediction"):
@@ -112,7 +112,7 @@ def test_products_alone_are_those_of_the_flops(bench):
 def test_rows_and_networks_have_the_shape_asked_for(bench):
     shape = bench.contenders.Shape(n_rows=40, n_columns=20, width=16, n_prototypes=5)
     rows, network = bench.contenders.make_rows(shape), bench.contenders.make_network(shape)
-    inputs, (target, _) = rows.batch(slice(None))
+    inputs, target, _ = rows.batch(slice(None))
     assert inputs["numeric"].shape == (40, 14)
     assert inputs["categorical"].shape == (40, 6)
     assert torch.equal(target.sum(dim=1), torch.ones(40))

@@ -22,14 +22,14 @@ def study():
 @pytest.mark.slow
 def test_short_form(study, tmp_path):
     study.main(["nowhere", str(tmp_path), "--short"])
-    rows = [json.loads(line) for line in (tmp_path / "cluster_short.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / "cluster_short" / "data.jsonl").read_text().splitlines()]
     assert {row["problem"] for row in rows} == {"class", "cloud", "mixed columns", "inclination moved"}
     assert all(0 <= row["accuracy"] <= row["purity"] + 1e-9 <= 1.1 for row in rows if "accuracy" in row)
     assert all(0 <= row["auroc"] <= 1 for row in rows if "auroc" in row)
-    text = (tmp_path / "cluster_short.md").read_text()
+    text = (tmp_path / "cluster_short" / "report.md").read_text()
     assert "SHORT FORM" in text
     assert text.count("Ahead of DDCL") == 4
-    assert "<svg" in (tmp_path / "cluster_short.svg").read_text()
+    assert "<svg" in (tmp_path / "cluster_short" / "picture.svg").read_text()
 
 
 def test_scores_of_known_partitions(study):

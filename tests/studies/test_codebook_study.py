@@ -25,7 +25,7 @@ def out(tmp_path_factory) -> Path:
 
 
 def test_short_form_computes_each_fit_once(out):
-    rows = [json.loads(line) for line in (out / "codebook_short.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (out / "codebook_short" / "data.jsonl").read_text().splitlines()]
     assert len(rows) == len({(row["task"], row["method"], row["seed"]) for row in rows})
     assert {row["task"] for row in rows} == {"digits", "photos", "catalog"}
     assert len({row["method"] for row in rows}) >= 4
@@ -36,8 +36,8 @@ def test_short_form_computes_each_fit_once(out):
 
 
 def test_report_says_who_is_ahead(out):
-    text = (out / "codebook_short.md").read_text()
+    text = (out / "codebook_short" / "report.md").read_text()
     assert "SHORT FORM" in text
     assert text.count("DDCL, narrow minus") == 3
     assert "smallest share over 12 fits" in text
-    assert "<svg" in (out / "codebook_short.svg").read_text()
+    assert "<svg" in (out / "codebook_short" / "picture.svg").read_text()

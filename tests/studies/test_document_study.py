@@ -23,14 +23,14 @@ def test_short_form(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "pipelines"))
     study = importlib.import_module("document_study")
     study.main([str(SHARED), str(tmp_path), "--short", "--cache", str(tmp_path / "cache")])
-    rows = [json.loads(line) for line in (tmp_path / "documents_short.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / "documents_short" / "data.jsonl").read_text().splitlines()]
     assert {row["texts"] for row in rows} == {"20 Newsgroups", "SST-2", "cost"}
     assert {row["method"] for row in rows if row["texts"] == "SST-2"} == {
         "mean of tokens", "class token", "PMA",
         "DDCL shares", "DDCL mixture", "DDCL residuals", "bag of codes (k-means)", "VLAD (k-means)",
     }  # fmt: skip
     assert all(0 <= row["probe"] <= 1 for row in rows if "probe" in row)
-    text = (tmp_path / "documents_short.md").read_text()
+    text = (tmp_path / "documents_short" / "report.md").read_text()
     assert "SHORT FORM" in text
     assert "Time grows as tokens to the power" in text
-    assert "<svg" in (tmp_path / "documents_short.svg").read_text()
+    assert "<svg" in (tmp_path / "documents_short" / "picture.svg").read_text()

@@ -20,15 +20,15 @@ def test_short_form(tmp_path):
         study = importlib.import_module("history_study")
         study.main([str(SHARED), str(tmp_path), "--short"])
         long = study.long_frame(SHARED).filter(study.pl.col("NORAD_CAT_ID") < 300)
-    rows = [json.loads(line) for line in (tmp_path / "history_short.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / "history_short" / "data.jsonl").read_text().splitlines()]
     assert {row["problem"] for row in rows} == {"class", "cloud, random", "cloud, last 30 %"}
     assert {(row["model"], row["input"]) for row in rows} >= {("DDCL", "newest"), ("DDCL", "history")}
     for row in rows:
         assert row["all"]["rows"] >= row["four epochs"]["rows"] > 0
         assert 0 < row["all"]["accuracy"] <= 1
-    text = (tmp_path / "history_short.md").read_text()
+    text = (tmp_path / "history_short" / "report.md").read_text()
     assert text.count("Ahead of DDCL on histories") == 3
-    assert "<svg" in (tmp_path / "history_short.svg").read_text()
+    assert "<svg" in (tmp_path / "history_short" / "picture.svg").read_text()
 
     newest = study.pl.col("EPOCH").max()
     gaps = study.with_gaps(long, 2, seed=0)

@@ -15,6 +15,7 @@ from faithfulness import (
     match_prototypes,
     prototype_deletion,
     remove_strongest,
+    without,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -67,8 +68,14 @@ def test_contributions_order_columns_better_than_chance(model, table):
     assert ours[0][0] == ours[1][-1]  # nothing gone is everything there
 
 
+def test_rows_that_lose_everything_are_shared_out_evenly():
+    q = np.array([[1.0, 0, 0, 0, 0, 0]])
+    removed = q > 0
+    assert without(q, removed).tolist() == [[0.0, 0.2, 0.2, 0.2, 0.2, 0.2]]
+
+
 def test_a_decision_list_takes_the_word_of_the_strongest(model):
-    assert decision_list(model, np.eye(6)).tolist() == model.says.tolist()
+    assert decision_list(model, np.eye(6)).tolist() == model.prototype_logits.argmax(axis=1).tolist()
 
 
 @settings(deadline=None, max_examples=50)
@@ -93,7 +100,7 @@ def test_the_study_runs_from_its_command(tmp_path):
     command = [sys.executable, "pipelines/faithfulness_study.py", "nowhere", str(tmp_path), "--short"]
     done = subprocess.run([*command, "--cache", str(tmp_path / "models")], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    text = (tmp_path / "faithfulness_short.md").read_text()
+    text = (tmp_path / "faithfulness_short" / "report.md").read_text()
     assert "SYNTHETIC catalog" in text
     assert "## The same prototypes from other seeds" in text
-    assert len((tmp_path / "faithfulness_short.json").read_text()) > 1000
+    assert len((tmp_path / "faithfulness_short" / "data.json").read_text()) > 1000

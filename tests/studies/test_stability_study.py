@@ -19,7 +19,8 @@ def study(tmp_path_factory):
     out = tmp_path_factory.mktemp("study")
     command = [sys.executable, ROOT / "pipelines" / "stability_study.py", "synthetic", out, "--short"]
     subprocess.run(command, check=True, capture_output=True)
-    return pl.read_csv(out / "stability_study.csv"), out
+    out /= "stability_study_short"
+    return pl.read_csv(out / "data.csv"), out
 
 
 def test_the_verdict_agrees_with_the_outcome(study):
@@ -47,11 +48,11 @@ def test_each_violation_does_what_theory_says(study):
 
 def test_the_report_shows_agreement_statements_and_every_disagreement(study):
     runs, out = study
-    text = (out / "stability_study.md").read_text()
+    text = (out / "report.md").read_text()
     assert "SYNTHETIC" in text
     assert "did not hold" in text
     differ = runs.filter(pl.col("stable") != (pl.col("outcome") == "healthy"))
     table = text.split("## Disagreements")[1].split("## Every cell")[0]
     assert table.count("\n| ") == 1 + len(differ)
-    assert (out / "stability_study.png").stat().st_size > 10_000
-    assert len(pl.read_csv(out / "stability_study.csv")) == len(runs)
+    assert (out / "picture.png").stat().st_size > 10_000
+    assert len(pl.read_csv(out / "data.csv")) == len(runs)

@@ -27,8 +27,8 @@ def out(study, tmp_path_factory) -> Path:
 
 
 def test_short_form_writes_both_files(out):
-    result = json.loads((out / "trust_short.json").read_text())
-    text = (out / "trust_short.md").read_text()
+    result = json.loads((out / "trust_short" / "data.json").read_text())
+    text = (out / "trust_short" / "report.md").read_text()
     assert "SYNTHETIC" in text
     assert {row["foreign rows"].split(":")[0] for row in result["novelty"]} == {"held out", "planted"}
     assert all(0 <= row["NoveltyScore"] <= 1 for row in result["novelty"])

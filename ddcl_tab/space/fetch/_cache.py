@@ -8,8 +8,8 @@ import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
+from ddcl_tab._files import remove_leftovers, write_whole
 from ddcl_tab.errors import FetchError
 from ddcl_tab.space.fetch._http import need
 
@@ -28,21 +28,6 @@ class Stored:
     url: str
 
 
-@dataclass(frozen=True)
-class Part:
-    """The answer whose first bytes lie in the part file since `at`; `etag` and `total` only where it can be resumed.
-
-    `answered_by` is the address after redirects.
-    """
-
-    url: str
-    answered_by: str
-    encoding: str
-    at: float
-    etag: str | None
-    total: int | None
-
-
 @dataclass
 class State:
     """What is known of a query.
@@ -58,7 +43,6 @@ class State:
         When the server last gave a whole answer, good or bad, and how long it is left in peace since.
     refusal : str or None
         What was wrong with that answer.
-    part : Part or None
     """
 
     stored: list[Stored] = field(default_factory=list)
@@ -66,12 +50,11 @@ class State:
     settled_at: float = 0.0
     wait_s: float = 0.0
     refusal: str | None = None
-    part: Part | None = None
 
     def settle(self, wait_s: float, refusal: str | None = None) -> None:
         """Note a whole answer: for `wait_s` seconds from now nothing is asked."""
         self.settled_at, self.wait_s, self.refusal = time.time(), wait_s, refusal
-        self.sent, self.part = [], None
+        self.sent = []
 
     def asked_again_at(self) -> float:
         """Time before which nothing is asked (s since 1970); 0 where asking is free."""
@@ -102,12 +85,14 @@ class Entry:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder
-        self.path, self.part_path, self.new_path, self.state_path, self.lock_path = (
-            folder / f"{name}{end}" for end in ("", ".part", ".new", ".state.json", ".lock")
+        self.path, self.new_path, self.state_path, self.lock_path = (
+            folder / f"{name}{end}" for end in ("", ".new", ".state.json", ".lock")
         )
 
     def recover(self, state: State) -> None:
-        """Finish what a process that died between its note and the new file's name left."""
+        """Finish what a process that died between its note and the new file's name left; remove half-written notes."""
+        remove_leftovers(self.state_path)
+        self.path.with_name(f"{self.path.name}.part").unlink(missing_ok=True)  # earlier versions resumed downloads
         if state.stored and self.new_path.is_file() and sha256(self.new_path) == state.stored[0].sha256:
             replace_durably(self.new_path, self.path)
 
@@ -131,7 +116,7 @@ class Entry:
             if data.pop("version") != _VERSION:
                 raise ValueError("another version")
             data["stored"] = [Stored(**stored) for stored in data["stored"]]
-            data["part"] = Part(**data["part"]) if data["part"] else None
+            data.pop("part", None)  # of earlier versions
             state = State(**data)
             _ = (
                 state.settled_at + state.wait_s + sum(state.sent),
@@ -148,7 +133,12 @@ class Entry:
 
     def save(self, state: State) -> None:
         """Write the state, whole or not at all."""
-        write_whole(self.state_path, {"version": _VERSION, **asdict(state)})
+        write_whole(self.state_path, json.dumps({"version": _VERSION, **asdict(state)}, indent=1))
+
+    def note_request(self, state: State) -> None:
+        """Note a request before it is sent: a process that dies must not forget that it asked."""
+        state.sent.append(time.time())
+        self.save(state)
 
     def store(self, state: State, stored: Stored, wait_s: float) -> None:
         """Replace the file by the new one, and note it."""
@@ -158,12 +148,6 @@ class Entry:
         sync(self.new_path)
         self.save(state)
         replace_durably(self.new_path, self.path)
-        self.drop_part()
-
-    def drop_part(self) -> None:
-        """Delete what cannot be used."""
-        for path in (self.part_path, self.new_path):
-            path.unlink(missing_ok=True)
 
 
 def cache_folder() -> Path:
@@ -193,28 +177,6 @@ def sha256(path: Path) -> str:
     """Hash of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_whole(path: Path, value: Any) -> None:
-    r"""Write JSON so that a reader sees the old file or the new one, also after a crash.
-
-    Parameters
-    ----------
-    path : Path
-    value : object
-        That JSON can hold.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_whole(Path(folder, "a.json"), [1.5])
-    ...     Path(folder, "a.json").read_text(), [path.name for path in Path(folder).iterdir()]
-    ('[\n 1.5\n]', ['a.json'])
-    """
-    new = path.with_name(path.name + ".tmp")
-    new.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    replace_durably(new, path)
 
 
 def replace_durably(new: Path, path: Path) -> None:

@@ -1,16 +1,24 @@
-"""HTTP as both providers need it: who asks, how long to wait, what each failure means and how asking can end."""
+"""HTTP as both providers need it: who asks, how long to wait, what each failure means; one file, whole or not."""
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import re
+import tempfile
+import time
+import zlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+from urllib.parse import urljoin, urlsplit
 
 from ddcl_tab.errors import FetchError
+from ddcl_tab.space.fetch._query import Query, is_safe
 
 _EXTRAS = {"httpx2": "fetch", "platformdirs": "fetch", "spacetrack": "spacetrack"}
 
@@ -90,26 +98,6 @@ class Refused(FetchError):
 
     def __str__(self) -> str:
         return str(self.args[0])
-
-
-def utc(seconds: float) -> str:
-    """Text of a time for messages.
-
-    Parameters
-    ----------
-    seconds : float
-        Since 1970, UTC.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> utc(0)
-    '1970-01-01 00:00:00 UTC'
-    """
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def age(seconds: float) -> str:
@@ -258,3 +246,151 @@ def _retry_after_s(written: str) -> float:
     except (ValueError, OverflowError):
         return 0.0
     return min(max(seconds, 0.0), _LONGEST_WAIT_S)
+
+
+_CHUNK = 1 << 16
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MOST_REDIRECTS = 3
+_BODY_SHOWN = 4096
+
+
+def download(query: Query, path: Path, limits: Limits) -> str:
+    """Write the answer to a query, unpacked, to a file.
+
+    Parameters
+    ----------
+    query : Query
+    path : Path
+        Whole where nothing is raised. Otherwise absent, as before, or cut: the next download begins again.
+    limits : Limits
+
+    Returns
+    -------
+    str
+        The address that answered, after redirects.
+
+    Raises
+    ------
+    FetchError
+        `NotAsked`, `Broken` or `Refused`.
+    """
+    httpx2 = need("httpx2")
+    # Packed bytes have no name: nothing of them is left where the process dies.
+    with tempfile.TemporaryFile(dir=path.parent) as body:
+        try:
+            with make_client(limits) as client:
+                response = _send(client, query)
+                try:
+                    packed = _receive(response, body, query.provider, limits)
+                finally:
+                    response.close()
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+            raise outcome_of(error, query.provider) from error
+        body.seek(0)
+        _unpack(body, packed, path, query.provider, limits)
+    return str(response.url)
+
+
+def _send(client: Any, query: Query) -> Any:
+    """Send the request; follow redirects by hand, since only the same server is followed."""
+    url = query.url
+    for _ in range(_MOST_REDIRECTS + 1):
+        response = client.send(client.build_request("GET", url), stream=True)
+        if response.status_code not in _REDIRECTS:
+            return response
+        written = response.headers.get("Location", "")
+        response.close()
+        url = _redirected(url, written, query.provider)
+    raise Refused(f"{query.provider} redirected more than {_MOST_REDIRECTS} times, at last to {printable(url)}")
+
+
+def _redirected(url: str, written: str, provider: str) -> str:
+    target = urljoin(url, written)
+    try:
+        place, here = urlsplit(target), urlsplit(url)
+        same = (place.scheme, place.hostname, place.port) == (here.scheme, here.hostname, here.port)
+    except ValueError:
+        same = False
+    if not written or not same or place.username or place.password or not is_safe(place):
+        shown = printable(written.split("@")[-1])  # what stands before an @ may be a secret
+        raise Refused(f"{provider} redirected to {shown!r}; redirects are followed on the same host only")
+    return target
+
+
+def _receive(response: Any, body: IO[bytes], provider: str, limits: Limits) -> bool:
+    """Write the bytes of an answer as they come; whether they are packed."""
+    if response.status_code != 200:
+        raise refusal(response, provider, _beginning(response))
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip"):
+        raise Refused(f"{provider} packed its answer as {printable(encoding)!r}, which nobody asked for")
+    check_measured(response, provider)
+    length = response.headers.get("Content-Length")
+    if int(length or 0) > limits.size_bytes:
+        raise Refused(f"{provider} announces {length} bytes; at most {limits.size_bytes} are read")
+    # As they come: to wait for a full chunk would hide a server that drips.
+    n_bytes = write_chunks(response.iter_raw(), body, provider, limits)
+    if length is not None and n_bytes != int(length):
+        raise Broken(f"the answer of {provider} broke off after {n_bytes} of {length} bytes")
+    return encoding.endswith("gzip")
+
+
+def check_measured(response: Any, provider: str) -> None:
+    """Raise `Refused` where an answer has neither a length nor chunks, so that a cut would not show."""
+    headers = response.headers
+    if "Content-Length" not in headers and "chunked" not in headers.get("Transfer-Encoding", "").lower():
+        raise Refused(f"{provider} does not say how long its answer is, so that a cut would not show")
+
+
+def write_chunks(chunks: Iterable[bytes], file: IO[bytes], provider: str, limits: Limits) -> int:
+    """Write an answer to a file, within the limits on its size and time.
+
+    Parameters
+    ----------
+    chunks : iterable of bytes
+    file : binary file
+    provider : str
+    limits : Limits
+
+    Returns
+    -------
+    int
+        Number of bytes.
+
+    Raises
+    ------
+    Refused
+        The answer is too large.
+    Broken
+        It takes too long.
+    """
+    end, n_bytes = time.monotonic() + limits.total_s, 0
+    for chunk in chunks:
+        n_bytes += file.write(chunk)
+        if n_bytes > limits.size_bytes:
+            raise Refused(f"the answer of {provider} is larger than {limits.size_bytes} bytes")
+        if time.monotonic() > end:
+            raise Broken(f"the answer of {provider} took longer than {limits.total_s:.0f} s ({n_bytes} bytes came)")
+    return n_bytes
+
+
+def _unpack(body: IO[bytes], packed: bool, path: Path, provider: str, limits: Limits) -> None:
+    """Write the answer to its file; a small one can unpack to more than any disk holds."""
+    size = 0
+    try:
+        with gzip.GzipFile(fileobj=body) if packed else body as source, path.open("wb") as file:
+            while chunk := source.read(_CHUNK):
+                size += file.write(chunk)
+                if size > limits.size_bytes:
+                    raise Refused(f"the answer of {provider} unpacks to more than {limits.size_bytes} bytes")
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise Broken(f"the gzip of {provider}'s answer is damaged or cut off: {error}") from error
+
+
+def _beginning(response: Any) -> str:
+    """First words of a refusal: CelesTrak says there why."""
+    httpx2 = need("httpx2")
+    try:
+        return next(response.iter_bytes(_BODY_SHOWN), b"").decode("utf-8", "replace")
+    except httpx2.HTTPError:
+        return ""

@@ -131,7 +131,7 @@ def _celestrak(kind: Kind, group: str) -> tuple[str, str, str]:
 def _spacetrack(kind: Kind) -> tuple[str, str, str]:
     base = _base_url(SPACETRACK_ENV, f"https://www.{SPACETRACK_DOMAIN}/")
     host = urlsplit(base).hostname or ""
-    # The account goes there: no slip in the environment may send it to a stranger.
+    # The account goes there: no wrong variable of the environment may send it elsewhere.
     if not (is_loopback(host) or host == SPACETRACK_DOMAIN or host.endswith("." + SPACETRACK_DOMAIN)):
         raise ConfigurationError(f"{SPACETRACK_ENV}: the account is sent to {SPACETRACK_DOMAIN} only, not to {host!r}")
     return base, f"basicspacedata/query/class/{kind}", f"{kind}.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -13,12 +14,11 @@ from ddcl_tab.errors import CatalogError, FetchError
 from ddcl_tab.space._gp import read_gp
 from ddcl_tab.space._satcat import read_satcat
 from ddcl_tab.space.fetch._cache import Entry, State, Stored, cache_folder, sha256
-from ddcl_tab.space.fetch._download import download
-from ddcl_tab.space.fetch._http import Broken, Limits, NotAsked, Refused, age, utc
+from ddcl_tab.space.fetch._http import Broken, Limits, NotAsked, Refused, age, download, need
 from ddcl_tab.space.fetch._query import Query
 from ddcl_tab.space.fetch._spacetrack import ask_spacetrack
 
-# A broken download may be sent for again, but a line that always breaks must not become a stream of requests.
+# A broken download may be begun again, but a line that always breaks must not become a stream of requests.
 _MOST_TRIES = 3
 # A provider has the odd row that breaks a rule; more than this share is another file than the catalog.
 _MOST_BAD = 0.01
@@ -100,8 +100,8 @@ def _retrieve(query: Query, entry: Entry, limits: Limits) -> Fetched:
         raise FetchError(f"{reason}. {_when(query, next_at)}{_cached(entry, current)}")
     _check_tries(query, entry, state, current)
     try:
-        _ask(query, entry, state, limits)
-        return _accept(query, entry, state)
+        url = _ask(query, entry, state, limits)
+        return _accept(query, entry, state, url)
     except NotAsked as error:
         state.sent = state.sent[:-1]
         entry.save(state)
@@ -110,17 +110,23 @@ def _retrieve(query: Query, entry: Entry, limits: Limits) -> Fetched:
         old = f"the cached one of {utc(current.retrieved_at)} ({age(time.time() - current.retrieved_at)} old)"
         return Fetched(entry.path, current, query.provider, 0.0, f"{error}; using {old}")
     except Broken as error:
-        _tidy(entry, state)
-        again = "Run this again to go on from there" if state.part else "Run this again"
-        raise FetchError(f"{error}. {again}{_cached(entry, current)}") from error
+        entry.new_path.unlink(missing_ok=True)
+        raise FetchError(f"{error}. Run this again{_cached(entry, current)}") from error
     except Refused as error:
         state.settle(max(query.interval_s, error.retry_after_s), str(error))
-        _tidy(entry, state)
+        entry.new_path.unlink(missing_ok=True)
+        entry.save(state)
         raise FetchError(f"{error}. {_when(query, state.asked_again_at())}{_cached(entry, current)}") from error
 
 
-def _ask(query: Query, entry: Entry, state: State, limits: Limits) -> None:
-    (download if query.source == "celestrak" else ask_spacetrack)(query, entry, state, limits)
+def _ask(query: Query, entry: Entry, state: State, limits: Limits) -> str:
+    """Put the answer into the entry's new file; the address that gave it."""
+    if query.source == "spacetrack":
+        ask_spacetrack(query, entry, state, limits)
+        return query.url
+    need("httpx2")
+    entry.note_request(state)
+    return download(query, entry.new_path, limits)
 
 
 def _check_tries(query: Query, entry: Entry, state: State, current: Stored | None) -> None:
@@ -132,18 +138,15 @@ def _check_tries(query: Query, entry: Entry, state: State, current: Stored | Non
         )
 
 
-def _accept(query: Query, entry: Entry, state: State) -> Fetched:
+def _accept(query: Query, entry: Entry, state: State, url: str) -> Fetched:
     """Make the new file the cached one, if it is the catalog."""
+    retrieved_at = time.time()
     rows, bad_rows = _count_rows(query, entry)
-    part = state.part
-    retrieved_at, url = (part.at, part.answered_by) if part else (time.time(), query.url)
     stored = Stored(sha256(entry.new_path), rows, bad_rows, retrieved_at, url)
     entry.store(state, stored, query.interval_s)
     # CelesTrak asks that a person learns of every redirect.
     moved = f"{query.provider} redirected to {url}; a newer version of ddcl-tab may know the new address"
-    return Fetched(
-        entry.path, stored, query.provider, state.asked_again_at(), moved if part and url != part.url else None
-    )
+    return Fetched(entry.path, stored, query.provider, state.asked_again_at(), moved if url != query.url else None)
 
 
 def _count_rows(query: Query, entry: Entry) -> tuple[int, int]:
@@ -167,15 +170,6 @@ def _first(bad: pl.DataFrame) -> str:
     return f"line {row['line']}, column {row['column']}: value {row['value']!r} breaks the rule: {row['rule']}"
 
 
-def _tidy(entry: Entry, state: State) -> None:
-    """Keep only what the next download can go on from."""
-    if state.part is None or state.part.total is None:
-        state.part = None
-        entry.drop_part()
-    entry.new_path.unlink(missing_ok=True)
-    entry.save(state)
-
-
 def _when(query: Query, next_at: float) -> str:
     return f"{query.provider} is not asked for this again before {utc(next_at)}"
 
@@ -185,6 +179,26 @@ def _cached(entry: Entry, current: Stored | None) -> str:
         return ""
     old = age(time.time() - current.retrieved_at)
     return f". Cached: {entry.path}, retrieved {utc(current.retrieved_at)} ({old} ago)"
+
+
+def utc(seconds: float) -> str:
+    """Text of a time for messages.
+
+    Parameters
+    ----------
+    seconds : float
+        Since 1970, UTC.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> utc(0)
+    '1970-01-01 00:00:00 UTC'
+    """
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def summary(fetched: Fetched) -> str:
@@ -242,6 +256,6 @@ def problems(fetched: Fetched) -> list[str]:
     """
     lines = [fetched.problem] if fetched.problem else []
     if fetched.stored.bad_rows:
-        told = f"rows that break rules, not counted: {fetched.stored.bad_rows}"
-        lines.append(f"{told}. Read the file with on_error='collect' to see them")
+        count = fetched.stored.bad_rows
+        lines.append(f"rows that break rules, not counted: {count}. Read the file with on_error='collect' to see them")
     return lines

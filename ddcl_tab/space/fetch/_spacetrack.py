@@ -8,7 +8,7 @@ import logging
 import netrc
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,21 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
+from ddcl_tab._files import write_whole
 from ddcl_tab.errors import ConfigurationError, FetchError
-from ddcl_tab.space.fetch._cache import Entry, State, write_whole
-from ddcl_tab.space.fetch._http import Broken, Limits, NotAsked, Refused, make_client, need, outcome_of, refusal
+from ddcl_tab.space.fetch._cache import Entry, State
+from ddcl_tab.space.fetch._http import (
+    Broken,
+    Limits,
+    NotAsked,
+    Refused,
+    check_measured,
+    make_client,
+    need,
+    outcome_of,
+    refusal,
+    write_chunks,
+)
 from ddcl_tab.space.fetch._query import SPACETRACK_PREDICATES, Query
 
 IDENTITY_ENV, PASSWORD_ENV = "SPACETRACK_IDENTITY", "SPACETRACK_PASSWORD"
@@ -122,7 +134,7 @@ def count_request(folder: Path) -> None:
                     f"Space-Track allows fewer than {most + 1} requests in {span} s, and that many were sent. "
                     f"Ask again in {max(1, wait):.0f} s"
                 )
-        write_whole(path, [*sent, now])
+        write_whole(path, json.dumps([*sent, now]))
 
 
 def _read(path: Path) -> list[float]:
@@ -154,9 +166,8 @@ def ask_spacetrack(query: Query, entry: Entry, state: State, limits: Limits) -> 
         `NotAsked`, `Broken` or `Refused`.
     """
     need("spacetrack")
-    find_account(_host(query))  # what the user has to mend is said before anything is noted
-    state.sent.append(time.time())
-    entry.save(state)
+    find_account(_host(query))  # a missing account is an error before anything is noted
+    entry.note_request(state)
     problem = _session(query, entry, limits)
     if problem is not None:
         # Raised here, where no frame of the traceback and no earlier error holds the account.
@@ -229,22 +240,12 @@ def _ask(query: Query, entry: Entry, limits: Limits, account: Account) -> None:
             format="json",
             **SPACETRACK_PREDICATES[query.kind],
         )
-        _write(chunks, entry, query.provider, limits)
+        with entry.new_path.open("wb") as file:
+            write_chunks((chunk.encode() for chunk in chunks), file, query.provider, limits)
     finally:
         # Logs out; a session that cannot be ended ends by itself after two hours.
         with contextlib.suppress(httpx2.HTTPError, FetchError):
             session.close()
-
-
-def _write(chunks: Iterable[str], entry: Entry, provider: str, limits: Limits) -> None:
-    end, size = time.monotonic() + limits.total_s, 0
-    with entry.new_path.open("wb") as file:
-        for chunk in chunks:
-            size += file.write(chunk.encode("utf-8"))
-            if size > limits.size_bytes:
-                raise Refused(f"the answer of {provider} is larger than {limits.size_bytes} bytes")
-            if time.monotonic() > end:
-                raise Broken(f"the answer of {provider} took longer than {limits.total_s:.0f} s ({size} bytes came)")
 
 
 class _Gate:
@@ -267,9 +268,11 @@ class _Gate:
             self.shut = True
             # Without its text: an answer to a login may quote it.
             raise refusal(response, self.query.provider)
-        if "Content-Length" not in response.headers and response.headers.get("Transfer-Encoding", "") != "chunked":
+        try:
+            check_measured(response, self.query.provider)
+        except Refused:
             self.shut = True
-            raise Refused(f"{self.query.provider} does not say how long its answer is, so that a cut would not show")
+            raise
 
 
 def _host(query: Query) -> str:

@@ -1,19 +1,39 @@
-"""What stands in a report, as plain data."""
+"""The page of a report: what stands in it as plain data, and the HTML, which asks for nothing from the network."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from dataclasses import dataclass
+from importlib.resources import files
 
-from ddcl_tab.app._evaluation import Scores
-from ddcl_tab.app._figures import CategoryStrip, Curve, NumberStrip, OrbitFigures
-from ddcl_tab.app._svg import Ink
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from ddcl_tab.app._evaluation import Estimate, Scores
+from ddcl_tab.app._figures import (
+    CURVE,
+    CURVE_MARGIN,
+    MARGIN,
+    PANEL,
+    STRIP,
+    CategoryStrip,
+    Curve,
+    NumberStrip,
+    OrbitFigures,
+)
+from ddcl_tab.app._svg import MARKERS, Ink, Scale, number, percent, span, unit_words
 from ddcl_tab.estimators._prototypes import without_number
 from ddcl_tab.interpret._cards import PrototypeCard
 
+#: Probability from which a decision counts as confident.
+SURE = 0.9
+
 
 @dataclass(frozen=True)
-class Source:
-    """Where a report comes from.
+class Provenance:
+    """From what and when a report was made.
 
     Attributes
     ----------
@@ -39,10 +59,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Peer:
-    """Another model on the same rows: its scores by name."""
+    """Another model on the same rows.
+
+    Attributes
+    ----------
+    name : str
+    scores : dict of float
+        As in ``metrics.json``.
+    """
 
     name: str
-    figures: dict[str, float]
+    scores: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -53,8 +80,8 @@ class Card:
     ----------
     card : PrototypeCard
     ink : Ink
-    verdict : int
-        Index of its class.
+    predicted : int
+        Index of the class that it holds most probable.
     n_objects : int
         Objects of the catalog whose largest membership it has.
     n_held_out, n_right : int
@@ -66,7 +93,7 @@ class Card:
 
     card: PrototypeCard
     ink: Ink
-    verdict: int
+    predicted: int
     n_objects: int
     n_held_out: int
     n_right: int
@@ -80,14 +107,14 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Judged:
+class DecidedObject:
     """An object with the model's decision.
 
     Attributes
     ----------
     number, name, recorded : str
-    verdict : int
-        Index of the class.
+    predicted : int
+        Index of the predicted class.
     confidence : float
         Its probability.
     prototype : int or None
@@ -102,7 +129,7 @@ class Judged:
     number: str
     name: str
     recorded: str
-    verdict: int
+    predicted: int
     confidence: float
     prototype: int | None
     reason: str
@@ -112,9 +139,17 @@ class Judged:
 
 @dataclass(frozen=True)
 class Listing:
-    """Objects of a table, most confident first, and how many there are where not all are listed."""
+    """Objects of a table.
 
-    rows: list[Judged]
+    Attributes
+    ----------
+    rows : list of DecidedObject
+        Most confident first.
+    n_all : int
+        How many there are; not all are listed where they are many.
+    """
+
+    rows: list[DecidedObject]
     n_all: int
 
 
@@ -149,7 +184,7 @@ class Report:
 
     Attributes
     ----------
-    source : Source
+    provenance : Provenance
     target : str
         Column of the classes.
     classes : list of str
@@ -171,13 +206,13 @@ class Report:
     unknown : Listing
     disagreements : Listing or None
     verdict : str
-        Of the certificate.
+        Of the certificate, see :class:`ddcl_tab.training._stability.Stability`.
     conditions : list of ConditionRow
     curves : list of Curve
     n_epochs, best_epoch : int
     """
 
-    source: Source
+    provenance: Provenance
     target: str
     classes: list[str]
     class_inks: list[Ink]
@@ -200,5 +235,70 @@ class Report:
     best_epoch: int
 
 
-#: Probability from which a decision counts as confident.
-SURE = 0.9
+#: Scores of the page: name in ``metrics.json``, words, whether more is better.
+SHOWN_SCORES = (
+    ("macro_f1", "macro-F1", True),
+    ("accuracy", "accuracy", True),
+    ("balanced_accuracy", "balanced accuracy", True),
+    ("log_loss", "log loss [nats]", False),
+    ("ece", "calibration error", False),
+)
+
+#: A peer is drawn if it lies within this many widths of the interval.
+NEAR = 4.0
+
+
+def render_report(report: Report) -> str:
+    """HTML of a report.
+
+    Parameters
+    ----------
+    report : Report
+
+    Returns
+    -------
+    str
+        A whole page; what comes from catalogs is escaped.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ddcl_tab.app", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "percent": percent, "unit": unit_words}
+    script = _asset("script.js")
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        style=Markup(_asset("style.css")),
+        script=Markup(script),
+        # The page may run this script and no other, whatever text a catalog brings.
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        shown_scores=SHOWN_SCORES,
+        interval_plot=_interval_plot,
+        span=span,
+        markers=MARKERS,
+        sure=SURE,
+        panel=PANEL,
+        margin=MARGIN,
+        curve=CURVE,
+        curve_margin=CURVE_MARGIN,
+        strip_size=STRIP,
+    )
+
+
+def _asset(name: str) -> str:
+    return (files("ddcl_tab.app") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _interval_plot(report: Report, score: str) -> tuple[Estimate, list[float]]:
+    """Places [0, 100] of a score with its interval, and of the peers near it; one far off would squeeze all others."""
+    if report.scores is None:
+        return Estimate(0.0, 0.0, 0.0), []
+    own = report.scores.overall[score]
+    reach = NEAR * max(own.high - own.low, 1e-6)
+    peers = [peer.scores[score] for peer in report.peers if score in peer.scores]
+    values = np.array([own.low, own.value, own.high, *(p for p in peers if abs(p - own.value) <= reach)])
+    low, value, high, *near = np.round(Scale(values.min(), values.max() + 1e-9, 3.0, 97.0)(values), 1).tolist()
+    return Estimate(value, low, high), near

@@ -23,10 +23,15 @@ DIGITS = 6
 _LEFT_OVER = 1e-4
 
 
-def write_table(path: Path, table: pl.DataFrame) -> None:
+def write_csv(path: Path, table: pl.DataFrame) -> None:
     """Write a table with an apostrophe before every text that a spreadsheet would take for a formula.
 
     Numbers are never texts, negative ones neither; they are rounded by :func:`rounded`. Missing ones are empty.
+
+    Parameters
+    ----------
+    path : path
+    table : polars.DataFrame
 
     Raises
     ------
@@ -37,7 +42,7 @@ def write_table(path: Path, table: pl.DataFrame) -> None:
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_table(Path(folder) / "a.csv", pl.DataFrame({"name": ["=1+1", "A-1"], "x": [-1.0, 2.0]}))
+    ...     write_csv(Path(folder) / "a.csv", pl.DataFrame({"name": ["=1+1", "A-1"], "x": [-1.0, 2.0]}))
     ...     print((Path(folder) / "a.csv").read_text())
     name,x
     '=1+1,-1.0
@@ -109,19 +114,19 @@ def without_empty_columns(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def as_written(text: pl.Expr) -> pl.Expr:
-    """Texts of a table that :func:`write_table` wrote, without the apostrophes that it set."""
+    """Texts of a table that :func:`write_csv` wrote, without the apostrophes that it set."""
     return text.str.replace(_ESCAPED, "${1}")
 
 
 SYNTHETIC_NOTE = "SYNTHETIC catalog: made by ddcl-tab synth, no real object in it"
 
 
-def as_table(frame: pl.DataFrame) -> str:
+def as_markdown(frame: pl.DataFrame) -> str:
     """Markdown table of a small frame; control characters, which could steer a terminal, become ``\ufffd``.
 
     Examples
     --------
-    >>> print(as_table(pl.DataFrame({"prototype": [0], "share": [0.25]})))
+    >>> print(as_markdown(pl.DataFrame({"prototype": [0], "share": [0.25]})))
     | prototype | share |
     |-----------|-------|
     | 0         | 0.25  |
@@ -147,7 +152,7 @@ def score_table(metrics: dict[str, Any]) -> str:
         {"model": name} | {c: f"{m[c]:.3f}" for c in columns} | {"fit": f"{m['fit_seconds']:.0f} s"}
         for name, m in models.items()
     ]
-    return as_table(pl.DataFrame(rows))
+    return as_markdown(pl.DataFrame(rows))
 
 
 def class_table(metrics: dict[str, Any]) -> str:
@@ -156,11 +161,18 @@ def class_table(metrics: dict[str, Any]) -> str:
         {"class": name} | {c: f"{m[c]:.3f}" for c in ("precision", "recall", "f1")} | {"test rows": m["support"]}
         for name, m in metrics["per_class"].items()
     ]
-    return as_table(pl.DataFrame(rows))
+    return as_markdown(pl.DataFrame(rows))
 
 
 def prototype_table(prototypes: pl.DataFrame, classes: list[str]) -> str:
-    """Prototypes: share of the rows, own class with its probability, name, medoid."""
+    """Prototypes: share of the rows, own class with its probability, name, medoid.
+
+    Parameters
+    ----------
+    prototypes : polars.DataFrame
+        ``prototypes_`` of a classifier.
+    classes : list of str
+    """
     rows = []
     for row in prototypes.iter_rows(named=True):
         says = max(classes, key=lambda name: row[f"says {name}"])
@@ -174,10 +186,10 @@ def prototype_table(prototypes: pl.DataFrame, classes: list[str]) -> str:
                 "most typical": row["medoid"],
             }
         )
-    return as_table(pl.DataFrame(rows))
+    return as_markdown(pl.DataFrame(rows))
 
 
-def summary(metrics: dict[str, Any]) -> str:
+def run_summary(metrics: dict[str, Any]) -> str:
     """The run in a few lines: rows, split, soundness."""
     lines = [SYNTHETIC_NOTE] if metrics["synthetic"] else []
     lines += [
@@ -185,7 +197,7 @@ def summary(metrics: dict[str, Any]) -> str:
         f"{metrics['n_left_out']} rows without a known {metrics['target']} left out",
         f"features: {', '.join(metrics['features'])}",
         f"{metrics['prototypes_in_use']} of {metrics['n_prototypes']} prototypes in use (over 1/(4K) of the assignment "
-        f"mass), {metrics['effective_prototypes']:.1f} in play per row; "
+        f"mass), {metrics['effective_prototypes']:.1f} effective prototypes per row; "
         f"identity |L_q - L_rec - V| / L_q at most {metrics['identity_residual_max']:.1e} over {metrics['epochs']} "
         f"epochs; epoch {metrics['best_epoch']} kept; training {metrics['stability']}",
     ]

@@ -6,8 +6,8 @@ Families are counted on the whole catalog, decayed objects included; a model the
 family columns besides: LightGBM with its defaults (extra ``bench``), and our classifier with its own. By launch: five
 stratified folds, whole launches together. In time: trained on launches before a year, tested on all later ones.
 
-Appends one line a fit to ``family.jsonl``, never computes a line twice, then writes ``family.md``. ``--short`` takes
-one fold of few objects; its figures mean nothing.
+Appends one line a fit to ``family/data.jsonl``, never computes a line twice, then writes ``family/report.md``.
+``--short`` takes one fold of few objects; its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from peers.tasks import TASKS
 from peers.trees import Trees
 from sklearn.metrics import f1_score, log_loss
 from sklearn.model_selection import StratifiedGroupKFold
-from study_tools import append_line, mean_std, parser, read_lines, run
+from study_tools import REPORT, append_line, mean_std, parser, read_lines, run
 
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.errors import LeakWarning
@@ -144,7 +144,7 @@ def report(file: Path, out: Path, command: str) -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("ddcl-tab", "lightgbm", "polars", "scikit-learn"))
     text += ["Means and standard deviations over the folds or cuts that are done; payloads called debris in each.", ""]
     text += [f"`{command}`, one thread, seed 0, Python {platform.python_version()}, {packages}."]
-    (out / f"{file.stem}.md").write_text("\n".join(text) + "\n")
+    (out / REPORT).write_text("\n".join(text) + "\n")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -15,6 +15,7 @@ from sklearn.neighbors import LocalOutlierFactor
 
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.app._evaluation import split_catalog
+from ddcl_tab.estimators._validation import target_of
 from ddcl_tab.interpret._trust import CATEGORY_WEIGHT, NoveltyScore, prototype_distances
 from ddcl_tab.space._regimes import regime
 
@@ -74,7 +75,7 @@ def _columns(clf: DDCLClassifier, rows: pl.DataFrame) -> NDArray[np.float64]:
 
 def novelty_lines(frame: pl.DataFrame, clf: DDCLClassifier, n_train: int, name: str) -> Iterator[dict[str, Any]]:
     """AUROC of every score: held-out regimes, then planted outliers, against rows of held-out launches."""
-    split = split_catalog(frame, clf.target, "launch", SEED)
+    split = split_catalog(frame, target_of(clf.target, frame), "launch", SEED)
     rng = np.random.default_rng(SEED)
     for held, mask in regimes(frame).items():
         train = frame[_draw(split.train[~mask[split.train]], n_train, rng)]

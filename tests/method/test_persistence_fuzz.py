@@ -45,6 +45,7 @@ def test_mutated_files_give_our_error_or_a_whole_model(tmp_path):
         (lambda s: s["attributes"]["_prototype_table"].pop("name"), r"_prototype_table lacks 'name'"),
         (lambda s: s.update(code="x"), r"state has the unknown entry 'code'"),
         (lambda s: s["parameters"].pop("lr"), r"parameters lacks 'lr'"),
+        (lambda s: s.update(domain=""), r"is in '.+', and in '' by the domain ''"),
     ],
 )
 def test_a_state_that_lies_is_named(small_model, tmp_path, change, message):

@@ -19,7 +19,7 @@ def test_mutated_files_give_our_error_or_a_whole_model(tmp_path):
     command = [sys.executable, ROOT / "pipelines" / "fuzz_models.py", tmp_path, "--files", "1200"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((tmp_path / "fuzz_models.json").read_text())
+    found = json.loads((tmp_path / "fuzz_models" / "data.json").read_text())
     assert found["failures"] == []
     assert sum(sum(outcomes.values()) for outcomes in found["outcomes"].values()) == 1200
     for kind, outcomes in found["outcomes"].items():

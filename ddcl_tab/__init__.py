@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +16,8 @@ __all__ = ["DDCLClassifier", "DDCLClusterer", "DDCLHistoryClassifier", "__versio
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib.metadata import version
+
         return version("ddcl-tab")
     # Imported on first use: importing torch takes seconds, and readers of catalogs do not need it.
     if name in __all__:

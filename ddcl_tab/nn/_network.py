@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from rtdl_num_embeddings import PeriodicEmbeddings
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -43,6 +42,9 @@ class ColumnTokenizer(nn.Module):
         super().__init__()
         self.n_numeric, self.cardinalities = n_numeric, list(cardinalities)
         if n_numeric:
+            # Imported here: it brings scikit-learn, which takes as long to import as torch and no codebook needs.
+            from rtdl_num_embeddings import PeriodicEmbeddings
+
             self.numeric = PeriodicEmbeddings(
                 n_numeric,
                 d_token,

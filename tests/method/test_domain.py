@@ -136,11 +136,17 @@ def test_catalogs_are_told_by_their_columns(library):
     assert {column.name for column in SATCAT_COLUMNS} <= SPACE.columns
 
 
-def test_the_method_loads_no_domain():
-    """A stranger's table pays for no catalog reader, no figure and no search."""
-    code = (
-        "import sys, ddcl_tab.estimators; "
-        "print([m for m in ('ddcl_tab.space', 'ddcl_tab.app', 'matplotlib', 'optuna', 'jinja2') if m in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    ("package", "absent"),
+    [
+        ("ddcl_tab", ("torch", "pandas", "polars", "sklearn")),
+        ("ddcl_tab.nn", ("pandas", "polars", "sklearn", "scipy")),
+        ("ddcl_tab.estimators", ("ddcl_tab.space", "ddcl_tab.app", "matplotlib", "optuna", "jinja2")),
+        ("ddcl_tab.space", ("torch", "sklearn", "matplotlib")),
+    ],
+)
+def test_a_package_loads_what_it_needs_and_no_more(package, absent):
+    """A codebook pays for no tables, a stranger's table for no catalog reader, a reader for no network."""
+    code = f"import sys, {package}; print([m for m in {absent!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

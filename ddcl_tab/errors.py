@@ -107,5 +107,9 @@ class LeakWarning(UserWarning):
     """Columns that give the class away were left out of the features."""
 
 
+class FamilyContextWarning(UserWarning):
+    """Rows are of families, such as launches, of which no other member is known: what it would say is missing."""
+
+
 class FetchWarning(UserWarning):
     """A fetched catalog is not what was asked for in full: the cache stands in, or rows of it break rules."""

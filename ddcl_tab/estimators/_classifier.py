@@ -16,7 +16,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators._columns import as_table, is_frame
-from ddcl_tab.estimators._domain import Domain, domain_of
+from ddcl_tab.estimators._domain import (
+    Domain,
+    Families,
+    domain_of,
+    family_rows,
+    warn_without_context,
+    with_family_columns,
+)
 from ddcl_tab.estimators._explain import fitted_html, reasons, top_prototypes
 from ddcl_tab.estimators._model_file import read_state, write_state
 from ddcl_tab.estimators._prototypes import Members, describe_prototypes
@@ -92,6 +99,12 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     target : str, optional
         Column that holds the classes in ``fit(df)``. Default: the one that the frame's domain names, ``OBJECT_TYPE`` in
         catalogs of space objects.
+    family : {"auto"} or None, default=None
+        "auto" adds, to the columns of each row, those that the frame's domain makes of the other rows of its family: in
+        a catalog, what else came from the launch (`ddcl_tab.space.FAMILY_COLUMNS`). They need no label, so all rows of
+        ``fit`` count, those of unknown class included; rows to predict join their families for that call. The same as
+        None where the domain knows no families or the frame lacks their columns. What it is worth is measured in
+        pipelines/results/family; not yet the default.
     allow_leaks : bool, default=False
         Learn from catalog columns that give the class away.
     certify : {"epoch", "end", False}, default="epoch"
@@ -124,6 +137,9 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Rows of ``fit(df)`` left out because their label is missing, or UNKNOWN in a catalog.
     domain_ : Domain
         What is known about the columns: that of the frame.
+    families_ : Families or None
+        Counts of the rows of fit by family, from which the family columns of any row follow; None where unused. Model
+        files hold them, and nothing else of a row.
     network_ : TableNetwork
     encoder_ : TableEncoder
 
@@ -141,6 +157,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     classes_: NDArray[Any]
     domain_: Domain
     encoder_: TableEncoder
+    families_: Families | None
     network_: TableNetwork
     history_: list[dict[str, Any]]
     device: str
@@ -170,6 +187,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         validation_fraction: float = 0.1,
         class_weight: dict[Any, float] | str | None = None,
         target: str | None = None,
+        family: str | None = None,
         allow_leaks: bool = False,
         certify: str | bool = "epoch",
         device: str = "cpu",
@@ -193,6 +211,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.validation_fraction = validation_fraction
         self.class_weight = class_weight
         self.target = target
+        self.family = family
         self.allow_leaks = allow_leaks
         self.certify = certify
         self.device = device
@@ -258,6 +277,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         groups: Any = None,
         *,
         checkpoint: CheckpointFile | None = None,
+        catalog: Any = None,
     ) -> Self:
         """Train as :meth:`fit` does, with a file after every epoch, and without a StabilityWarning.
 
@@ -270,6 +290,9 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             As in :meth:`fit`.
         checkpoint : CheckpointFile, optional
             Written after every epoch, and resumed from. Without one a KeyboardInterrupt is raised on.
+        catalog : frame, optional
+            Rows that count in their families besides those of ``X``, such as the catalog that ``X`` is a part of.
+            Nothing else is learned from them.
 
         Returns
         -------
@@ -286,6 +309,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.n_unlabelled_ = 0
         X = as_table(X)
         self.domain_ = domain_of(X)
+        X = self._count_families(X, catalog)
         if y is None:
             target = target_of(self.target, X)
             X, y, kept = take_target(X, target)
@@ -313,13 +337,31 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         X = as_table(X)
         return float(super().score(X, check_labels(X, y), sample_weight))
 
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Class probabilities, shape (n, C), in the order of ``classes_``."""
-        return self._predict(X).probability
+    def predict_proba(self, X: Any, catalog: Any = None) -> NDArray[np.float64]:
+        """Class probabilities, shape (n, C), in the order of ``classes_``.
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Most probable class of each row, shape (n,)."""
-        probability = self.predict_proba(X)
+        Parameters
+        ----------
+        X : frame or array, shape (n, p)
+        catalog : frame, optional
+            The table in which the families of the rows are counted, such as a newer catalog, in place of the one of
+            fit.
+
+        Warns
+        -----
+        FamilyContextWarning
+            Of some rows no other member of the family is known.
+
+        Raises
+        ------
+        ConfigurationError
+            There is a ``catalog``, and the model uses no families.
+        """
+        return self._predict(X, catalog).probability
+
+    def predict(self, X: Any, catalog: Any = None) -> NDArray[Any]:
+        """Most probable class of each row, shape (n,); parameters as in :meth:`predict_proba`."""
+        probability = self.predict_proba(X, catalog)
         return self.classes_[probability.argmax(axis=1)]
 
     def transform(self, X: Any) -> NDArray[np.float64]:
@@ -496,9 +538,26 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         members = Members(self.encoder_.read(X), q[:, order], weight, label, self.classes_, names)
         self._prototype_table = describe_prototypes(members, probability, self.domain_)
 
-    def _features_of(self, X: Any) -> Any:
-        """Columns of fit out of ``X``, in their order."""
+    def _count_families(self, X: Any, catalog: Any) -> Any:
+        """Count the families of the rows of fit and of a catalog; the frame with what follows for each row."""
+        self.families_, kind = None, self.domain_.families
+        if self.family is None or kind is None or not self.domain_.has_families(X):
+            return X
+        rows = family_rows(kind, X)
+        self.families_ = kind.count(rows if catalog is None else family_rows(kind, catalog)).including(rows)
+        return with_family_columns(X, self.families_.columns(rows))
+
+    def _features_of(self, X: Any, catalog: Any = None) -> Any:
+        """Columns of fit out of ``X``, in their order, with those of families counted in a catalog or in fit."""
         X = as_table(X)
+        if self.families_ is None and catalog is not None:
+            raise ConfigurationError("catalog is where families are counted, and this model was fitted without them.")
+        if self.families_ is not None:
+            kind = type(self.families_)
+            rows = family_rows(kind, X)
+            families = self.families_ if catalog is None else kind.count(family_rows(kind, catalog))
+            warn_without_context(families, rows)
+            X = with_family_columns(X, families.columns(rows))
         if not is_frame(X):
             return validate_data(self, X, reset=False, dtype=None, ensure_all_finite=False)
         if hasattr(self, "feature_names_in_"):
@@ -506,9 +565,9 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         X = nw.from_native(X, eager_only=True).to_numpy()
         return validate_data(self, X, reset=False, dtype=None, ensure_all_finite=False)
 
-    def _predict(self, X: Any) -> Prediction:
+    def _predict(self, X: Any, catalog: Any = None) -> Prediction:
         check_is_fitted(self)
-        encoded = self.encoder_.transform(self._features_of(X))
+        encoded = self.encoder_.transform(self._features_of(X, catalog))
         return predict_rows(self.network_, *encoded, torch.device(self.device))
 
     @staticmethod

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, ClassVar, Protocol, Self
 
 import narwhals.stable.v2 as nw
+import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from ddcl_tab.errors import DDCLTabError, LeakWarning
-from ddcl_tab.estimators._columns import is_frame
+from ddcl_tab.errors import DDCLTabError, FamilyContextWarning, InputError, LeakWarning
+from ddcl_tab.estimators._columns import as_table, is_frame, to_polars
 
 #: Entry points of this group are objects of type `Domain`.
 ENTRY_POINTS = "ddcl_tab.domains"
@@ -27,6 +29,39 @@ ENOUGH_COLUMNS = 2
 
 class UnknownDomainError(DDCLTabError, LookupError):
     """No installed package knows a domain of this name."""
+
+
+class Families(Protocol):
+    """What a domain counts of the rows of a table, to say of each row what the others of its family are like.
+
+    A family is what belongs together, such as the objects of one launch. The same rows give the same columns alone or
+    within the table that was counted. Frames here are of polars, with the columns `NEEDED`.
+    """
+
+    NEEDED: ClassVar[tuple[str, ...]]
+    """Columns that are read; they need not be features."""
+    NAMES: ClassVar[tuple[str, ...]]
+    """Columns that are made."""
+
+    @classmethod
+    def count(cls, catalog: pl.DataFrame) -> Self:
+        """Count the rows of a frame."""
+
+    def including(self, frame: pl.DataFrame) -> Self:
+        """These counts and the rows of a frame that were not counted yet."""
+
+    def columns(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The columns `NAMES`; rows that were not counted yet join their families."""
+
+    def without_context(self, frame: pl.DataFrame) -> NDArray[np.bool_]:
+        """Rows whose family neither was counted nor has another row in the frame, shape (n,)."""
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """The counts, for a model file: nothing by which a single row could be known."""
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Counts from what `to_arrays` made; a ValueError or LookupError where they are none."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +92,8 @@ class Domain:
     group : callable, optional
         Frame of ``group_columns`` to one label a row, ndarray of shape (n,): rows of one group are no independent
         evidence, such as objects of one launch.
+    families : type of Families, optional
+        What is counted of the rows of a table, and the columns that follow for each row.
     name_prototype : callable, optional
         Class and column summaries of a prototype to its name, or to None where the columns do not suffice.
     named_columns : frozenset of str
@@ -79,6 +116,7 @@ class Domain:
     display: tuple[str, ...] = ()
     group_columns: tuple[str, ...] = ()
     group: Callable[[Any], NDArray[Any]] | None = None
+    families: type[Families] | None = None
     name_prototype: Callable[[str, Mapping[str, Any]], str | None] | None = None
     named_columns: frozenset[str] = frozenset()
 
@@ -138,6 +176,62 @@ class Domain:
         if not set(self.group_columns) <= set(frame.columns):
             return None
         return self.group(frame.select(*self.group_columns).to_native())
+
+    def has_families(self, X: Any) -> bool:
+        """Whether a table holds the columns of which families are made."""
+        return self.families is not None and is_frame(X) and not _lacking(self.families, X)
+
+
+def family_rows(families: type[Families], X: Any) -> pl.DataFrame:
+    """The columns of a frame that families read.
+
+    Raises
+    ------
+    InputError
+        ``X`` is no frame, or names the columns that it lacks.
+    """
+    X = as_table(X)
+    if not is_frame(X):
+        raise InputError(
+            f"families are found by the columns {', '.join(families.NEEDED)}: hand over a frame with them."
+        )
+    lacking = _lacking(families, X)
+    if lacking:
+        raise InputError(
+            f"families need the columns {', '.join(lacking)}, which the frame lacks: hand them over as in fit. "
+            "They find the other rows of a family and are no features."
+        )
+    return to_polars(nw.from_native(X, eager_only=True).select(*families.NEEDED).to_native())
+
+
+def _lacking(families: type[Families], X: Any) -> list[str]:
+    there = nw.from_native(X, eager_only=True).columns
+    return [name for name in families.NEEDED if name not in there]
+
+
+def with_family_columns(X: Any, columns: pl.DataFrame) -> Any:
+    """A frame with the columns of `Families.columns`, in the place of any of these names."""
+    frame = nw.from_native(X, eager_only=True)
+    made = {name: columns[name].fill_null(np.nan).to_numpy() for name in columns.columns}
+    library = frame.implementation
+    return frame.with_columns(*(nw.new_series(name, part, backend=library) for name, part in made.items())).to_native()
+
+
+def warn_without_context(families: Families, rows: pl.DataFrame) -> None:
+    """Warn once of rows of which no other member of the family is known.
+
+    Warns
+    -----
+    FamilyContextWarning
+    """
+    number = int(families.without_context(rows).sum())
+    if number:
+        warnings.warn(
+            f"{number} of {len(rows)} rows are alone in their family (launch): neither what was counted nor they "
+            "have another one of it, so what siblings would say is missing. Hand over the whole table, or catalog=.",
+            FamilyContextWarning,
+            stacklevel=5,
+        )
 
 
 GENERIC = Domain()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ddcl_tab._files import plain, read_model, write_model
 from ddcl_tab.errors import ConfigurationError, ModelFileError
 from ddcl_tab.estimators._columns import unit_of
-from ddcl_tab.estimators._domain import UnknownDomainError, domain_named, domain_with
+from ddcl_tab.estimators._domain import Families, UnknownDomainError, domain_named, domain_with
 from ddcl_tab.estimators._table import CLIP, NumericScale, TableEncoder
 from ddcl_tab.estimators._validation import Requirement, check_parameters
 from ddcl_tab.training._certificate import EpochCertificate
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from ddcl_tab.estimators._classifier import DDCLClassifier
 
 Classifier = TypeVar("Classifier", bound="DDCLClassifier")
+
+#: Weights of these names are the counts of families, where a model has them.
+_FAMILIES = "families."
 
 #: Integers beyond this are no count, and some no float.
 _LARGEST = 2**53
@@ -255,6 +258,8 @@ def write_state(clf: DDCLClassifier, path: str | os.PathLike[str]) -> None:
         "attributes": {name: getattr(clf, name) for name in _PLAIN_ATTRIBUTES},
     }
     weights = {name: value.cpu().contiguous().numpy() for name, value in clf.network_.state_dict().items()}
+    if clf.families_ is not None:
+        weights |= {_FAMILIES + name: array for name, array in clf.families_.to_arrays().items()}
     write_model(path, plain(state), weights)
 
 
@@ -270,8 +275,11 @@ def read_state(cls: type[Classifier], path: str | os.PathLike[str]) -> Classifie
     try:
         if version == 1:
             state, weights = _from_format_1(state, weights)
+        families = {name: weights.pop(name) for name in list(weights) if name.startswith(_FAMILIES)}
         check_state(state, weights, set(cls().get_params(deep=False)))
-        return _restore(cls, state, weights)
+        clf = _restore(cls, state, weights)
+        clf.families_ = _read_families(families, clf)
+        return clf
     except UnknownDomainError as error:
         raise ModelFileError(f"{path}: {error}") from error
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
@@ -279,6 +287,16 @@ def read_state(cls: type[Classifier], path: str | os.PathLike[str]) -> Classifie
             f"{path}: its parts do not fit together ({error}): damaged or altered after it was written. "
             "Copy it again from where it came from, or train again."
         ) from error
+
+
+def _read_families(arrays: dict[str, NDArray[Any]], clf: DDCLClassifier) -> Families | None:
+    """Counts of families that a model has learned from; None where there are none."""
+    if not arrays:
+        return None
+    kind = clf.domain_.families
+    if clf.family is None or kind is None or not set(kind.NAMES) <= set(clf.encoder_.columns_):
+        raise ValueError("there are families, but the state describes a model without")
+    return kind.from_arrays({name.removeprefix(_FAMILIES): array for name, array in arrays.items()})
 
 
 def _from_format_1(
@@ -290,7 +308,7 @@ def _from_format_1(
     which decides no class, is zero where it was not learned. Certificates that lack figures of today's conditions, or
     had others, cannot be judged and are left out.
     """
-    parameters = {"certify": False, "column_weight": 0.0, "augmented_share": 0.0} | state["parameters"]
+    parameters = {"certify": False, "column_weight": 0.0, "augmented_share": 0.0, "family": None} | state["parameters"]
     # Weight of the labels of an earlier kind of distillation, which augmented no rows.
     parameters.pop("teacher_weight", None)
     if "teacher_share" in parameters:

@@ -85,8 +85,8 @@ class FittedModel:
 
     def read(self, X: object) -> ModelRows:
         """Columns of a frame or array, the rows encoded, and what the network says about them."""
-        columns = self.classifier.encoder_.read(self.classifier._features_of(X))
-        encoded = self.encode(X)
+        encoder, features = self.classifier.encoder_, self.classifier._features_of(X)
+        columns, encoded = encoder.read(features), encoder.transform(features)
         return ModelRows({name: columns[name] for name in self.columns}, encoded, self.predict(encoded))
 
     def predict(self, encoded: EncodedRows) -> Prediction:

@@ -323,9 +323,9 @@ class NoveltyScore(BaseEstimator):
         return distance.mean(axis=1)
 
     def _points(self, X: Any) -> NDArray[np.float64]:
-        model = FittedModel(self.classifier)
-        encoder = self.classifier.encoder_
-        return novelty_coordinates(encoder, encoder.read(self.classifier._features_of(X)), model.encode(X))
+        encoder = FittedModel(self.classifier).classifier.encoder_
+        features = self.classifier._features_of(X)
+        return novelty_coordinates(encoder, encoder.read(features), encoder.transform(features))
 
 
 def prototype_distances(classifier: DDCLClassifier, X: Any) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ddcl_tab.estimators._columns import to_polars
 from ddcl_tab.estimators._domain import Domain
 from ddcl_tab.estimators._prototypes import MISSING, CategorySummary, NumberSummary, common_category
-from ddcl_tab.space._families import FAMILY_COLUMNS
+from ddcl_tab.space._families import FAMILY_COLUMNS, Families
 from ddcl_tab.space._join import launch_of
 from ddcl_tab.space._schema import (
     APSIDES_AND_INCLINATION,
@@ -92,6 +92,7 @@ SPACE = Domain(
     display=("NORAD_CAT_ID", "OBJECT_NAME"),
     group_columns=("OBJECT_ID", "NORAD_CAT_ID"),
     group=_launches,
+    families=Families,
     name_prototype=_name_prototype,
     named_columns=_NAMED,
 )

@@ -7,7 +7,8 @@ a whole catalog, and what a model has to keep of a catalog are counts.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -28,6 +29,12 @@ SIZES = ("SMALL", "MEDIUM", "LARGE")
 _YEAR_DAYS = 365.25
 _NEEDED = ("NORAD_CAT_ID", "OBJECT_ID", "DECAY", "LAUNCH", "RCS_SIZE", *CELLS)
 _NO_CELL = -1
+#: Cells beyond this count as this: files write the largest float for "unknown".
+_LAST_CELL = 2**31
+#: Launch of the objects without one: they are counted, and know no siblings.
+_NO_LAUNCH = ""
+#: Longest launch [bytes of UTF-8], most objects, and days of their lives that a file may claim.
+_LAUNCH_BYTES, _MOST, _MOST_DAYS = 32, 2**31, 2**40
 _NUMBER = pl.Float64()
 
 
@@ -81,7 +88,7 @@ class Families:
     Parameters
     ----------
     launches : ndarray of str, shape (L,)
-        Sorted.
+        Sorted; empty text for all objects without a launch.
     cells : ndarray of int64, shape (n, 6)
         Launch (its place in ``launches``), cells of semi-major axis, inclination and eccentricity (-1 where unknown),
         code of the size, number of objects.
@@ -91,6 +98,11 @@ class Families:
     counted : ndarray of uint64
         Hashes of the catalog numbers that were counted, sorted.
     """
+
+    #: Columns of a frame that are read.
+    NEEDED: ClassVar[tuple[str, ...]] = _NEEDED
+    #: Names of the columns that are made.
+    NAMES: ClassVar[tuple[str, ...]] = tuple(column.name for column in FAMILY_COLUMNS)
 
     def __init__(
         self,
@@ -115,7 +127,11 @@ class Families:
         CatalogError
             A column is missing.
         """
-        rows = _read(catalog)
+        return cls._count(_read(catalog))
+
+    @classmethod
+    def _count(cls, rows: _Rows) -> Self:
+        rows = rows.take(np.unique(rows.hashes, return_index=True)[1])  # an object that stands there twice counts once
         launches, launch = np.unique(rows.launch, return_inverse=True)
         there = ~rows.decayed
         keys, number = np.unique(np.column_stack([launch, rows.cells, rows.size])[there], axis=0, return_counts=True)
@@ -124,7 +140,7 @@ class Families:
         cells = np.column_stack([keys.reshape(-1, 5), number]).astype(np.int64)
         return cls(launches, cells, decayed, np.unique(rows.hashes))
 
-    def joined(self, other: Families) -> Families:
+    def joined(self, other: Self) -> Self:
         """Both counts in one."""
         launches = np.union1d(self.launches, other.launches)
         cells, decayed = [], np.zeros((len(launches), self.decayed.shape[1]), dtype=np.int64)
@@ -134,7 +150,7 @@ class Families:
             decayed[place] += part.decayed
         stacked = np.concatenate(cells)
         keys, number = _grouped(stacked[:, :5], stacked[:, 5])
-        return Families(
+        return type(self)(
             launches, np.column_stack([keys, number[:-1]]), decayed, np.union1d(self.counted, other.counted)
         )
 
@@ -152,9 +168,93 @@ class Families:
             One row a row of ``frame``, in its order.
         """
         rows = _read(frame)
-        new = ~np.isin(rows.hashes, self.counted)
-        whole = self.joined(Families.count(frame.filter(pl.Series(new)))) if new.any() else self
-        return _columns(whole, rows)
+        return _columns(self._including(rows), rows)
+
+    def including(self, frame: pl.DataFrame) -> Self:
+        """These counts and the rows of a frame (as in `count`) that were not counted yet."""
+        return self._including(_read(frame))
+
+    def _including(self, rows: _Rows) -> Self:
+        new = ~np.isin(rows.hashes, self.counted) | ~np.isin(rows.launch, self.launches)
+        return self.joined(self._count(rows.take(new))) if new.any() else self
+
+    def without_context(self, frame: pl.DataFrame) -> NDArray[np.bool_]:
+        """Rows whose launch is not counted here, and that no other object of the frame shares, shape (n,)."""
+        rows = _read(frame)
+        new = ~np.isin(rows.launch, np.append(self.launches, _NO_LAUNCH))
+        first = np.unique(rows.hashes, return_index=True)[1]
+        launches, objects = np.unique(rows.launch[first], return_counts=True)
+        return new & np.isin(rows.launch, launches[objects == 1])
+
+    def moved(self, frame: pl.DataFrame, orbits: Mapping[str, NDArray[np.float64]]) -> pl.DataFrame:
+        """What changes of `columns` were an object on other orbits, and its siblings where they are.
+
+        Parameters
+        ----------
+        frame : polars.DataFrame
+            As in `count`; one row.
+        orbits : mapping of str to ndarray, shape (m,)
+            The columns SEMIMAJOR_AXIS (km), INCLINATION (deg), ECCENTRICITY.
+
+        Returns
+        -------
+        polars.DataFrame
+            m rows: the columns that depend on the own orbit.
+        """
+        row, n = _read(frame), len(orbits["INCLINATION"])
+        whole = self._including(row)
+        place = np.searchsorted(whole.launches, row.launch[:1])
+        cells = whole.cells[whole.cells[:, 0] == place]
+        itself = (cells[:, 1:5] == [*row.cells[0], row.size[0]]).all(axis=1) & ~row.decayed[0]
+        cells = cells - np.outer(itself, [0, 0, 0, 0, 0, 1])
+        cells[:, 0] = 0
+        siblings = Families(row.launch[:1], cells[cells[:, 5] > 0], whole.decayed[place], whole.counted)
+        own = {name: np.asarray(orbits[name], dtype=np.float64) for name in CELLS}
+        rows = row.take(np.zeros(n, dtype=np.intp))._replace(own=own, cells=_cells(own), decayed=np.ones(n, dtype=bool))
+        depend = [f"FAMILY_{name}_DEVIATION" for name in CELLS] + ["FAMILY_NEAR_SHARE", "FAMILY_CELL_SHARE"]
+        return _columns(siblings, rows).select(depend)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """The counts as plain arrays; launches as UTF-8 in lines of one width."""
+        text = np.char.encode(self.launches.astype(str), "utf-8").astype(f"S{_LAUNCH_BYTES}")
+        launches = text.view(np.uint8).reshape(len(text), _LAUNCH_BYTES)
+        return {"launches": launches, "cells": self.cells, "decayed": self.decayed, "counted": self.counted}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Counts from what `to_arrays` made; they may come from a stranger.
+
+        Raises
+        ------
+        ValueError
+            They are no counts: says which rule is broken.
+        """
+        shapes = {"launches": (np.uint8, _LAUNCH_BYTES), "cells": (np.int64, 6), "decayed": (np.int64, 4)}
+        for name, (dtype, width) in shapes.items():
+            if arrays[name].dtype != dtype or arrays[name].shape != (len(arrays[name]), width):
+                raise ValueError(f"{name} of the families must be {np.dtype(dtype)} of {width} columns")
+        cells, decayed, counted = (arrays[name] for name in ("cells", "decayed", "counted"))
+        text = np.ascontiguousarray(arrays["launches"]).view(f"S{_LAUNCH_BYTES}").ravel()
+        launches = np.char.decode(text, "utf-8").astype(str)
+        number, known, days, fast = decayed.T
+        rules = {
+            "launches are different and sorted": (launches[1:] > launches[:-1]).all(),
+            "there is a row of decayed objects for each launch": len(decayed) == len(launches),
+            "cells are of those launches": ((cells[:, 0] >= 0) & (cells[:, 0] < len(launches))).all(),
+            "cells are in range": ((cells[:, 1:4] >= _NO_CELL) & (cells[:, 1:4] <= _LAST_CELL)).all(),
+            "sizes are known codes": ((cells[:, 4] >= 0) & (cells[:, 4] <= len(SIZES))).all(),
+            "cells hold objects": ((cells[:, 5] >= 1) & (cells[:, 5] <= _MOST)).all(),
+            "cells are different and sorted": np.array_equal(np.unique(cells[:, :5], axis=0), cells[:, :5]),
+            "decayed objects are counts": ((fast >= 0) & (fast <= known) & (known <= number) & (number <= _MOST)).all(),
+            "lives are in range": (np.abs(days.astype(np.float64)) <= _MOST_DAYS).all(),
+            "hashes are different and sorted": counted.dtype == np.uint64
+            and counted.ndim == 1
+            and (counted[1:] > counted[:-1]).all(),
+        }
+        broken = [rule for rule, holds in rules.items() if not holds]
+        if broken:
+            raise ValueError(f"families of the launches break a rule: {broken[0]}")
+        return cls(launches, cells, decayed, counted)
 
 
 def family_columns(frame: pl.DataFrame) -> pl.DataFrame:
@@ -206,37 +306,67 @@ class _Rows(NamedTuple):
     decayed_as: NDArray[np.int64]
     hashes: NDArray[np.uint64]
 
+    def take(self, rows: NDArray[Any]) -> _Rows:
+        """Some rows, by number or mask."""
+        own = {name: values[rows] for name, values in self.own.items()}
+        parts = {name: part[rows] for name, part in self._asdict().items() if name != "own"}
+        return _Rows(own=own, **parts)
+
 
 def _read(frame: pl.DataFrame) -> _Rows:
     missing = [name for name in _NEEDED if name not in frame.columns]
     if missing:
         raise CatalogError(f"the catalog lacks {', '.join(missing)}", remedy="Hand over a frame of read_satcat.")
+    try:
+        return _read_columns(frame)
+    except pl.exceptions.PolarsError as error:
+        raise CatalogError(
+            f"a column of the catalog is not what it should be ({error})", remedy="Hand over a frame of read_satcat."
+        ) from error
+
+
+def _read_columns(frame: pl.DataFrame) -> _Rows:
     own = {name: frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in CELLS}
-    cells = np.column_stack([_cell(own[name], width) for name, width in CELLS.items()])
     size = (
         frame["RCS_SIZE"]
         .cast(pl.String)
         .replace_strict(list(SIZES), list(range(len(SIZES))), default=len(SIZES), return_dtype=pl.Int64)
     )
-    days = (frame["DECAY"].cast(pl.Date) - frame["LAUNCH"].cast(pl.Date)).dt.total_days()
-    gone = frame["DECAY"].is_not_null()
+    decay, launched = (_dates(frame[name]) for name in ("DECAY", "LAUNCH"))
+    days = (decay - launched).dt.total_days()
+    gone = decay.is_not_null()
     fast = (days <= FAST_YEARS * _YEAR_DAYS).fill_null(False)
     parts = (gone, days.is_not_null(), days.fill_null(0), fast)
     decayed_as = np.column_stack([part.cast(pl.Int64).to_numpy() for part in parts])
+    launch = launch_of(frame)
+    launch = launch.set(launch.str.starts_with("NORAD "), _NO_LAUNCH)  # no catalog number is kept
+    number = frame["NORAD_CAT_ID"].cast(pl.UInt64)
+    if number.null_count():
+        raise CatalogError("each object has a NORAD_CAT_ID", remedy="Leave rows without one out.")
     return _Rows(
-        launch_of(frame).to_numpy().astype(str),
-        cells,
+        launch.to_numpy().astype(str),
+        _cells(own),
         own,
         size.to_numpy(),
         gone.to_numpy(),
         decayed_as,
-        _hashes(frame["NORAD_CAT_ID"].cast(pl.UInt64).to_numpy()),
+        # An object that gets its designator later is one that was not counted in its launch yet.
+        _hashes(2 * number.to_numpy() + (launch != _NO_LAUNCH).cast(pl.UInt64).to_numpy()),
     )
 
 
+def _dates(column: pl.Series) -> pl.Series:
+    """Dates; a column without any has no type of dates: NaN from pandas."""
+    return (column.fill_nan(None) if column.dtype.is_float() else column).cast(pl.Date)
+
+
+def _cells(values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.int64]:
+    return np.column_stack([_cell(values[name], width) for name, width in CELLS.items()])
+
+
 def _cell(values: NDArray[np.float64], width: float) -> NDArray[np.int64]:
-    with np.errstate(invalid="ignore"):
-        return np.where(np.isnan(values), _NO_CELL, np.floor(np.nan_to_num(values) / width)).astype(np.int64)
+    cell = np.clip(np.floor(np.nan_to_num(values) / width), 0, _LAST_CELL)
+    return np.where(np.isnan(values), _NO_CELL, cell).astype(np.int64)
 
 
 def _hashes(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -260,8 +390,11 @@ def _columns(families: Families, rows: _Rows) -> pl.DataFrame:
         result[f"{name}_Q25"], result[f"{name}_Q75"] = low, high
     result["NEAR_SHARE"], result["CELL_SHARE"] = _near_shares(families, launch, rows, is_counted)
     result |= _decayed(families, launch, rows)
-    names = [column.name for column in FAMILY_COLUMNS]
-    return pl.DataFrame({name: result[name.removeprefix("FAMILY_")] for name in names}, nan_to_null=True)
+    known = rows.launch != _NO_LAUNCH
+    return pl.DataFrame(
+        {name: np.where(known, result[name.removeprefix("FAMILY_")], np.nan) for name in Families.NAMES},
+        nan_to_null=True,
+    )
 
 
 def _share(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
@@ -364,12 +497,16 @@ def _find(keys: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.intp
 
 
 def _decayed(families: Families, launch: NDArray[np.intp], rows: _Rows) -> dict[str, NDArray[np.float64]]:
-    number, known, days, fast = (families.decayed[launch] - rows.decayed_as).T
+    # An object that decayed since it was counted is not among the decayed ones, and not taken out of them.
+    siblings = families.decayed[launch] - rows.decayed_as
+    number, known, days, fast = np.where(
+        (siblings[:, [0, 1, 3]] < 0).any(axis=1), families.decayed[launch].T, siblings.T
+    )
     in_orbit = np.bincount(families.cells[:, 0], weights=families.cells[:, 5], minlength=len(families.launches))
-    siblings = in_orbit[launch] - ~rows.decayed + number
+    all_siblings = np.maximum(in_orbit[launch] - ~rows.decayed, 0) + number
     anywhere = families.decayed[:, 0].any()  # a catalog without decayed objects does not say that none decayed
     return {
-        "DECAYED_SHARE": _share(number, siblings) if anywhere else np.full(len(launch), np.nan),
+        "DECAYED_SHARE": _share(number, all_siblings) if anywhere else np.full(len(launch), np.nan),
         "DECAYED_LIFE": _share(days / _YEAR_DAYS, known),
         "DECAYED_FAST_SHARE": _share(fast, known),
     }

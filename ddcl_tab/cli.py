@@ -147,6 +147,9 @@ def fetch(kind: Literal["satcat", "gp"], group: str | None, source: Literal["cel
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the split and the training.")
 @click.option("--config", type=_EXISTING, help="TOML file with parameters of DDCLClassifier.")
+@click.option(
+    "--family", is_flag=True, help="Columns about the other objects of the launch, the whole CATALOG counted."
+)
 @click.option("--out", type=_FOLDER, required=True, help="Folder for model, metrics and tables.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in OUT that a stopped training left.")
 @_user_errors
@@ -157,6 +160,7 @@ def train(
     split: str,
     seed: int,
     config: Path | None,
+    family: bool,
     out: Path,
     resume: bool,
 ) -> None:
@@ -171,7 +175,7 @@ def train(
     from ddcl_tab.app._train import open_checkpoint, read_config, train_catalog, write_run
 
     _use_one_thread()
-    settings = read_config(config)
+    settings = read_config(config) | ({"family": "auto"} if family else {})
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is better known before training
     checkpoint, note = open_checkpoint(out, resume=resume)
     if note:

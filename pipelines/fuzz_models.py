@@ -64,7 +64,9 @@ def train(folder: Path) -> tuple[Path, pl.DataFrame]:
     from ddcl_tab.space._satcat import read_satcat
 
     rows = read_satcat(SYNTHETIC).sample(400, seed=0)
-    clf = DDCLClassifier(n_prototypes=4, d_token=8, n_heads=2, n_blocks=1, max_epochs=3, certify="end", random_state=0)
+    clf = DDCLClassifier(
+        n_prototypes=4, d_token=8, n_heads=2, n_blocks=1, max_epochs=3, certify="end", family="auto", random_state=0
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # names are left out, and three epochs are not sound
         clf.fit(rows)

@@ -187,11 +187,17 @@ def classify_catalog(clf: DDCLClassifier, frame: pl.DataFrame, only: str | None)
         No object has the recorded class ``only``; names those that are there.
     """
     target = str(target_of(clf.target, frame))
+    whole = frame
     recorded = frame[target] if target in frame.columns else pl.Series([None] * len(frame), dtype=pl.String)
     if only is not None:
         chosen = _recorded_as(recorded, only, target)
         frame, recorded = frame.filter(chosen), recorded.filter(chosen)
-    probability, q, reasons = clf.decide(frame)
+    if clf.families_ is None or only is None:
+        probability, q, reasons = clf.decide(frame)
+    else:  # the others of the catalog are siblings of those that are asked about
+        probability, q, every = clf.decide(whole)
+        probability, q = (part[chosen.to_numpy()] for part in (probability, q))
+        reasons = pl.Series(every, dtype=pl.String).filter(chosen).to_list()
     written = rounded_shares(probability)
     return pl.DataFrame(
         {name: frame[name] for name in _IDENTIFIERS if name in frame.columns}

@@ -123,7 +123,8 @@ def train_catalog(
     seed : int
         Of the split and of all models.
     settings : dict
-        Parameters of :class:`DDCLClassifier`.
+        Parameters of :class:`DDCLClassifier`. With ``family`` the families are counted in the whole catalog, objects of
+        unknown class included, and the peers get the same columns.
     verbose : int
         1 shows a progress bar.
     checkpoint : CheckpointFile, default=None
@@ -149,7 +150,7 @@ def train_catalog(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakWarning)  # the commands never offer leaks
         start = time.perf_counter()
-        clf.fit_with_checkpoint(known[parts.train], checkpoint=checkpoint)
+        clf.fit_with_checkpoint(known[parts.train], checkpoint=checkpoint, catalog=frame)
         fit_seconds = time.perf_counter() - start
     probability = clf.predict_proba(known[parts.test])
     held_out = held_out_frame(known[parts.test], target, probability, clf.classes_)
@@ -171,7 +172,9 @@ def train_catalog(
         }
         | _soundness(clf)
         | {
-            "peers": _score_peers(known, clf.encoder_.feature_names_, target, parts, seed),
+            "peers": _score_peers(
+                clf._features_of(known), known[target].to_numpy(), clf.encoder_.feature_names_, parts, seed
+            ),
             "seed": seed,
             "settings": settings,
         }
@@ -348,9 +351,8 @@ def _soundness(clf: DDCLClassifier) -> dict[str, Any]:
     }
 
 
-def _score_peers(frame: pl.DataFrame, names: list[str], target: str, parts: Split, seed: int) -> dict[str, Any]:
+def _score_peers(frame: pl.DataFrame, y: NDArray[Any], names: list[str], parts: Split, seed: int) -> dict[str, Any]:
     X = peer_frame(frame, names, pl.Series(parts.train))
-    y = frame[target].to_numpy()
     result = {}
     for name, peer in make_peers(seed).items():
         start = time.perf_counter()

@@ -361,7 +361,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def predict(self, X: Any, catalog: Any = None) -> NDArray[Any]:
         """Most probable class of each row, shape (n,); parameters as in :meth:`predict_proba`."""
-        probability = self.predict_proba(X, catalog)
+        probability = self._predict(X, catalog).probability
         return self.classes_[probability.argmax(axis=1)]
 
     def transform(self, X: Any) -> NDArray[np.float64]:

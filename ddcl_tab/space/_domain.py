@@ -79,7 +79,7 @@ def _range(low: float, high: float) -> str:
 SPACE = Domain(
     name="space",
     columns=frozenset(column.name for column in _COLUMNS),
-    units={column.name: UNITS.get(column.name, "") for column in _COLUMNS},
+    units={column.name: UNITS.get(column.name, column.unit) for column in _COLUMNS},
     leaks=LEAKS,
     bookkeeping={
         column.name: f"about the record, not the object: {column.description}"

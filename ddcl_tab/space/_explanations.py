@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy.stats import qmc
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import as_table
+from ddcl_tab.estimators._domain import family_rows
 from ddcl_tab.estimators._table import EncodedRows
 from ddcl_tab.estimators._validation import library_of
 from ddcl_tab.interpret._model import FittedModel, take
@@ -23,6 +25,7 @@ from ddcl_tab.space._elements import (
     period_from_semi_major_axis,
     semi_major_axis_from_altitudes,
 )
+from ddcl_tab.space._families import Families
 from ddcl_tab.space._schema import APSIDES_AND_INCLINATION
 
 #: Orbits looked at for each row (a power of two), and halvings of the way to the nearest of them.
@@ -46,9 +49,10 @@ class Orbits(NamedTuple):
 def counterfactuals(classifier: DDCLClassifier, X: Any, *, random_state: int = 0) -> Any:
     """Nearest orbit at which the model decides for another class, row by row.
 
-    Perigee, apogee and inclination move; semi-major axis, eccentricity and period follow from them; all other columns
-    (size, country, drag terms) stay as they are, so this asks the model and not the sky. The distance between two
-    orbits is the velocity that impulsive manoeuvres between them take (:func:`delta_v`).
+    Perigee, apogee and inclination move; semi-major axis, eccentricity and period follow from them, and so does what
+    family columns say of the own orbit; all other columns (size, country, drag terms, the siblings) stay as they are,
+    so this asks the model and not the sky. The distance between two orbits is the velocity that impulsive manoeuvres
+    between them take (:func:`delta_v`).
 
     Parameters
     ----------
@@ -90,13 +94,14 @@ def counterfactuals(classifier: DDCLClassifier, X: Any, *, random_state: int = 0
         raise ConfigurationError(
             f"counterfactual orbits need the columns {', '.join(APSIDES_AND_INCLINATION)}; {absent} were not in fit"
         )
-    table = model.encode(X)
-    read = classifier.encoder_.read(X)
-    orbits = Orbits(*(np.asarray(read[name].values, np.float64) for name in APSIDES_AND_INCLINATION))
-    decided = model.predict(table).probability.argmax(axis=1)
+    rows = model.read(X)
+    orbits = Orbits(*(np.asarray(rows.columns[name].values, np.float64) for name in APSIDES_AND_INCLINATION))
+    decided = rows.prediction.probability.argmax(axis=1)
+    moved = _moved_families(classifier, X)
     unit = qmc.Sobol(7, rng=np.random.default_rng(random_state)).random(N_CANDIDATES)
     found = [
-        _nearest(model, take(table, np.array([i])), _row(orbits, i), decided[i], unit) for i in range(len(decided))
+        _nearest(_Moved(model, take(rows.encoded, np.array([i])), partial(moved, i)), _row(orbits, i), decided[i], unit)
+        for i in range(len(decided))
     ]
     result = {
         "row": list(range(len(found))),
@@ -143,6 +148,28 @@ def _speed(here: NDArray[np.float64], other: NDArray[np.float64], mu: float) -> 
     return np.sqrt(2.0 * mu * other / (here * (here + other)))
 
 
+class _Moved(NamedTuple):
+    """A row that is asked about on other orbits, and what its family columns are there."""
+
+    model: FittedModel
+    row: EncodedRows
+    family: Callable[[dict[str, NDArray[np.float64]]], Mapping[str, NDArray[np.float64]]]
+
+
+def _moved_families(
+    classifier: DDCLClassifier, X: Any
+) -> Callable[[int, dict[str, NDArray[np.float64]]], Mapping[str, NDArray[np.float64]]]:
+    """Number of a row and its orbits to the family columns that change with them."""
+    families = classifier.families_
+    if not isinstance(families, Families):
+        return lambda _, __: {}
+    frame = family_rows(Families, X)
+    families = families.including(frame)
+    return lambda i, orbits: {
+        column.name: column.fill_null(np.nan).to_numpy() for column in families.moved(frame[i : i + 1], orbits)
+    }
+
+
 class _Found(NamedTuple):
     orbit: Orbits
     label: int
@@ -154,26 +181,24 @@ def _row(orbits: Orbits, i: int) -> Orbits:
     return Orbits(*(part[[i]] for part in orbits))
 
 
-def _nearest(
-    model: FittedModel, row: EncodedRows, orbit: Orbits, decided: int, unit: NDArray[np.float64]
-) -> _Found | None:
+def _nearest(row: _Moved, orbit: Orbits, decided: int, unit: NDArray[np.float64]) -> _Found | None:
     if any(np.isnan(part[0]) for part in orbit):
         return None
     candidates = _candidates(orbit, unit)
     cost = delta_v(orbit, candidates)
-    label = _classes_at(model, row, candidates).argmax(axis=1)
+    label = _classes_at(row, candidates).argmax(axis=1)
     other = np.flatnonzero(label != decided)
     if not len(other):
         return None
     best = _row(candidates, other[cost[other].argmin()])
-    best = _simplify(model, row, orbit, best, decided)
+    best = _simplify(row, orbit, best, decided)
     inside, outside = np.zeros(1), np.ones(1)
     for _ in range(N_HALVINGS):
         middle = (inside + outside) / 2.0
-        flips = _classes_at(model, row, _between(orbit, best, middle)).argmax() != decided
+        flips = _classes_at(row, _between(orbit, best, middle)).argmax() != decided
         inside, outside = (inside, middle) if flips else (middle, outside)
     end = _between(orbit, best, outside)
-    probability = _classes_at(model, row, end)[0]
+    probability = _classes_at(row, end)[0]
     return _Found(end, int(probability.argmax()), float(probability.max()), float(delta_v(orbit, end)[0]))
 
 
@@ -192,7 +217,7 @@ def _candidates(orbit: Orbits, unit: NDArray[np.float64]) -> Orbits:
     return Orbits(np.minimum(low, high), np.maximum(low, high), inclination)
 
 
-def _simplify(model: FittedModel, row: EncodedRows, start: Orbits, end: Orbits, decided: int) -> Orbits:
+def _simplify(row: _Moved, start: Orbits, end: Orbits, decided: int) -> Orbits:
     """Put back each part of the change that is not needed, the dearest first."""
     parts = range(3)
     alone = [delta_v(start, _with(start, end, {part})) for part in parts]
@@ -200,7 +225,7 @@ def _simplify(model: FittedModel, row: EncodedRows, start: Orbits, end: Orbits, 
     for part in sorted(parts, key=lambda p: -float(alone[p][0])):
         shorter = _with(start, end, needed - {part})
         valid = shorter.perigee[0] <= shorter.apogee[0]
-        if needed != {part} and valid and _classes_at(model, row, shorter).argmax() != decided:
+        if needed != {part} and valid and _classes_at(row, shorter).argmax() != decided:
             needed -= {part}
     return _with(start, end, needed)
 
@@ -213,7 +238,7 @@ def _between(start: Orbits, end: Orbits, share: NDArray[np.float64]) -> Orbits:
     return Orbits(*(a + share * (b - a) for a, b in zip(start, end, strict=True)))
 
 
-def _classes_at(model: FittedModel, row: EncodedRows, orbits: Orbits) -> NDArray[np.float64]:
+def _classes_at(row: _Moved, orbits: Orbits) -> NDArray[np.float64]:
     """Class probabilities, shape (m, C), of one row moved to m orbits."""
     axis = semi_major_axis_from_altitudes(orbits.perigee, orbits.apogee)
     moved = {
@@ -222,11 +247,12 @@ def _classes_at(model: FittedModel, row: EncodedRows, orbits: Orbits) -> NDArray
         "ECCENTRICITY": eccentricity_from_altitudes(orbits.perigee, orbits.apogee),
         "PERIOD": period_from_semi_major_axis(axis),
     }
-    numeric = np.repeat(row.numeric, len(axis), axis=0)
-    for j, scale in enumerate(model.classifier.encoder_.numeric_):
+    moved |= row.family(moved)
+    numeric = np.repeat(row.row.numeric, len(axis), axis=0)
+    for j, scale in enumerate(row.model.classifier.encoder_.numeric_):
         if scale.name in moved:
             numeric[:, j] = scale(moved[scale.name])
-    return model.predict(EncodedRows(numeric, np.repeat(row.categorical, len(axis), axis=0))).probability
+    return row.model.predict(EncodedRows(numeric, np.repeat(row.row.categorical, len(axis), axis=0))).probability
 
 
 def _words(start: Orbits, end: Orbits) -> str:

@@ -230,6 +230,10 @@ class Families:
             They are no counts: says which rule is broken.
         """
         shapes = {"launches": (np.uint8, _LAUNCH_BYTES), "cells": (np.int64, 6), "decayed": (np.int64, 4)}
+        if set(arrays) != {*shapes, "counted"}:
+            raise ValueError(
+                f"families are the arrays {', '.join([*shapes, 'counted'])}, not {', '.join(sorted(arrays))}"
+            )
         for name, (dtype, width) in shapes.items():
             if arrays[name].dtype != dtype or arrays[name].shape != (len(arrays[name]), width):
                 raise ValueError(f"{name} of the families must be {np.dtype(dtype)} of {width} columns")

@@ -139,7 +139,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         What is known about the columns: that of the frame.
     families_ : Families or None
         Counts of the rows of fit by family, from which the family columns of any row follow; None where unused. Model
-        files hold them, and nothing else of a row.
+        files hold them.
     network_ : TableNetwork
     encoder_ : TableEncoder
 
@@ -292,7 +292,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             Written after every epoch, and resumed from. Without one a KeyboardInterrupt is raised on.
         catalog : frame, optional
             Rows that count in their families besides those of ``X``, such as the catalog that ``X`` is a part of.
-            Nothing else is learned from them.
+            Nothing else is learned from them; without ``family`` they are not used.
 
         Returns
         -------

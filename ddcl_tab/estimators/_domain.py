@@ -227,8 +227,9 @@ def warn_without_context(families: Families, rows: pl.DataFrame) -> None:
     number = int(families.without_context(rows).sum())
     if number:
         warnings.warn(
-            f"{number} of {len(rows)} rows are alone in their family (launch): neither what was counted nor they "
-            "have another one of it, so what siblings would say is missing. Hand over the whole table, or catalog=.",
+            f"{number} of {len(rows)} rows belong to families (launches) of which no other member is known, neither "
+            "among what was counted nor among these rows: what siblings would say of them is missing. Hand over the "
+            "whole table, or catalog=.",
             FamilyContextWarning,
             stacklevel=5,
         )

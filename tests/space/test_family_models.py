@@ -80,7 +80,7 @@ def test_all_rows_are_counted_and_columns_are_features_like_any_other(rows, fitt
     assert not {"OBJECT_ID", "NORAD_CAT_ID", "DECAY", "LAUNCH"} & set(fitted.feature_names_in_)
     units = {scale.name: scale.unit for scale in fitted.encoder_.numeric_}
     assert units["FAMILY_SEMIMAJOR_AXIS_DEVIATION"] == "km"
-    assert "FAMILY_SMALL_SHARE median" in pl.DataFrame(fitted.prototypes_).columns
+    assert "FAMILY_SEMIMAJOR_AXIS_DEVIATION [km] q50" in pl.DataFrame(fitted.prototypes_).columns
 
 
 def test_pandas_labels_apart_and_a_catalog_that_holds_more(rows, fitted):
@@ -167,7 +167,7 @@ def test_launches_that_nobody_knows_give_one_warning(rows, fitted):
         OBJECT_ID=pl.Series(["2099-001A", "2099-002A", "2099-002B"]), NORAD_CAT_ID=pl.Series([1, 2, 3])
     )
     for ask in (fitted.predict, fitted.predict_proba, fitted.transform, fitted.explain, fitted.decide):
-        with pytest.warns(FamilyContextWarning, match=r"^1 of 3 rows are alone") as caught:
+        with pytest.warns(FamilyContextWarning, match=r"^1 of 3 rows belong to families") as caught:
             ask(new)
         assert len(caught) == 1
     with warnings.catch_warnings():
@@ -312,7 +312,7 @@ def test_commands_count_the_whole_catalog(tmp_path):
     def run(*arguments: object) -> str:
         done = CliRunner().invoke(main, [str(a) for a in arguments])
         assert done.exit_code == 0, done.output
-        assert "alone in their family" not in done.output
+        assert "no other member is known" not in done.output
         return done.output
 
     run("train", tmp_path / "a.csv", "--family", "--config", tmp_path / "a.toml", "--out", tmp_path / "run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import zipfile
@@ -12,7 +13,7 @@ import polars as pl
 import pytest
 
 from ddcl_tab import DDCLClassifier, DDCLClusterer
-from ddcl_tab.errors import InputError, LeakWarning, ModelFileError
+from ddcl_tab.errors import FamilyContextWarning, InputError, LeakWarning, ModelFileError
 from ddcl_tab.estimators import Domain, _classifier, _domain
 from ddcl_tab.estimators._domain import GENERIC, domain_named, domain_of
 from ddcl_tab.estimators._model_file import read_state
@@ -98,6 +99,57 @@ def test_groups_of_the_domain_stay_together_in_the_validation_part(wine, monkeyp
     monkeypatch.setattr(_classifier, "split_validation", lambda rows, *a: seen.append(rows.group) or split(rows, *a))
     DDCLClassifier(**QUICK, allow_leaks=True).fit(wine)
     assert len(np.unique(seen[0])) == len(np.unique(wine["vineyard"][9:]))
+
+
+class Neighbours:
+    """Number of the other barrels of a vineyard."""
+
+    NEEDED, NAMES = ("vineyard", "barrel"), ("others",)
+
+    def __init__(self, vineyard: np.ndarray, barrel: np.ndarray) -> None:
+        self.vineyard, self.barrel = vineyard, barrel
+
+    @classmethod
+    def count(cls, catalog: pl.DataFrame) -> Neighbours:
+        barrel = catalog["barrel"].str.slice(1).cast(pl.Int64)
+        return cls(catalog["vineyard"].to_numpy(), barrel.to_numpy())
+
+    def including(self, frame: pl.DataFrame) -> Neighbours:
+        more = self.count(frame)
+        barrel, first = np.unique(np.append(self.barrel, more.barrel), return_index=True)
+        return Neighbours(np.append(self.vineyard, more.vineyard)[first], barrel)
+
+    def columns(self, frame: pl.DataFrame) -> pl.DataFrame:
+        there = self.including(frame).vineyard
+        return pl.DataFrame({"others": [float((there == v).sum() - 1) for v in frame["vineyard"]]})
+
+    def without_context(self, frame: pl.DataFrame) -> np.ndarray:
+        return ~np.isin(frame["vineyard"].to_numpy(), self.vineyard)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        return {"vineyard": self.vineyard, "barrel": self.barrel}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Neighbours:
+        return cls(**arrays)
+
+
+def test_families_of_ones_own_are_followed_from_fit_to_file(wine, monkeypatch, tmp_path):
+    """They are of the domain: the method knows no launch."""
+    monkeypatch.setattr(_domain, "_installed", lambda: (dataclasses.replace(WINE, families=Neighbours),))
+    wine["vineyard"] = np.minimum(wine["vineyard"], 12)
+    clf = DDCLClassifier(family="auto", allow_leaks=True, **QUICK).fit(wine)
+    assert clf.encoder_.columns_ == ["alcohol", "ash", "label", "others"]
+    assert clf._features_of(wine[:9])["others"].tolist() == [5.0] * 9  # of rows without a class, too
+    clf.save(tmp_path / "wine.ddcl")
+    loaded = DDCLClassifier.load(tmp_path / "wine.ddcl")
+    np.testing.assert_array_equal(loaded.predict_proba(wine[:20]), clf.predict_proba(wine[:20]))
+    with pytest.raises(InputError, match="families need the columns vineyard, which the frame lacks"):
+        clf.predict(wine.drop(columns="vineyard"))
+    with pytest.warns(FamilyContextWarning, match="1 of 1 rows"):
+        clf.predict(wine[:1].assign(vineyard=99))
+    without = DDCLClassifier(family="auto", allow_leaks=True, **QUICK).fit(wine.drop(columns="vineyard"))
+    assert without.families_ is None
 
 
 def test_a_clusterer_is_not_told_the_target(wine):

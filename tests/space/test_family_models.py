@@ -38,7 +38,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def rows(synthetic) -> pl.DataFrame:
-    """Whole launches, some of them with decayed objects, objects of unknown class, and some without designator."""
+    """Objects of many launches, some decayed, some of unknown class, some without designator."""
     sample = synthetic.sample(700, seed=1)
     gone = pl.col("LAUNCH") + pl.duration(days=pl.col("NORAD_CAT_ID").cast(pl.Int64) % 900)
     return sample.with_columns(

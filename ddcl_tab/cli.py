@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import click
 
-from ddcl_tab import __version__
 from ddcl_tab.errors import DDCLTabError
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def _notes(otherwise: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="ddcl-tab")
+@click.version_option(package_name="ddcl-tab", prog_name="ddcl-tab")
 def main() -> None:
     """Classify catalogs of space objects by prototypes that a person can read.
 

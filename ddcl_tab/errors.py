@@ -1,10 +1,13 @@
-"""Exception and warning types: every error a user can cause is a ``DDCLTabError``.
+"""Exception and warning types: every error a user can cause is a ``DDCLTabError``; and what messages ask.
 
 All of them are also ``ValueError``, ``RuntimeError`` or ``OSError``, so code that knows nothing of this package still
 catches them.
 """
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 class DDCLTabError(Exception):
@@ -113,3 +116,22 @@ class FamilyContextWarning(UserWarning):
 
 class FetchWarning(UserWarning):
     """A fetched catalog is not what was asked for in full: the cache stands in, or rows of it break rules."""
+
+
+def did_you_mean(typed: str, known: Iterable[str]) -> str:
+    """A question after a name that the user typed and that is not known; nothing where no known name is near.
+
+    Parameters
+    ----------
+    typed : str
+    known : iterable of str
+        Names that exist.
+
+    Examples
+    --------
+    >>> did_you_mean("object_typ", ["OBJECT_ID", "OBJECT_TYPE"]), did_you_mean("x", ["OBJECT_ID"])
+    ('. Did you mean OBJECT_TYPE?', '')
+    """
+    names = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(typed.casefold(), names, n=1)
+    return f". Did you mean {names[near[0]]}?" if near else ""

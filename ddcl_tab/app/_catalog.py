@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
 from ddcl_tab.app._tables import rounded_shares
-from ddcl_tab.errors import CatalogError, InputError
+from ddcl_tab.errors import CatalogError, InputError, did_you_mean
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._validation import target_of
 from ddcl_tab.space._gp import read_gp
@@ -139,25 +138,6 @@ def has_known_class(frame: pl.DataFrame, target: str) -> pl.Series:
     return (frame[target].cast(pl.String) != UNKNOWN).fill_null(False)
 
 
-def did_you_mean(typed: str, known: Iterable[str]) -> str:
-    """A question after a name that the user typed and that is not known; nothing where no known name is near.
-
-    Parameters
-    ----------
-    typed : str
-    known : iterable of str
-        Names that exist.
-
-    Examples
-    --------
-    >>> did_you_mean("object_typ", ["OBJECT_ID", "OBJECT_TYPE"]), did_you_mean("x", ["OBJECT_ID"])
-    ('. Did you mean OBJECT_TYPE?', '')
-    """
-    names = {name.casefold(): name for name in known}
-    near = difflib.get_close_matches(typed.casefold(), names, n=1)
-    return f". Did you mean {names[near[0]]}?" if near else ""
-
-
 def is_synthetic(frame: pl.DataFrame) -> bool:
     """Whether ``ddcl-tab synth`` made any row of the catalog."""
     return bool("COMMENT" in frame.columns and frame["COMMENT"].str.starts_with("SYNTHETIC").any())
@@ -187,24 +167,22 @@ def classify_catalog(clf: DDCLClassifier, frame: pl.DataFrame, only: str | None)
         No object has the recorded class ``only``; names those that are there.
     """
     target = str(target_of(clf.target, frame))
-    whole = frame
     recorded = frame[target] if target in frame.columns else pl.Series([None] * len(frame), dtype=pl.String)
     if only is not None:
         chosen = _recorded_as(recorded, only, target)
+    # Objects that are not asked about are siblings of those that are, where the model counts families.
+    decide_all = only is None or clf.families_ is not None
+    if not decide_all:
         frame, recorded = frame.filter(chosen), recorded.filter(chosen)
-    if clf.families_ is None or only is None:
-        probability, q, reasons = clf.decide(frame)
-    else:  # the others of the catalog are siblings of those that are asked about
-        probability, q, every = clf.decide(whole)
-        probability, q = (part[chosen.to_numpy()] for part in (probability, q))
-        reasons = pl.Series(every, dtype=pl.String).filter(chosen).to_list()
+    probability, q, reasons = clf.decide(frame)
     written = rounded_shares(probability)
-    return pl.DataFrame(
+    table = pl.DataFrame(
         {name: frame[name] for name in _IDENTIFIERS if name in frame.columns}
         | {"recorded": recorded, "class": clf.classes_[probability.argmax(axis=1)]}
         | {f"p({name})": written[:, i] for i, name in enumerate(clf.classes_)}
         | {"prototype": q.argmax(axis=1), "prototype_weight": q.max(axis=1), "reason": reasons}
     )
+    return table.filter(chosen) if decide_all and only is not None else table
 
 
 def _recorded_as(recorded: pl.Series, only: str, target: str) -> pl.Series:

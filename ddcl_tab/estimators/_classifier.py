@@ -449,7 +449,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ModelFileError
-            The file is missing, foreign, damaged, altered, or of another version.
+            The file is missing, foreign, damaged, altered, or of a format that this version cannot read.
         """
         return read_state(cls, path)
 

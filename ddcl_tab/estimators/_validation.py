@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import numbers
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +17,7 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, column_or_1d
 
-from ddcl_tab.errors import ConfigurationError, InputError
+from ddcl_tab.errors import ConfigurationError, InputError, did_you_mean
 from ddcl_tab.estimators._columns import as_table, is_frame, is_missing
 from ddcl_tab.estimators._domain import Domain, domain_of
 
@@ -119,11 +118,10 @@ now. DDCLClassifier has no parameter 'n_prototype'. Did you mean n_prototypes?
     """
     lines = []
     for name in unknown:
-        near = difflib.get_close_matches(name, PARAMETERS, n=1)
         if name in RENAMED:
             remedy = f": it is called {RENAMED[name]} now."
         else:
-            remedy = f". Did you mean {near[0]}?" if near else f"; it has {', '.join(PARAMETERS)}."
+            remedy = did_you_mean(name, PARAMETERS) or f"; it has {', '.join(PARAMETERS)}."
         lines.append(f"{owner} has no parameter {name!r}{remedy}")
     if lines:
         raise ConfigurationError(" ".join(lines))

@@ -40,10 +40,12 @@ from ddcl_tab.app._catalog import load_catalog
 from ddcl_tab.app._evaluation import score
 from ddcl_tab.app._tables import SYNTHETIC_NOTE
 from ddcl_tab.estimators._validation import RENAMED
+from ddcl_tab.space._families import Families
 from ddcl_tab.space._satcat import read_satcat
 from ddcl_tab.training._certificate import in_use
 
 CATALOG = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
+DECAYED = "satcat/spacetrack_satcat_decayed_2025-03-16.json.gz"
 ELSETS = "elsets/spacetrack_3le_2025-03-15.txt.gz"
 SYNTHETIC = Path(__file__).resolve().parents[1] / "data" / "synthetic_satcat.csv.gz"
 #: Rows of the synthetic catalog that the short form takes.
@@ -76,6 +78,7 @@ def key_of(line: dict[str, Any]) -> str:
     Old lines keep the names that settings had; what means the same gives the same key.
     """
     settings = {RENAMED.get(name, name): value for name, value in line["settings"].items()}
+    settings.pop("family", None)  # here families are columns of the task, counted for all models alike
     if settings.get("target") == "OBJECT_TYPE":  # the default that the domain has now
         settings["target"] = "None"
     return json.dumps([*(line[name] for name in ("table", "task", "fold", "model")), settings], sort_keys=True)
@@ -218,10 +221,12 @@ def machine() -> str:
 
 
 def load(data: Path, short: bool) -> pl.DataFrame:
-    """The catalog with its element sets, or some rows of the synthetic one, which has none."""
-    if not short:
-        return load_catalog(data / CATALOG, data / ELSETS)
-    return read_satcat(SYNTHETIC).sample(SHORT_ROWS, seed=0)
+    """The catalog with its element sets, or some rows of the synthetic one, which has none; with family columns."""
+    catalog = (
+        read_satcat(SYNTHETIC).sample(SHORT_ROWS, seed=0) if short else load_catalog(data / CATALOG, data / ELSETS)
+    )
+    counted = Families.count(catalog) if short else Families.count(catalog).including(read_satcat(data / DECAYED))
+    return catalog.hstack(counted.columns(catalog))
 
 
 def write_tables(folder: Path, keys: set[str], notes: list[str]) -> None:

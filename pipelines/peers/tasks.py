@@ -14,13 +14,22 @@ from ddcl_tab.app._catalog import has_known_class
 from ddcl_tab.app._evaluation import N_FOLDS, split_catalog
 from ddcl_tab.errors import LeakWarning
 from ddcl_tab.estimators._table import TableEncoder
+from ddcl_tab.space import FAMILY_COLUMNS
 from ddcl_tab.space._domain import SPACE
 from ddcl_tab.space._join import launch_of
 
-#: Columns about the launch: the same for every piece of a cloud, so they would say its parent outright.
-LAUNCH_COLUMNS = ("COUNTRY", "SITE", "LAUNCH_YEAR")
+#: Columns about the siblings of a launch, which a catalog has after :func:`ddcl_tab.space.family_columns`.
+FAMILY = tuple(column.name for column in FAMILY_COLUMNS)
+#: Columns of the launch itself.
+_OF_LAUNCH = ("COUNTRY", "SITE", "LAUNCH_YEAR")
+#: Columns about the launch: the same for every piece of a cloud, or nearly so; they would say its parent outright.
+LAUNCH_COLUMNS = (*_OF_LAUNCH, *FAMILY)
 #: Columns that are no orbit; what stays is the shape of the orbit, its inclination, and how drag changes it.
-NO_ORBIT = (*LAUNCH_COLUMNS, "RCS_SIZE")
+NO_ORBIT = (*_OF_LAUNCH, "RCS_SIZE")
+#: Family columns that are not made from orbits of siblings in orbit.
+FAMILY_NO_ORBIT = tuple(
+    name for name in FAMILY if name.endswith(("SMALL_SHARE", "MEDIUM_SHARE", "LARGE_SHARE")) or "DECAYED" in name
+)
 #: The parent clouds to tell apart: the launches with the most debris.
 N_CLOUDS = 12
 #: Fragments of a cloud are shared out into this many random folds.
@@ -52,9 +61,14 @@ class Task(NamedTuple):
 
 
 TASKS = {
-    "object": Task("object class, by launch", "launch", False, ()),
-    "object-time": Task("object class, launched before 2015 / from 2015", "time", False, ()),
-    "orbit": Task("object class from the orbit alone, by launch", "launch", False, NO_ORBIT),
+    "object": Task("object class, by launch", "launch", False, FAMILY),
+    "object-family": Task("object class with family columns, by launch", "launch", False, ()),
+    "object-time": Task("object class, launched before 2015 / from 2015", "time", False, FAMILY),
+    "object-time-family": Task("object class with family columns, launched before 2015 / from 2015", "time", False, ()),
+    "orbit": Task("object class from the orbit alone, by launch", "launch", False, (*NO_ORBIT, *FAMILY)),
+    "orbit-family": Task(
+        "object class from its orbit and those of its family, by launch", "launch", False, (*NO_ORBIT, *FAMILY_NO_ORBIT)
+    ),
     "cloud": Task("parent cloud of a fragment, random folds", "random", True, LAUNCH_COLUMNS),
     "cloud-time": Task("parent cloud, first 70 % catalogued / the rest", "catalogued", True, LAUNCH_COLUMNS),
 }
@@ -97,7 +111,8 @@ def make_fold(catalog: pl.DataFrame, name: str, number: int) -> Fold:
     Parameters
     ----------
     catalog : polars.DataFrame
-        As :func:`ddcl_tab.app._catalog.load_catalog` returns it.
+        As :func:`ddcl_tab.app._catalog.load_catalog` returns it, with the columns :data:`FAMILY` for tasks that see
+        them.
     name : str
         Of :data:`TASKS`.
     number : int

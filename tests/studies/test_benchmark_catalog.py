@@ -18,6 +18,8 @@ import torch
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.errors import LeakWarning
 from ddcl_tab.estimators import _classifier as classifier
+from ddcl_tab.space import family_columns
+from ddcl_tab.space._families import SIZES
 from ddcl_tab.space._join import launch_of
 
 PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
@@ -167,6 +169,28 @@ def test_every_model_sees_the_columns_that_ours_would_choose(bench, synthetic, t
             warnings.simplefilter("ignore", LeakWarning)
             ours = bench.tasks.TableEncoder().fit(known).feature_names_
         assert fold.X_train.columns == ours
+
+
+def test_family_columns_are_seen_where_the_class_is_no_launch(bench, synthetic):
+    family = set(bench.tasks.FAMILY)
+    catalog = synthetic.hstack(family_columns(synthetic))
+    seen = {task: set(bench.tasks.make_fold(catalog, task, 0).X_train.columns) & family for task in bench.tasks.TASKS}
+    for task in ("object", "object-time", "orbit", "cloud", "cloud-time"):
+        assert not seen[task], task
+    filled = {name for name in family if catalog[name].null_count() < len(catalog)}
+    assert seen["object-family"] == seen["object-time-family"] == filled
+    orbit = {"DEVIATION", "SPREAD", "SHARE", "Q25", "Q75"}
+    assert {name.rsplit("_", 1)[1] for name in seen["orbit-family"]} == orbit
+    assert not {name for name in seen["orbit-family"] if "DECAYED" in name or name.split("_")[1] in SIZES}
+    assert bench.peers.MODELS["DDCLClassifier"].make(0, family="auto").family is None
+
+
+def test_clouds_are_clustered_without_what_says_the_launch(bench, tmp_path):
+    import cluster_study
+
+    X, _ = cluster_study.problems(tmp_path, True)["cloud"]
+    assert not set(bench.tasks.LAUNCH_COLUMNS) & set(X.columns)
+    assert not [name for name in X.columns if name.startswith("FAMILY")]
 
 
 def test_folds_by_launch_part_the_catalog_and_split_no_launch(bench, synthetic):

@@ -101,7 +101,10 @@ class DDCLNet(NeuralNet):
         self.final_temperature, self.n_steps = final_temperature, n_steps
 
     def place_prototypes(self, batch: Batch, generator: torch.Generator) -> None:
-        """Start the prototypes near the mean token of a batch, and the temperature at the critical one."""
+        """Start the prototypes near the mean token of a batch, and the temperature at the critical one.
+
+        Each starts on its way to a token, of the columns in turn.
+        """
         readout, self.step_ = self.module_.readout, 0
         with torch.no_grad():
             self.module_.eval()
@@ -109,11 +112,13 @@ class DDCLNet(NeuralNet):
             self.module_.train()
             self.covariance_ = TokenCovariance(z, batch.weight)
             mean = self.covariance_.mean
-            chosen = torch.randint(len(z), (len(readout.prototypes),), generator=generator).to(z.device)
+            n_rows, n_columns, width = z.shape
+            row = torch.randint(n_rows, (len(readout.prototypes),), generator=generator).to(z.device)
+            column = torch.arange(len(readout.prototypes), device=z.device) % n_columns
             jitter = torch.randn(readout.prototypes.shape, generator=generator).to(z.device)
-            spread = self.covariance_.covariance.trace().sqrt() / z.shape[1] ** 0.5
-            # The jitter separates prototypes that start from the same row.
-            readout.prototypes.copy_(mean + START_SPREAD * (z[chosen] - mean + 0.1 * spread * jitter))
+            spread = self.covariance_.covariance.trace().sqrt() / width**0.5
+            # The jitter separates prototypes that start from the same token.
+            readout.prototypes.copy_(mean + START_SPREAD * (z[row, column] - mean + 0.1 * spread * jitter))
             readout.temperature.copy_(self.covariance_.temperature(1.0))
 
     def train_step_single(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:

@@ -19,15 +19,16 @@ class Loss(NamedTuple):
     Attributes
     ----------
     total : Tensor
-        ``J = CE(h(zhat)) + CE(h(z)) + lambda L_q + mu L_col``.
+        ``J = CE(h(mean zhat)) + CE(h(mean z)) + lambda L_q + mu L_col``.
     task : Tensor
-        ``CE(h(zhat))`` against the target, nats: the prototypes decide.
+        ``CE(h(mean zhat))`` against the target, nats: the prototypes decide.
     direct : Tensor
-        ``CE(h(z))``, nats: the pooled token decides, past the prototypes.
+        ``CE(h(mean z))``, nats: the mean token decides, past the prototypes.
     quantization : Tensor
         ``L_q``, squared token distance.
     columns : Tensor
-        ``L_col``: squared error of the scaled numbers plus cross-entropy of the categories, both read off ``zhat``.
+        ``L_col``: squared error of the scaled numbers plus cross-entropy of the categories, each read off the mixture
+        ``zhat`` of its own column's token.
     """
 
     total: Tensor
@@ -43,8 +44,8 @@ class Objective(torch.nn.Module):
     ``z = zhat + (z - zhat)`` is the mixture of the prototypes plus its residual. The head sees both, so the
     prototypes alone must be able to decide. ``L_q`` pulls prototypes to tokens but not tokens to prototypes: the
     tokens are detached in it, because an encoder that is paid for a small ``L_q`` shrinks its tokens until nothing is
-    left to classify by. ``L_col`` keeps the structure inside a class: with the class alone to learn, all tokens of a
-    class fall together, and the prototypes of a class would all describe the same rows.
+    left to classify by. ``L_col`` keeps the value of a column in its token: with the class alone to learn, all tokens of
+    the rows of a class fall together, and prototypes would say nothing of columns and their values.
 
     Parameters
     ----------
@@ -116,8 +117,8 @@ class TokenCovariance:
 
     Parameters
     ----------
-    z : Tensor, shape (B, D)
-        First batch of tokens.
+    z : Tensor, shape (B, T, D)
+        Tokens of the first batch.
     weight : Tensor, shape (B,)
         Weights of its rows.
     """
@@ -138,7 +139,9 @@ class TokenCovariance:
 
 @torch.no_grad()
 def _moments(z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    share = (weight / weight.sum()).unsqueeze(-1)
+    """Mean ``(D,)`` and covariance ``(D, D)`` over all tokens of all rows."""
+    share = (weight / weight.sum() / z.shape[1]).repeat_interleave(z.shape[1]).unsqueeze(-1)
+    z = z.flatten(0, 1)
     mean = (share * z).sum(0)
     centred = z - mean
     return mean, (share * centred).mT @ centred

@@ -32,6 +32,8 @@ from ddcl_tab.training._checkpoint import CheckpointFile
 MODEL_FILE, METRICS_FILE, PROTOTYPES_FILE = "model.ddcl", "metrics.json", "prototypes.csv"
 HELD_OUT_FILE, CHECKPOINT_FILE = "held_out.csv", "checkpoint.ddcl"
 RUN_FILES = (MODEL_FILE, METRICS_FILE, PROTOTYPES_FILE, HELD_OUT_FILE)
+#: Parameters of commands unless a user says otherwise.
+DEFAULTS: dict[str, Any] = {"family": "auto"}
 #: Largest change of a log loss by six significant digits of the probabilities: at most 5e-6 of each [nats].
 ROUNDING = 1e-5
 
@@ -101,6 +103,24 @@ def read_config(path: Path | None) -> dict[str, Any]:
     return settings
 
 
+def read_settings(path: Path | None, *, no_family: bool) -> dict[str, Any]:
+    """Parameters as :func:`read_config` reads them, with ``--no-family``: TOML has no word for None.
+
+    Raises
+    ------
+    ConfigurationError
+        As there; or the file names a family, and the command wants none.
+    """
+    settings = read_config(path)
+    if not no_family:
+        return settings
+    if "family" in settings:
+        raise ConfigurationError(
+            f"{path} says family = {settings['family']!r} and --no-family says none: take one of the two away."
+        )
+    return settings | {"family": None}
+
+
 def train_catalog(
     frame: pl.DataFrame,
     *,
@@ -123,8 +143,8 @@ def train_catalog(
     seed : int
         Of the split and of all models.
     settings : dict
-        Parameters of :class:`DDCLClassifier`. With ``family`` the families are counted in the whole catalog, objects of
-        unknown class included, and the peers get the same columns.
+        Parameters of :class:`DDCLClassifier`. Families are counted in the whole catalog, objects of unknown class
+        included, and the peers get the same columns; ``"family": None`` leaves them out.
     verbose : int
         1 shows a progress bar.
     checkpoint : CheckpointFile, default=None
@@ -146,7 +166,7 @@ def train_catalog(
     require_target(frame, target)
     known = frame.filter(has_known_class(frame, target))
     parts = split_catalog(known, target, split, seed)
-    clf = DDCLClassifier(**{"random_state": seed, "verbose": verbose} | settings | {"target": target})
+    clf = DDCLClassifier(**DEFAULTS | {"random_state": seed, "verbose": verbose} | settings | {"target": target})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakWarning)  # the commands never offer leaks
         start = time.perf_counter()

@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+import warnings
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedGroupKFold
 
 from ddcl_tab import DDCLClassifier
+from ddcl_tab.app._catalog import has_known_class
+from ddcl_tab.app._evaluation import split_catalog
+from ddcl_tab.app._tune import write_settings
+from ddcl_tab.errors import LeakWarning
+from ddcl_tab.space import launch_of
 from ddcl_tab.space._satcat import read_satcat
 from tests.app.test_cli import fails, run
 
@@ -88,6 +97,36 @@ def test_the_best_parameters_give_the_same_model_to_train(tuned):
     assert again.exit_code == 0, again.output
     scores = [json.loads((folder / name / "metrics.json").read_text())["log_loss"] for name in ("run", "again")]
     assert scores[0] == scores[1]
+
+
+def test_trials_see_the_siblings_that_train_sees(tuned):
+    """A fold of a trial gives the score of a classifier that counts the families of the whole catalog."""
+    folder, _, _ = tuned
+    row = pd.read_csv(folder / "run" / "trials.csv").iloc[0]
+    params = {name.removeprefix("param_"): row[name] for name in row.index if name.startswith("param_")}
+    params = {name: int(value) if float(value).is_integer() else value for name, value in params.items()}
+    frame = read_satcat(folder / "catalog.csv")
+    known = frame.filter(has_known_class(frame, "OBJECT_TYPE"))
+    rows = known[split_catalog(known, "OBJECT_TYPE", "launch", 1).train]
+    y = rows["OBJECT_TYPE"].to_numpy()
+    train, test = next(StratifiedGroupKFold(3).split(y, y, launch_of(rows).to_numpy()))
+    clf = DDCLClassifier(**tomllib.loads(BEGIN) | params | {"random_state": 1, "family": "auto"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LeakWarning)
+        clf.fit_with_checkpoint(rows[train], catalog=frame)
+    probability = clf.predict_proba(rows[test], catalog=frame)
+    assert -log_loss(y[test], probability) == pytest.approx(row["split0_test_score"], abs=1e-6)
+
+
+def test_best_parameters_without_families_say_so(tuned, tmp_path):
+    search = SimpleNamespace(
+        best_params_={"n_prototypes": 6}, best_index_=0, best_score_=-0.5, n_splits_=3, cv_results_={"trial": [0]}
+    )
+    write_settings(search, {"max_epochs": 8, "family": None}, tmp_path)
+    text = (tmp_path / "best.toml").read_text()
+    assert tomllib.loads(text) == {"max_epochs": 8, "n_prototypes": 6}
+    assert "--no-family" in text
+    assert "family" not in (tuned[0] / "run" / "best.toml").read_text()
 
 
 def test_tune_again_goes_on_and_other_rows_are_one_line(tuned):

@@ -170,6 +170,25 @@ class Families:
         rows = _read(frame)
         return _columns(self._including(rows), rows)
 
+    def siblings(self, frame: pl.DataFrame) -> NDArray[np.int64]:
+        """Number of other objects of the launch, in orbit or decayed; 0 where none is known.
+
+        A fact to tell of an object, and no feature: what a launch of many pieces is has changed over the years.
+
+        Parameters
+        ----------
+        frame : polars.DataFrame
+            As in `count`; rows that were not counted yet join their launches.
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
+        """
+        rows = _read(frame)
+        whole = self._including(rows)
+        number = _siblings(whole, np.searchsorted(whole.launches, rows.launch), rows)
+        return np.where(rows.launch != _NO_LAUNCH, number, 0)
+
     def including(self, frame: pl.DataFrame) -> Self:
         """These counts and the rows of a frame (as in `count`) that were not counted yet."""
         return self._including(_read(frame))
@@ -500,17 +519,26 @@ def _find(keys: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.intp
     return place[code[len(keys) :]]
 
 
-def _decayed(families: Families, launch: NDArray[np.intp], rows: _Rows) -> dict[str, NDArray[np.float64]]:
+def _decayed_siblings(families: Families, launch: NDArray[np.intp], rows: _Rows) -> NDArray[np.int64]:
+    """Decayed siblings as in `Families.decayed`, shape (4, n)."""
     # An object that decayed since it was counted is not among the decayed ones, and not taken out of them.
     siblings = families.decayed[launch] - rows.decayed_as
-    number, known, days, fast = np.where(
-        (siblings[:, [0, 1, 3]] < 0).any(axis=1), families.decayed[launch].T, siblings.T
-    )
-    in_orbit = np.bincount(families.cells[:, 0], weights=families.cells[:, 5], minlength=len(families.launches))
-    all_siblings = np.maximum(in_orbit[launch] - ~rows.decayed, 0) + number
+    return np.where((siblings[:, [0, 1, 3]] < 0).any(axis=1), families.decayed[launch].T, siblings.T)
+
+
+def _siblings(families: Families, launch: NDArray[np.intp], rows: _Rows) -> NDArray[np.int64]:
+    """Number of the siblings, in orbit and decayed, shape (n,)."""
+    in_orbit = np.zeros(len(families.launches), dtype=np.int64)
+    np.add.at(in_orbit, families.cells[:, 0], families.cells[:, 5])
+    return np.maximum(in_orbit[launch] - ~rows.decayed, 0) + _decayed_siblings(families, launch, rows)[0]
+
+
+def _decayed(families: Families, launch: NDArray[np.intp], rows: _Rows) -> dict[str, NDArray[np.float64]]:
+    number, known, days, fast = _decayed_siblings(families, launch, rows)
     anywhere = families.decayed[:, 0].any()  # a catalog without decayed objects does not say that none decayed
+    share = _share(number, _siblings(families, launch, rows))
     return {
-        "DECAYED_SHARE": _share(number, all_siblings) if anywhere else np.full(len(launch), np.nan),
+        "DECAYED_SHARE": share if anywhere else np.full(len(launch), np.nan),
         "DECAYED_LIFE": _share(days / _YEAR_DAYS, known),
         "DECAYED_FAST_SHARE": _share(fast, known),
     }

@@ -158,6 +158,18 @@ def test_shares_lie_between_0_and_1_and_sizes_sum_to_1():
     np.testing.assert_allclose(sizes.sum_horizontal(), 1.0)
 
 
+def test_siblings_are_the_other_objects_of_the_launch():
+    frame = catalog(150)
+    launch = launch_of(frame)
+    expected = [0 if of.startswith("NORAD") else (launch == of).sum() - 1 for of in launch]
+    families = Families.count(frame)
+    assert families.siblings(frame).tolist() == expected
+    assert families.siblings(frame[40:41]).tolist() == expected[40:41]
+    assert Families.count(frame[:100]).siblings(frame[100:]).tolist() == expected[100:]
+    assert families.siblings(frame.clear()).shape == (0,)
+    assert Families.count(frame.clear()).siblings(frame[:1]).tolist() == [0]
+
+
 def test_what_is_kept_of_a_catalog_is_counts():
     frame = catalog(200)
     families = Families.count(frame)

@@ -96,9 +96,11 @@ def test_families_are_used_unless_the_user_wants_none(trained, tmp_path):
         assert "says family = 'auto' and --no-family says none" in fails(run(name, *command[1:]))
 
 
-def test_siblings_are_counted_before_rows_are_chosen_and_where_launches_are_known(small_model):
-    clf, rows = small_model
-    assert clf.families_ is None
+@pytest.mark.filterwarnings("ignore::ddcl_tab.errors.LeakWarning", "ignore::ddcl_tab.errors.StabilityWarning")
+def test_siblings_are_counted_before_rows_are_chosen_and_where_launches_are_known(synthetic):
+    rows = synthetic.sample(400, seed=2)
+    settings = {"n_prototypes": 6, "d_token": 16, "n_heads": 2, "n_blocks": 1, "augmented_share": 0.0}
+    clf = DDCLClassifier(family=None, max_epochs=1, random_state=0, **settings).fit(rows)
     whole = classify_catalog(clf, rows, None)
     assert classify_catalog(clf, rows, "DEBRIS").equals(whole.filter(pl.col("recorded") == "DEBRIS"))
     no_launch = classify_catalog(clf, rows.with_columns(OBJECT_ID=pl.lit(None, pl.String)), None)

@@ -7,9 +7,9 @@ family columns besides: LightGBM with its defaults (extra ``bench``), and our cl
 stratified folds, whole launches together. In time: trained on launches before a year, tested on all later ones.
 
 Forward: trained without the newest tenth of the launches, then asked for their objects, as a catalog keeper would ask.
-Families are counted by the classifier itself: of training, on all older launches; of the new objects, on the whole
-catalog, or on what a stream would show: the older launches and the new objects of known class. The random forest and
-HistGradientBoosting are scikit-learn's.
+Families are counted by the classifier itself: for training, in all older launches; for the new objects, in the whole
+catalog, or in what a stream would show: the older launches and the new objects of known class. The peers (LightGBM,
+scikit-learn's HistGradientBoosting and random forest) get the same columns.
 
 Appends one line a fit to ``family/data.jsonl``, never computes a line twice, then writes ``family/report.md``.
 ``--short`` takes one fold of few objects; its figures mean nothing.
@@ -229,7 +229,7 @@ def splits(frame: pl.DataFrame, task: str, short: bool) -> list[tuple[str, NDArr
 def report(file: Path, out: Path, command: str) -> None:
     """Tables of all lines."""
     lines = read_lines(file)
-    text = ["# What the siblings of a launch are worth", "", str(__doc__).split("\n\n")[2].replace("\n", " "), ""]
+    text = ["# What the siblings of a launch are worth", "", _paragraph(2), ""]
     for title, task, kind in TABLES:
         text += [f"## {title}", "", "| model | columns | number | macro-F1 | log-loss | payloads called debris |"]
         text.append("|---|---|---|---|---|---|")
@@ -248,13 +248,17 @@ def report(file: Path, out: Path, command: str) -> None:
     (out / REPORT).write_text("\n".join(text) + "\n")
 
 
+def _paragraph(n: int) -> str:
+    return str(__doc__).split("\n\n")[n].replace("\n", " ")
+
+
 def forward_table(lines: list[dict[str, Any]]) -> list[str]:
     """The section about the newest launches."""
     here = [line for line in lines if line["split"] == "forward"]
     if not here:
         return []
-    text = ["## Forward: the newest tenth of the launches", ""]
-    text += [f"{here[0]['n_new']} objects in orbit. What a model knows of an object besides its row:", ""]
+    text = ["## Forward: the newest tenth of the launches", "", _paragraph(3), ""]
+    text += [f"{here[0]['n_new']} objects in orbit, by what a model knows of each:", ""]
     text += ["| model | knows | macro-F1 | log-loss | payloads called debris |", "|---|---|---|---|---|"]
     for model, context in ((model, context) for model in (*PEERS, OURS) for context in (ALONE, STREAM, WHOLE)):
         for line in (line for line in here if (line["model"], line["columns"]) == (model, context)):

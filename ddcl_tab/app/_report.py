@@ -35,8 +35,7 @@ from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._explain import reasons
 from ddcl_tab.estimators._validation import target_of
 from ddcl_tab.interpret._cards import PrototypeCard, cards_of
-from ddcl_tab.interpret._contributions import contributions_of
-from ddcl_tab.interpret._model import FittedModel, ModelRows
+from ddcl_tab.interpret._model import FittedModel, ModelRows, contributions_of
 from ddcl_tab.interpret._trust import N_NEIGHBOURS, ConformalSets, NoveltyScore, novelty_coordinates
 from ddcl_tab.training._certificate import in_use
 from ddcl_tab.training._stability import CONDITIONS, Stability

@@ -32,8 +32,6 @@ from ddcl_tab.training._checkpoint import CheckpointFile
 MODEL_FILE, METRICS_FILE, PROTOTYPES_FILE = "model.ddcl", "metrics.json", "prototypes.csv"
 HELD_OUT_FILE, CHECKPOINT_FILE = "held_out.csv", "checkpoint.ddcl"
 RUN_FILES = (MODEL_FILE, METRICS_FILE, PROTOTYPES_FILE, HELD_OUT_FILE)
-#: Parameters of commands unless a user says otherwise.
-DEFAULTS: dict[str, Any] = {"family": "auto"}
 #: Largest change of a log loss by six significant digits of the probabilities: at most 5e-6 of each [nats].
 ROUNDING = 1e-5
 
@@ -166,7 +164,7 @@ def train_catalog(
     require_target(frame, target)
     known = frame.filter(has_known_class(frame, target))
     parts = split_catalog(known, target, split, seed)
-    clf = DDCLClassifier(**DEFAULTS | {"random_state": seed, "verbose": verbose} | settings | {"target": target})
+    clf = DDCLClassifier(**{"random_state": seed, "verbose": verbose} | settings | {"target": target})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakWarning)  # the commands never offer leaks
         start = time.perf_counter()

@@ -31,7 +31,7 @@ from ddcl_tab.app._catalog import has_known_class, require_target
 from ddcl_tab.app._evaluation import split_catalog
 from ddcl_tab.app._svg import number
 from ddcl_tab.app._tables import as_markdown, rounded
-from ddcl_tab.app._train import DEFAULTS, TrainingRun, train_catalog
+from ddcl_tab.app._train import TrainingRun, train_catalog
 from ddcl_tab.errors import LeakWarning
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.space._families import Families, family_columns
@@ -180,7 +180,7 @@ def make_search(
         Processes.
     """
     return DDCLSearchCV(
-        DDCLClassifier(**DEFAULTS | {"random_state": seed} | settings | {"target": target}),
+        DDCLClassifier(**{"random_state": seed} | settings | {"target": target}),
         n_trials=n_trials,
         timeout=timeout,
         scoring=SCORING,
@@ -217,7 +217,7 @@ def fit_search(search: DDCLSearchCV, frame: pl.DataFrame, seed: int) -> None:
     target = str(search.estimator.target)
     require_target(frame, target)
     if search.estimator.family == "auto" and set(Families.NEEDED) <= set(frame.columns):
-        frame = frame.hstack(family_columns(frame))
+        frame = frame.hstack(family_columns(frame, counts=search.estimator.family_counts))
         search.set_params(estimator__family=None)
     known = frame.filter(has_known_class(frame, target))
     with warnings.catch_warnings():

@@ -16,10 +16,11 @@ from sklearn.model_selection import StratifiedGroupKFold
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.app._catalog import has_known_class
 from ddcl_tab.app._evaluation import split_catalog
-from ddcl_tab.app._tune import write_settings
+from ddcl_tab.app._tune import fit_search, write_settings
 from ddcl_tab.errors import LeakWarning
-from ddcl_tab.space import launch_of
+from ddcl_tab.space import FAMILY_COLUMNS, FAMILY_COUNTS, family_columns, launch_of
 from ddcl_tab.space._satcat import read_satcat
+from ddcl_tab.tuning import DDCLSearchCV
 from tests.app.test_cli import fails, run
 
 #: The smallest training of the small catalog that is sound; the space reaches further by itself.
@@ -116,6 +117,32 @@ def test_trials_see_the_siblings_that_train_sees(tuned):
         clf.fit_with_checkpoint(rows[train], catalog=frame)
     probability = clf.predict_proba(rows[test], catalog=frame)
     assert -log_loss(y[test], probability) == pytest.approx(row["split0_test_score"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "made", "left_to_it"),
+    [
+        ({}, FAMILY_COLUMNS, None),
+        ({"family_counts": True}, (*FAMILY_COLUMNS, *FAMILY_COUNTS), None),
+        ({"family": None}, (), None),
+        ({"family": "COUNTRY"}, (), "COUNTRY"),
+    ],
+)
+def test_a_search_is_given_the_family_columns_of_the_settings(synthetic, settings, made, left_to_it):
+    class Given(DDCLSearchCV):
+        def fit(self, X):
+            self.X_ = X
+
+    search = Given(DDCLClassifier(target="OBJECT_TYPE", **settings))
+    fit_search(search, synthetic, 0)
+    assert [name for name in search.X_.columns if name.startswith("FAMILY_")] == [column.name for column in made]
+    assert search.estimator.family == left_to_it
+    if settings:
+        return
+    whole = family_columns(synthetic).with_columns(synthetic["NORAD_CAT_ID"])
+    assert search.X_.select(whole.columns).equals(
+        search.X_.select("NORAD_CAT_ID").join(whole, "NORAD_CAT_ID").select(whole.columns)
+    )
 
 
 def test_best_parameters_without_families_say_so(tuned, tmp_path):

@@ -107,9 +107,14 @@ def read_settings(path: Path | None, *, no_family: bool) -> dict[str, Any]:
     Raises
     ------
     ConfigurationError
-        As there; or the file names a family, and the command wants none.
+        As there; or the file names a family and the command wants none, or the file tries to say that there is none.
     """
     settings = read_config(path)
+    if settings.get("family") in (False, "", "none", "None"):
+        raise ConfigurationError(
+            f"{path} says family = {settings['family']!r}, and TOML has no word for none: take the line away and give "
+            "--no-family."
+        )
     if not no_family:
         return settings
     if "family" in settings:

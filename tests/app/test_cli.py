@@ -94,6 +94,12 @@ def test_families_are_used_unless_the_user_wants_none(trained, tmp_path):
     config.write_text('family = "auto"\n')
     for name in ("train", "tune"):
         assert "says family = 'auto' and --no-family says none" in fails(run(name, *command[1:]))
+    for said in ("false", '"none"'):
+        config.write_text(f"family = {said}\n")
+        for more in ((), ("--no-family",)):
+            assert "take the line away and give --no-family" in fails(
+                run("train", command[1], "--config", config, "--out", tmp_path, *more)
+            )
 
 
 @pytest.mark.filterwarnings("ignore::ddcl_tab.errors.LeakWarning", "ignore::ddcl_tab.errors.StabilityWarning")

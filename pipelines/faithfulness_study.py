@@ -32,8 +32,7 @@ from ddcl_tab.app._catalog import has_known_class
 from ddcl_tab.app._evaluation import split_catalog
 from ddcl_tab.app._tables import SYNTHETIC_NOTE, as_markdown
 from ddcl_tab.errors import LeakWarning, StabilityWarning
-from ddcl_tab.interpret._contributions import shapley_values
-from ddcl_tab.interpret._model import FittedModel, take
+from ddcl_tab.interpret._model import FittedModel, shapley_values, take
 from ddcl_tab.space._gp import read_elsets
 from ddcl_tab.space._join import join_elsets
 from ddcl_tab.space._satcat import read_satcat

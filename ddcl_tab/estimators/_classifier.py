@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from typing import Any, Literal, Self
 
 import narwhals.stable.v2 as nw
@@ -11,20 +12,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ddcl_tab.errors import ConfigurationError, InputError
+from ddcl_tab.errors import ConfigurationError, InputError, LeakWarning
 from ddcl_tab.estimators._columns import as_table, is_frame
-from ddcl_tab.estimators._domain import (
-    Domain,
+from ddcl_tab.estimators._domain import Domain, domain_of
+from ddcl_tab.estimators._explain import fitted_html, reasons, top_prototypes
+from ddcl_tab.estimators._families import (
     Families,
-    domain_of,
+    GroupFamilies,
+    family_groups,
     family_rows,
     warn_without_context,
     with_family_columns,
 )
-from ddcl_tab.estimators._explain import fitted_html, reasons, top_prototypes
 from ddcl_tab.estimators._model_file import read_state, write_state
 from ddcl_tab.estimators._prototypes import Members, describe_prototypes
 from ddcl_tab.estimators._table import EncodedRows, TableEncoder
@@ -99,12 +102,22 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     target : str, optional
         Column that holds the classes in ``fit(df)``. Default: the one that the frame's domain names, ``OBJECT_TYPE`` in
         catalogs of space objects.
-    family : {"auto"} or None, default=None
-        "auto" adds, to the columns of each row, those that the frame's domain makes of the other rows of its family: in
-        a catalog, what else came from the launch (`ddcl_tab.space.FAMILY_COLUMNS`). They need no label, so all rows of
-        ``fit`` count, those of unknown class included; rows to predict join their families for that call. The same as
-        None where the domain knows no families or the frame lacks their columns. What it is worth is measured in
-        pipelines/results/family; not yet the default.
+    family : str or None, default="auto"
+        Columns about the other rows of each row's family, besides its own. They need no label, so all rows of ``fit``
+        count, those of unknown class included; rows to predict join their families for that call.
+
+        "auto": what the frame's domain makes of them; in a catalog, what else came from the launch
+        (`ddcl_tab.space.FAMILY_COLUMNS`). The same as None where the domain knows no families or the frame lacks
+        their columns. What it is worth is measured in pipelines/results/family.
+
+        The name of a column: its values name the families, such as patients, clusters or instruments. The column itself
+        is no feature, and its families stay whole in the validation split. Each column ``x`` of numbers gets
+        ``x family deviation`` (own value minus the median of the other members) and ``x family spread`` (their
+        interquartile range), and there is ``family size`` (number of the other members).
+    family_counts : bool, default=False
+        With "auto", also the numbers of siblings (`ddcl_tab.space.FAMILY_COUNTS`): only for catalogs that are not asked
+        about launches later than those learned from, since a large launch in tight shells was a break-up before 2015
+        and is a constellation since. With the name of a column the size is always there, and this changes nothing.
     allow_leaks : bool, default=False
         Learn from catalog columns that give the class away.
     certify : {"epoch", "end", False}, default="epoch"
@@ -187,7 +200,8 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         validation_fraction: float = 0.1,
         class_weight: dict[Any, float] | str | None = None,
         target: str | None = None,
-        family: str | None = None,
+        family: str | None = "auto",
+        family_counts: bool = False,
         allow_leaks: bool = False,
         certify: str | bool = "epoch",
         device: str = "cpu",
@@ -212,6 +226,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.class_weight = class_weight
         self.target = target
         self.family = family
+        self.family_counts = family_counts
         self.allow_leaks = allow_leaks
         self.certify = certify
         self.device = device
@@ -239,8 +254,8 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         sample_weight : array-like, shape (n,), optional
             A row of weight 2 and the same row twice give the same model.
         groups : array-like, shape (n,), optional
-            Rows of one group stay together in the validation split. Default: the groups that the frame's domain knows,
-            such as the launch of each object of a catalog.
+            Rows of one group stay together in the validation split. Default: the families where ``family`` names a
+            column, else the groups that the frame's domain knows, such as the launch of each object of a catalog.
 
         Returns
         -------
@@ -249,7 +264,8 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ConfigurationError
-            Parameters break their rules; all of them are listed. Or a key of ``class_weight`` is no class.
+            Parameters break their rules; all of them are listed. Or a key of ``class_weight`` is no class, or
+            ``family`` no column of the frame.
         InputError, ValueError, TypeError
             The table cannot be learned from as it is.
         TrainingError
@@ -319,7 +335,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         features = self._check_features(X)
         y = check_labels(features, y)
         weight = check_weight(sample_weight, len(y))
-        group = check_groups(groups, X, len(y))
+        group = check_groups(family_groups(self.family, X) if groups is None else groups, X, len(y))
         self.classes_, label = np.unique(y, return_inverse=True)
         self.encoder_ = TableEncoder(allow_leaks=self.allow_leaks, domain=self.domain_)
         self.encoder_.fit(features, sample_weight=weight)
@@ -332,10 +348,10 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self._describe(features, encoded, label, weight, display_names(X, len(y)))
         return self
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy on rows whose classes are ``y``, none missing (InputError)."""
+    def score(self, X: Any, y: Any, sample_weight: Any = None, catalog: Any = None) -> float:
+        """Accuracy on rows whose classes are ``y``, none missing (InputError); ``catalog`` as in `predict_proba`."""
         X = as_table(X)
-        return float(super().score(X, check_labels(X, y), sample_weight))
+        return float(accuracy_score(check_labels(X, y), self.predict(X, catalog), sample_weight=sample_weight))
 
     def predict_proba(self, X: Any, catalog: Any = None) -> NDArray[np.float64]:
         """Class probabilities, shape (n, C), in the order of ``classes_``.
@@ -364,9 +380,12 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         probability = self._predict(X, catalog).probability
         return self.classes_[probability.argmax(axis=1)]
 
-    def transform(self, X: Any) -> NDArray[np.float64]:
-        """Prototype memberships, shape (n, K); rows sum to 1. Columns are named ``prototype_0`` and so on."""
-        return self._predict(X).q
+    def transform(self, X: Any, catalog: Any = None) -> NDArray[np.float64]:
+        """Prototype memberships, shape (n, K); rows sum to 1. Columns are named ``prototype_0`` and so on.
+
+        Parameters as in :meth:`predict_proba`.
+        """
+        return self._predict(X, catalog).q
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the columns of :meth:`transform`."""
@@ -379,7 +398,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self._frame_of(self._prototype_table, self._frame_library)
 
-    def explain(self, X: Any, n_top: int = 3) -> Any:
+    def explain(self, X: Any, n_top: int = 3, catalog: Any = None) -> Any:
         """Reasons per row: the strongest prototypes and what they say.
 
         Parameters
@@ -387,6 +406,8 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         X : frame or array, shape (n, p)
         n_top : int, default=3
             Prototypes named per row.
+        catalog : frame, optional
+            As in :meth:`predict_proba`.
 
         Returns
         -------
@@ -400,15 +421,15 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ConfigurationError
             ``n_top`` is not between 1 and ``n_prototypes``.
         """
-        prediction = self._predict(X)
+        prediction = self._predict(X, catalog)
         n_prototypes = prediction.q.shape[1]
         if not 1 <= n_top <= n_prototypes:
             raise ConfigurationError(f"n_top must be between 1 and n_prototypes ({n_prototypes}), not {n_top!r}")
         table = top_prototypes(prediction.q, prediction.probability, self.classes_, self._prototype_table, n_top)
         return self._frame_of(table, library_of(X))
 
-    def decide(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
-        """Probabilities, memberships and reasons in one pass.
+    def decide(self, X: Any, catalog: Any = None) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
+        """Probabilities, memberships and reasons in one pass; parameters as in :meth:`predict_proba`.
 
         Returns
         -------
@@ -417,7 +438,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         reasons : list of str
             One sentence a row: its strongest prototype with its weight, in physical units.
         """
-        probability, q = self._predict(X)
+        probability, q = self._predict(X, catalog)
         return probability, q, reasons(q, probability, self.classes_, self._prototype_table)
 
     @property
@@ -459,7 +480,10 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             return validate_data(self, X, dtype=None, ensure_all_finite=False)
         frame = nw.from_native(X, eager_only=True)
         target = target_of(self.target, X)
-        frame = frame if target is None else frame.drop(target, strict=False)
+        no_features = [target] if target is not None else []
+        if isinstance(self.families_, GroupFamilies):
+            no_features.append(self.families_.column)
+        frame = frame.drop(no_features, strict=False)
         if 0 in frame.shape:
             raise InputError(
                 f"Found array with {frame.shape[0]} sample(s) and {frame.shape[1]} feature(s) (shape={frame.shape}) "
@@ -540,24 +564,43 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _count_families(self, X: Any, catalog: Any) -> Any:
         """Count the families of the rows of fit and of a catalog; the frame with what follows for each row."""
-        self.families_, kind = None, self.domain_.families
-        if self.family is None or kind is None or not self.domain_.has_families(X):
+        self.families_ = None
+        families = self._families_of(X)
+        if families is None:
             return X
-        rows = family_rows(kind, X)
-        self.families_ = kind.count(rows if catalog is None else family_rows(kind, catalog)).including(rows)
-        return with_family_columns(X, self.families_.columns(rows))
+        rows = family_rows(families, X)
+        if catalog is not None:
+            families = families.recount(family_rows(families, catalog)).including(rows)
+        self.families_ = families
+        return with_family_columns(X, families.columns(rows, counts=self.family_counts))
+
+    def _families_of(self, X: Any) -> Families | None:
+        """Counts of the rows by family; None where there are no families."""
+        if self.family is None:
+            return None
+        if self.family == "auto":
+            kind = self.domain_.families
+            return kind.count(family_rows(kind, X)) if kind is not None and self.domain_.has_families(X) else None
+        target = target_of(self.target, X)
+        if self.family == target:
+            raise ConfigurationError(f"family={self.family!r} is the column of the classes: name another, or None.")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LeakWarning)  # fit says it of all columns
+            there = nw.from_native(X, eager_only=True).columns if is_frame(X) else []
+            features = self.domain_.features_among(there, allow_leaks=self.allow_leaks)
+        return GroupFamilies.of(X, self.family, [name for name in features if name != target])
 
     def _features_of(self, X: Any, catalog: Any = None) -> Any:
         """Columns of fit out of ``X``, in their order, with those of families counted in a catalog or in fit."""
         X = as_table(X)
-        if self.families_ is None and catalog is not None:
+        families = self.families_
+        if families is None and catalog is not None:
             raise ConfigurationError("catalog is where families are counted, and this model was fitted without them.")
-        if self.families_ is not None:
-            kind = type(self.families_)
-            rows = family_rows(kind, X)
-            families = self.families_ if catalog is None else kind.count(family_rows(kind, catalog))
+        if families is not None:
+            rows = family_rows(families, X)
+            families = families if catalog is None else families.recount(family_rows(families, catalog))
             warn_without_context(families, rows)
-            X = with_family_columns(X, families.columns(rows))
+            X = with_family_columns(X, families.columns(rows, counts=self.family_counts))
         if not is_frame(X):
             return validate_data(self, X, reset=False, dtype=None, ensure_all_finite=False)
         if hasattr(self, "feature_names_in_"):

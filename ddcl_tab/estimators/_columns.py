@@ -22,6 +22,8 @@ from ddcl_tab.errors import ColumnTypeError, InputError
 #: How columns end that `history_features` adds: in the unit of the column per year, and in its unit.
 RATE, SCATTER = "_RATE", "_SCATTER"
 SPAN = "SPAN_YEARS"
+#: How columns end that families by a column add, in the unit of the column.
+DEVIATION, SPREAD = " family deviation", " family spread"
 
 
 @dataclass(frozen=True)
@@ -183,17 +185,43 @@ def _with_unit(
 
 
 def unit_of(name: str, units: Mapping[str, str]) -> str:
-    """Unit of a column of numbers, also of one that `history_features` adds; empty where none is known.
+    """Unit of a column of numbers, also of one that `history_features` or families add; empty where none is known.
 
     Examples
     --------
     >>> unit_of("PERIGEE", {"PERIGEE": "km"}), unit_of("PERIGEE_RATE", {"PERIGEE": "km"}), unit_of("HEART_RATE", {})
     ('km', 'km per yr', '')
     """
+    name = name.removesuffix(DEVIATION).removesuffix(SPREAD)
     base = name.removesuffix(RATE)
     if base != name and base in units:
         return f"{units[base] or '1'} per yr"
     return "yr" if name == SPAN else units.get(name.removesuffix(SCATTER), "")
+
+
+def as_numbers(column: NumericColumn | CategoricalColumn, unit: str) -> NDArray[np.float64]:
+    """Values of a column that held numbers in fit, or dates where its ``unit`` is "year".
+
+    Raises
+    ------
+    InputError
+        It holds texts now, or dates for numbers, or numbers for dates.
+    """
+    if isinstance(column, NumericColumn):
+        # Dates are decimal years, which mean nothing among other numbers.
+        if (column.unit == "year") != (unit == "year") and not np.isnan(column.values).all():
+            now, before = ("dates", "numbers") if column.unit == "year" else ("numbers", "dates")
+            raise InputError(
+                f"column {column.name!r} held {before} in fit and holds {now} now: hand it over as in fit, or fit "
+                "again."
+            )
+        return column.values
+    row = next((i for i, value in enumerate(column.values) if value is not None), None)
+    if row is None:
+        return np.full(len(column.values), np.nan)
+    raise InputError(
+        f"column {column.name!r} held numbers in fit; row {row} now holds the text {column.values[row]!r}."
+    )
 
 
 def _from_series(series: nw.Series) -> NumericColumn | CategoricalColumn:

@@ -11,15 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any
 
 import narwhals.stable.v2 as nw
-import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from ddcl_tab.errors import DDCLTabError, FamilyContextWarning, InputError, LeakWarning
-from ddcl_tab.estimators._columns import as_table, is_frame, to_polars
+from ddcl_tab.errors import DDCLTabError, LeakWarning
+from ddcl_tab.estimators._columns import is_frame
+from ddcl_tab.estimators._families import DomainFamilies, lacking_columns
 
 #: Entry points of this group are objects of type `Domain`.
 ENTRY_POINTS = "ddcl_tab.domains"
@@ -29,39 +28,6 @@ ENOUGH_COLUMNS = 2
 
 class UnknownDomainError(DDCLTabError, LookupError):
     """No installed package knows a domain of this name."""
-
-
-class Families(Protocol):
-    """What a domain counts of the rows of a table, to say of each row what the others of its family are like.
-
-    A family is what belongs together, such as the objects of one launch. The same rows give the same columns alone or
-    within the table that was counted. Frames here are of polars, with the columns `NEEDED`.
-    """
-
-    NEEDED: ClassVar[tuple[str, ...]]
-    """Columns that are read; they need not be features."""
-    NAMES: ClassVar[tuple[str, ...]]
-    """Columns that are made."""
-
-    @classmethod
-    def count(cls, catalog: pl.DataFrame) -> Self:
-        """Count the rows of a frame."""
-
-    def including(self, frame: pl.DataFrame) -> Self:
-        """These counts and the rows of a frame that were not counted yet."""
-
-    def columns(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The columns `NAMES`; rows that were not counted yet join their families."""
-
-    def without_context(self, frame: pl.DataFrame) -> NDArray[np.bool_]:
-        """Rows whose family neither was counted nor has another row in the frame, shape (n,)."""
-
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """The counts, for a model file: nothing by which a single row could be known."""
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Counts from what `to_arrays` made; a ValueError or LookupError where they are none."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +58,7 @@ class Domain:
     group : callable, optional
         Frame of ``group_columns`` to one label a row, ndarray of shape (n,): rows of one group are no independent
         evidence, such as objects of one launch.
-    families : type of Families, optional
+    families : type, optional
         What is counted of the rows of a table, and the columns that follow for each row.
     name_prototype : callable, optional
         Class and column summaries of a prototype to its name, or to None where the columns do not suffice.
@@ -116,7 +82,7 @@ class Domain:
     display: tuple[str, ...] = ()
     group_columns: tuple[str, ...] = ()
     group: Callable[[Any], NDArray[Any]] | None = None
-    families: type[Families] | None = None
+    families: type[DomainFamilies] | None = None
     name_prototype: Callable[[str, Mapping[str, Any]], str | None] | None = None
     named_columns: frozenset[str] = frozenset()
 
@@ -179,60 +145,7 @@ class Domain:
 
     def has_families(self, X: Any) -> bool:
         """Whether a table holds the columns of which families are made."""
-        return self.families is not None and is_frame(X) and not _lacking(self.families, X)
-
-
-def family_rows(families: type[Families], X: Any) -> pl.DataFrame:
-    """The columns of a frame that families read.
-
-    Raises
-    ------
-    InputError
-        ``X`` is no frame, or names the columns that it lacks.
-    """
-    X = as_table(X)
-    if not is_frame(X):
-        raise InputError(
-            f"families are found by the columns {', '.join(families.NEEDED)}: hand over a frame with them."
-        )
-    lacking = _lacking(families, X)
-    if lacking:
-        raise InputError(
-            f"families need the columns {', '.join(lacking)}, which the frame lacks: hand them over as in fit. "
-            "They find the other rows of a family and are no features."
-        )
-    return to_polars(nw.from_native(X, eager_only=True).select(*families.NEEDED).to_native())
-
-
-def _lacking(families: type[Families], X: Any) -> list[str]:
-    there = nw.from_native(X, eager_only=True).columns
-    return [name for name in families.NEEDED if name not in there]
-
-
-def with_family_columns(X: Any, columns: pl.DataFrame) -> Any:
-    """A frame with the columns of `Families.columns`, in the place of any of these names."""
-    frame = nw.from_native(X, eager_only=True)
-    made = {name: columns[name].fill_null(np.nan).to_numpy() for name in columns.columns}
-    library = frame.implementation
-    return frame.with_columns(*(nw.new_series(name, part, backend=library) for name, part in made.items())).to_native()
-
-
-def warn_without_context(families: Families, rows: pl.DataFrame) -> None:
-    """Warn once of rows of which no other member of the family is known.
-
-    Warns
-    -----
-    FamilyContextWarning
-    """
-    number = int(families.without_context(rows).sum())
-    if number:
-        warnings.warn(
-            f"{number} of {len(rows)} rows belong to families (launches) of which no other member is known, neither "
-            "among what was counted nor among these rows: what siblings would say of them is missing. Hand over the "
-            "whole table, or catalog=.",
-            FamilyContextWarning,
-            stacklevel=5,
-        )
+        return self.families is not None and is_frame(X) and not lacking_columns(self.families, X)
 
 
 GENERIC = Domain()

@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ddcl_tab.errors import InputError, LeakWarning
+from ddcl_tab.errors import ConfigurationError, InputError, LeakWarning
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import RATE, SCATTER, SPAN, as_table, is_frame, to_polars
 from ddcl_tab.estimators._domain import domain_of
@@ -207,7 +207,7 @@ class DDCLHistoryClassifier(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     classifier : DDCLClassifier, optional
-        What learns from the rows. Default: ``DDCLClassifier()``.
+        What learns from the rows. Default: ``DDCLClassifier()``. Its ``family`` is "auto" or None.
 
     Attributes
     ----------
@@ -251,8 +251,15 @@ class DDCLHistoryClassifier(ClassifierMixin, BaseEstimator):
         ------
         InputError
             As :func:`history_features`; or an object has two classes or groups.
+        ConfigurationError
+            As :meth:`DDCLClassifier.fit`; or ``family`` of the classifier names a column.
         """
         classifier = DDCLClassifier() if self.classifier is None else clone(self.classifier)
+        if classifier.family not in (None, "auto"):
+            raise ConfigurationError(
+                f"family={classifier.family!r}: copies of a history would count as members of its family. Set family "
+                "to 'auto' or None."
+            )
         self._id, self._time = id, time
         long, number, time = check_long(X, id, time)
         target = target_of(classifier.target, long) or _TARGET

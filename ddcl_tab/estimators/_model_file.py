@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from ddcl_tab._files import plain, read_model, write_model
 from ddcl_tab.errors import ConfigurationError, ModelFileError
 from ddcl_tab.estimators._columns import unit_of
-from ddcl_tab.estimators._domain import Families, UnknownDomainError, domain_named, domain_with
+from ddcl_tab.estimators._domain import UnknownDomainError, domain_named, domain_with
+from ddcl_tab.estimators._families import Families, GroupFamilies
 from ddcl_tab.estimators._table import CLIP, NumericScale, TableEncoder
 from ddcl_tab.estimators._validation import Requirement, check_parameters
 from ddcl_tab.training._certificate import EpochCertificate
@@ -275,6 +276,7 @@ def read_state(cls: type[Classifier], path: str | os.PathLike[str]) -> Classifie
     try:
         if version == 1:
             state, weights = _from_format_1(state, weights)
+        state["parameters"] = {"family_counts": False} | state["parameters"]
         families = {name: weights.pop(name) for name in list(weights) if name.startswith(_FAMILIES)}
         check_state(state, weights, set(cls().get_params(deep=False)))
         clf = _restore(cls, state, weights)
@@ -291,12 +293,21 @@ def read_state(cls: type[Classifier], path: str | os.PathLike[str]) -> Classifie
 
 def _read_families(arrays: dict[str, NDArray[Any]], clf: DDCLClassifier) -> Families | None:
     """Counts of families that a model has learned from; None where there are none."""
-    if not arrays:
+    by_column = clf.family not in (None, "auto")
+    if not arrays and not by_column:
         return None
+    arrays = {name.removeprefix(_FAMILIES): array for name, array in arrays.items()}
+    columns = clf.encoder_.columns_
+    if clf.family not in (None, "auto"):
+        return GroupFamilies.from_arrays(arrays, clf.family, columns)
     kind = clf.domain_.families
-    if clf.family is None or kind is None or not set(kind.NAMES) <= set(clf.encoder_.columns_):
+    if (
+        clf.family is None
+        or kind is None
+        or not {*kind.NAMES, *(kind.COUNTS if clf.family_counts else ())} <= {*columns}
+    ):
         raise ValueError("there are families, but the state describes a model without")
-    return kind.from_arrays({name.removeprefix(_FAMILIES): array for name, array in arrays.items()})
+    return kind.from_arrays(arrays)
 
 
 def _from_format_1(

@@ -14,6 +14,7 @@ from ddcl_tab.errors import InputError
 from ddcl_tab.estimators._columns import (
     CategoricalColumn,
     NumericColumn,
+    as_numbers,
     as_table,
     is_frame,
     to_columns,
@@ -278,7 +279,7 @@ class TableEncoder(BaseEstimator):
         numeric = np.empty((n_rows, len(self.numeric_)), dtype=np.float32)
         categorical = np.empty((n_rows, len(self.categorical_)), dtype=np.int64)
         for i, scale in enumerate(self.numeric_):
-            numeric[:, i] = scale(_as_numbers(columns[scale.name], scale.unit))
+            numeric[:, i] = scale(as_numbers(columns[scale.name], scale.unit))
         for i, codes in enumerate(self.categorical_):
             categorical[:, i] = codes(_as_texts(columns[codes.name]))
         return EncodedRows(numeric, categorical)
@@ -301,24 +302,6 @@ class TableEncoder(BaseEstimator):
         encoder.numeric_ = [NumericScale(**scale) for scale in state["numeric"]]
         encoder.categorical_ = [CategoryCodes(c["name"], tuple(c["categories"])) for c in state["categorical"]]
         return encoder
-
-
-def _as_numbers(column: NumericColumn | CategoricalColumn, unit: str) -> NDArray[np.float64]:
-    if isinstance(column, NumericColumn):
-        # Dates are decimal years, which mean nothing among other numbers.
-        if (column.unit == "year") != (unit == "year") and not np.isnan(column.values).all():
-            now, before = ("dates", "numbers") if column.unit == "year" else ("numbers", "dates")
-            raise InputError(
-                f"column {column.name!r} held {before} in fit and holds {now} now: hand it over as in fit, or fit "
-                "again."
-            )
-        return column.values
-    row = next((i for i, value in enumerate(column.values) if value is not None), None)
-    if row is None:
-        return np.full(len(column.values), np.nan)
-    raise InputError(
-        f"column {column.name!r} held numbers in fit; row {row} now holds the text {column.values[row]!r}."
-    )
 
 
 def _as_texts(column: NumericColumn | CategoricalColumn) -> NDArray[np.object_]:

@@ -89,7 +89,10 @@ PARAMETERS: dict[str, Requirement] = {
         "None, 'balanced' or a dict from class to weight",
     ),
     "target": Requirement(lambda v: v is None or (isinstance(v, str) and bool(v)), "the name of a column, or None"),
-    "family": Requirement(lambda v: v is None or (isinstance(v, str) and v == "auto"), "'auto' or None"),
+    "family": Requirement(
+        lambda v: v is None or (isinstance(v, str) and bool(v)), "'auto', the name of a column, or None"
+    ),
+    "family_counts": Requirement(lambda v: isinstance(v, bool), "True or False"),
     "allow_leaks": Requirement(lambda v: isinstance(v, bool), "True or False"),
     "certify": Requirement(lambda v: v is False or v in ("epoch", "end"), "'epoch', 'end' or False"),
     "device": Requirement(_is_device, "a torch device such as 'cpu' or 'cuda'"),

@@ -1,13 +1,15 @@
 """What a fitted classifier has learned, why it decides as it does, and when not to trust it."""
 
-from ddcl_tab.interpret._cards import Neighbour, PrototypeCard, prototype_cards
-from ddcl_tab.interpret._contributions import column_contributions
-from ddcl_tab.interpret._labels import OutOfFold, likely_label_errors, out_of_fold
-from ddcl_tab.interpret._plots import (
+from ddcl_tab.interpret._cards import (
+    Neighbour,
+    PrototypeCard,
     plot_card,
     plot_certificate,
     plot_contributions,
+    prototype_cards,
 )
+from ddcl_tab.interpret._labels import OutOfFold, likely_label_errors, out_of_fold
+from ddcl_tab.interpret._model import column_contributions
 from ddcl_tab.interpret._trust import ConformalSets, NoveltyScore, prototype_distances
 
 __all__ = [

@@ -14,6 +14,7 @@ from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import as_table, is_frame
 from ddcl_tab.estimators._domain import domain_of
+from ddcl_tab.estimators._families import family_groups
 from ddcl_tab.estimators._validation import (
     check_class_weight,
     check_groups,
@@ -23,6 +24,7 @@ from ddcl_tab.estimators._validation import (
     take,
     take_target,
 )
+from ddcl_tab.training._stability import warn_unstable
 
 N_FOLDS = 5
 
@@ -63,6 +65,8 @@ def out_of_fold(
 ) -> OutOfFold:
     """Fit a clone of the classifier without each fold in turn and let it judge that fold; launches stay together.
 
+    Families are counted in the whole table, rows of unknown class included.
+
     Folds are those of scikit-learn's ``StratifiedGroupKFold``, shuffled by the classifier's ``random_state`` if that is
     an integer, else by 0.
 
@@ -75,8 +79,8 @@ def out_of_fold(
     y : array-like, shape (n,), optional
         Recorded classes, none missing.
     groups : array-like, shape (n,), optional
-        Rows of one group are in one fold. Default: the groups that the frame's domain knows, such as
-        launches; otherwise each row is one.
+        Rows of one group are in one fold. Default: the families where ``classifier.family`` names a column, else the
+        groups that the frame's domain knows, such as launches; otherwise each row is one.
     n_folds : int, default=5
         A fit each.
 
@@ -119,8 +123,12 @@ def out_of_fold(
     folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     for number, (train, test) in enumerate(folds.split(np.zeros((len(known.y), 1)), known.y, known.group)):
         given = None if known.given is None else known.given[train]
-        model = _for_fold(classifier, known.y[train]).fit(_take(known.X, train), known.y[train], groups=given)
-        said, _, why = model.decide(_take(known.X, test))
+        model = _for_fold(classifier, known.y[train])
+        # Families need no label: all rows of the table count in them, as in fit(df).
+        model.fit_with_checkpoint(_take(known.X, train), known.y[train], groups=given, catalog=X)
+        if model.certify and not model.stability_.is_stable:
+            warn_unstable(model.stability_)
+        said, _, why = model.decide(_take(known.X, test), catalog=None if model.families_ is None else X)
         probability[known.rows[test]] = 0.0  # a class that a small training part lacks
         probability[np.ix_(known.rows[test], np.searchsorted(classes, model.classes_))] = said
         fold[known.rows[test]] = number
@@ -226,7 +234,7 @@ def _labelled(classifier: DDCLClassifier, X: Any, y: Any, groups: Any) -> _Label
         X, y, kept = take_target(X, classifier.target)
         rows, groups = rows[kept], take(groups, kept)
     y = check_labels(X, y)
-    group = check_groups(groups, X, len(y))
+    group = check_groups(family_groups(classifier.family, X) if groups is None else groups, X, len(y))
     given = None if groups is None else np.asarray(as_table(groups))
     return _Labelled(rows, X, y, given, np.arange(len(y)) if group is None else group)
 

@@ -30,13 +30,13 @@ from ddcl_tab.space._elements import (
     semi_major_axis_from_altitudes,
     semi_major_axis_from_period,
 )
-from ddcl_tab.space._families import FAMILY_COLUMNS, family_columns
+from ddcl_tab.space._families import family_columns
 from ddcl_tab.space._gp import read_elsets, read_gp
 from ddcl_tab.space._join import add_orbit_shape, join_elsets, launch_of
 from ddcl_tab.space._other_catalogs import DISCOS_TYPES, object_types_of_discos, read_gcat, read_ucs
 from ddcl_tab.space._satcat import read_satcat
 from ddcl_tab.space._scan import scan_gp, scan_satcat
-from ddcl_tab.space._schema import ELSET_COLUMNS, LEAKS, SATCAT_COLUMNS, UNITS, Column
+from ddcl_tab.space._schema import ELSET_COLUMNS, FAMILY_COLUMNS, FAMILY_COUNTS, LEAKS, SATCAT_COLUMNS, UNITS, Column
 from ddcl_tab.space._states import (
     REGIMES,
     KeplerianElements,
@@ -54,6 +54,7 @@ __all__ = [
     "DISCOS_TYPES",
     "ELSET_COLUMNS",
     "FAMILY_COLUMNS",
+    "FAMILY_COUNTS",
     "LEAKS",
     "REGIMES",
     "SATCAT_COLUMNS",

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from ddcl_tab.estimators._columns import to_polars
 from ddcl_tab.estimators._domain import Domain
 from ddcl_tab.estimators._prototypes import MISSING, CategorySummary, NumberSummary, common_category
-from ddcl_tab.space._families import FAMILY_COLUMNS, Families
+from ddcl_tab.space._families import Families
 from ddcl_tab.space._join import launch_of
 from ddcl_tab.space._schema import (
     APSIDES_AND_INCLINATION,
     ELSET_COLUMNS,
+    FAMILY_COLUMNS,
+    FAMILY_COUNTS,
     LEAKS,
     ORBIT_COLUMNS,
     SATCAT_COLUMNS,
@@ -31,7 +33,7 @@ _NAMED = frozenset((*ORBIT_COLUMNS, "MEAN_MOTION", "RCS_SIZE"))
 #: Apogee and perigee further apart than this share of the larger one are named apart.
 ROUND = 0.25
 
-_COLUMNS = (*SATCAT_COLUMNS, *ELSET_COLUMNS, *FAMILY_COLUMNS)
+_COLUMNS = (*SATCAT_COLUMNS, *ELSET_COLUMNS, *FAMILY_COLUMNS, *FAMILY_COUNTS)
 
 
 def _launches(frame: Any) -> NDArray[Any]:

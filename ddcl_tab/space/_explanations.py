@@ -14,11 +14,11 @@ from scipy.stats import qmc
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import as_table
-from ddcl_tab.estimators._domain import family_rows
+from ddcl_tab.estimators._families import family_rows
 from ddcl_tab.estimators._table import EncodedRows
 from ddcl_tab.estimators._validation import library_of
+from ddcl_tab.interpret._cards import axes_or_new, layers, read_numbers
 from ddcl_tab.interpret._model import FittedModel, take
-from ddcl_tab.interpret._plots import axes_or_new, layers, read_numbers
 from ddcl_tab.space._elements import (
     WGS72,
     eccentricity_from_altitudes,

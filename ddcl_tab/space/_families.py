@@ -8,15 +8,16 @@ a whole catalog, and what a model has to keep of a catalog are counts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ddcl_tab._cells import find, grouped, hashes, quartiles
 from ddcl_tab.errors import CatalogError
 from ddcl_tab.space._join import launch_of
-from ddcl_tab.space._schema import Column
+from ddcl_tab.space._schema import FAMILY_COLUMNS, FAMILY_COUNTS, SIZES
 
 #: Width of a cell: semi-major axis [km], inclination [deg], eccentricity.
 CELLS = {"SEMIMAJOR_AXIS": 10.0, "INCLINATION": 0.05, "ECCENTRICITY": 0.002}
@@ -24,8 +25,6 @@ CELLS = {"SEMIMAJOR_AXIS": 10.0, "INCLINATION": 0.05, "ECCENTRICITY": 0.002}
 NEAR_KM, NEAR_DEG = 10.0, 0.05
 #: Decayed siblings that lived no longer than this fell fast, in years.
 FAST_YEARS = 1.0
-#: Sizes in the order of their codes; 3 is a missing one.
-SIZES = ("SMALL", "MEDIUM", "LARGE")
 _YEAR_DAYS = 365.25
 _NEEDED = ("NORAD_CAT_ID", "OBJECT_ID", "DECAY", "LAUNCH", "RCS_SIZE", *CELLS)
 _NO_CELL = -1
@@ -35,48 +34,6 @@ _LAST_CELL = 2**31
 _NO_LAUNCH = ""
 #: Longest launch [bytes of UTF-8], most objects, and days of their lives that a file may claim.
 _LAUNCH_BYTES, _MOST, _MOST_DAYS = 32, 2**31, 2**40
-_NUMBER = pl.Float64()
-
-
-def _column(name: str, unit: str, description: str) -> Column:
-    return Column(f"FAMILY_{name}", _NUMBER, unit, description, "feature")
-
-
-FAMILY_COLUMNS: tuple[Column, ...] = (
-    *(
-        _column(f"{size}_SHARE", "", f"share of {size.lower()} ones among the siblings whose size is known")
-        for size in SIZES
-    ),
-    *(
-        _column(f"{name}_DEVIATION", unit, f"own {words} minus the median of the siblings")
-        for name, unit, words in (
-            ("SEMIMAJOR_AXIS", "km", "semi-major axis"),
-            ("INCLINATION", "deg", "inclination"),
-            ("ECCENTRICITY", "", "eccentricity"),
-        )
-    ),
-    *(
-        _column(f"{name}_SPREAD", unit, f"interquartile range of the siblings' {words}")
-        for name, unit, words in (
-            ("SEMIMAJOR_AXIS", "km", "semi-major axes"),
-            ("INCLINATION", "deg", "inclinations"),
-            ("ECCENTRICITY", "", "eccentricities"),
-        )
-    ),
-    _column("NEAR_SHARE", "", "share of the siblings within 10 km in semi-major axis and 0.05 deg in inclination"),
-    _column(
-        "CELL_SHARE", "", "share of the siblings in the own cell of 20 km in semi-major axis and 0.1 deg in inclination"
-    ),
-    _column("DECAYED_SHARE", "", "share of decayed ones among all siblings"),
-    _column("DECAYED_LIFE", "yr", "mean time from launch to decay of the decayed siblings"),
-    _column("DECAYED_FAST_SHARE", "", "share of the decayed siblings that fell within a year of launch"),
-    *(
-        _column(f"{name}_Q{level}", unit, f"{words} quartile of the siblings' {what}")
-        for name, unit, what in (("SEMIMAJOR_AXIS", "km", "semi-major axes"), ("ECCENTRICITY", "", "eccentricities"))
-        for level, words in ((25, "lower"), (75, "upper"))
-    ),
-)
-"""The columns of `family_columns`, with units and meaning. Null where no sibling has what a column tells of."""
 
 
 class Families:
@@ -100,9 +57,11 @@ class Families:
     """
 
     #: Columns of a frame that are read.
-    NEEDED: ClassVar[tuple[str, ...]] = _NEEDED
+    NEEDED: tuple[str, ...] = _NEEDED
     #: Names of the columns that are made.
-    NAMES: ClassVar[tuple[str, ...]] = tuple(column.name for column in FAMILY_COLUMNS)
+    NAMES: tuple[str, ...] = tuple(column.name for column in FAMILY_COLUMNS)
+    #: Those that are made where counts are asked for.
+    COUNTS: tuple[str, ...] = tuple(column.name for column in FAMILY_COUNTS)
 
     def __init__(
         self,
@@ -149,18 +108,24 @@ class Families:
             cells.append(np.column_stack([place[part.cells[:, 0]], part.cells[:, 1:]]))
             decayed[place] += part.decayed
         stacked = np.concatenate(cells)
-        keys, number = _grouped(stacked[:, :5], stacked[:, 5])
+        keys, number = grouped(stacked[:, :5], stacked[:, 5])
         return type(self)(
             launches, np.column_stack([keys, number[:-1]]), decayed, np.union1d(self.counted, other.counted)
         )
 
-    def columns(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def recount(self, catalog: pl.DataFrame) -> Self:
+        """The counts of another catalog."""
+        return type(self).count(catalog)
+
+    def columns(self, frame: pl.DataFrame, *, counts: bool = False) -> pl.DataFrame:
         """`FAMILY_COLUMNS` of each row of a frame; rows that were not counted yet join their launches.
 
         Parameters
         ----------
         frame : polars.DataFrame
             As in `count`.
+        counts : bool, default=False
+            `FAMILY_COUNTS`, too.
 
         Returns
         -------
@@ -168,7 +133,27 @@ class Families:
             One row a row of ``frame``, in its order.
         """
         rows = _read(frame)
-        return _columns(self._including(rows), rows)
+        made = _columns(self._including(rows), rows)
+        return made if counts else made.select(self.NAMES)
+
+    def siblings(self, frame: pl.DataFrame) -> NDArray[np.int64]:
+        """Number of other objects of the launch, in orbit or decayed; 0 where none is known.
+
+        A fact to tell of an object, and no feature: what a launch of many pieces is has changed over the years.
+
+        Parameters
+        ----------
+        frame : polars.DataFrame
+            As in `count`; rows that were not counted yet join their launches.
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
+        """
+        rows = _read(frame)
+        whole = self._including(rows)
+        number = _siblings(whole, np.searchsorted(whole.launches, rows.launch), rows)
+        return np.where(rows.launch != _NO_LAUNCH, number, 0)
 
     def including(self, frame: pl.DataFrame) -> Self:
         """These counts and the rows of a frame (as in `count`) that were not counted yet."""
@@ -261,7 +246,7 @@ class Families:
         return cls(launches, cells, decayed, counted)
 
 
-def family_columns(frame: pl.DataFrame) -> pl.DataFrame:
+def family_columns(frame: pl.DataFrame, *, counts: bool = False) -> pl.DataFrame:
     """Columns about the siblings of each object: what else came from its launch, and where it flies.
 
     Parameters
@@ -269,6 +254,8 @@ def family_columns(frame: pl.DataFrame) -> pl.DataFrame:
     frame : polars.DataFrame
         From `read_satcat` or `join_elsets`: the whole catalog, since a part of it knows a part of the siblings. Decayed
         objects may stand in it.
+    counts : bool, default=False
+        `FAMILY_COUNTS`, too.
 
     Returns
     -------
@@ -296,7 +283,7 @@ def family_columns(frame: pl.DataFrame) -> pl.DataFrame:
     >>> siblings["FAMILY_SEMIMAJOR_AXIS_DEVIATION"].to_list()
     [-7.0, 6.0, -7.0, 225.0]
     """
-    return Families.count(frame).columns(frame)
+    return Families.count(frame).columns(frame, counts=counts)
 
 
 class _Rows(NamedTuple):
@@ -355,7 +342,7 @@ def _read_columns(frame: pl.DataFrame) -> _Rows:
         gone.to_numpy(),
         decayed_as,
         # An object that gets its designator later is one that was not counted in its launch yet.
-        _hashes(2 * number.to_numpy() + (launch != _NO_LAUNCH).cast(pl.UInt64).to_numpy()),
+        hashes(2 * number.to_numpy() + (launch != _NO_LAUNCH).cast(pl.UInt64).to_numpy()),
     )
 
 
@@ -373,30 +360,24 @@ def _cell(values: NDArray[np.float64], width: float) -> NDArray[np.int64]:
     return np.where(np.isnan(values), _NO_CELL, cell).astype(np.int64)
 
 
-def _hashes(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64 of catalog numbers (Steele, Lea and Flood, OOPSLA 2014): one to one, and in no order."""
-    with np.errstate(over="ignore"):
-        x = numbers + np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
 def _columns(families: Families, rows: _Rows) -> pl.DataFrame:
     launch = np.searchsorted(families.launches, rows.launch)
     is_counted = ~rows.decayed  # decayed objects are no siblings in orbit, so there is nothing of theirs to take out
     result: dict[str, NDArray[np.float64]] = {}
     result |= _size_shares(families, launch, rows.size, is_counted)
     for place, (name, width) in enumerate(CELLS.items(), start=1):
-        low, middle, high = _quantiles(families, place, width, launch, rows.cells[:, place - 1], is_counted)
+        cells = families.cells[families.cells[:, place] != _NO_CELL][:, [0, place, 5]]
+        low, middle, high = quartiles(
+            cells, len(families.launches), launch, rows.cells[:, place - 1], is_counted, width=width, centre=0.5
+        )
         result[f"{name}_DEVIATION"] = rows.own[name] - middle
         result[f"{name}_SPREAD"] = high - low
         result[f"{name}_Q25"], result[f"{name}_Q75"] = low, high
-    result["NEAR_SHARE"], result["CELL_SHARE"] = _near_shares(families, launch, rows, is_counted)
+    result |= _near(families, launch, rows, is_counted)
     result |= _decayed(families, launch, rows)
-    known = rows.launch != _NO_LAUNCH
+    known, names = rows.launch != _NO_LAUNCH, (*families.NAMES, *families.COUNTS)
     return pl.DataFrame(
-        {name: np.where(known, result[name.removeprefix("FAMILY_")], np.nan) for name in Families.NAMES},
+        {name: np.where(known, result[name.removeprefix("FAMILY_")], np.nan) for name in names},
         nan_to_null=True,
     )
 
@@ -417,52 +398,17 @@ def _size_shares(
     return {f"{name}_SHARE": _share(siblings[:, code], known) for code, name in enumerate(SIZES)}
 
 
-def _quantiles(
-    families: Families,
-    place: int,
-    width: float,
-    launch: NDArray[np.intp],
-    own: NDArray[np.int64],
-    is_counted: NDArray[np.bool_],
-) -> list[NDArray[np.float64]]:
-    """Quartiles of the siblings' values, each at the centre of its cell; NaN without siblings."""
-    there = families.cells[:, place] != _NO_CELL
-    if not there.any():
-        return [np.full(len(launch), np.nan)] * 3
-    keys, number = _grouped(families.cells[there][:, [0, place]], families.cells[there, 5])
-    end = np.cumsum(number[:-1])
-    first = np.searchsorted(keys[:, 0], np.arange(len(families.launches) + 1))
-    start = np.concatenate([[0], end])[first]
-    n, begin = np.diff(start)[launch], start[:-1][launch]
-    # The object itself is the last of its cell: the order of equal values does not matter.
-    at = _find(keys, np.column_stack([launch, own]))
-    leaves = is_counted & (at >= 0)
-    n = n - leaves
-    itself = np.where(leaves, end[at] - 1 - begin, np.iinfo(np.int64).max)
-    result = []
-    for level in (0.25, 0.5, 0.75):
-        position = level * np.maximum(n - 1, 0)
-        ends = []
-        for rank in (np.floor(position).astype(np.int64), np.ceil(position).astype(np.int64)):
-            rank = begin + rank + (rank >= itself)
-            cell = np.minimum(np.searchsorted(end, rank, side="right"), len(keys) - 1)
-            ends.append((keys[cell, 1] + 0.5) * width)
-        value = ends[0] + (position - np.floor(position)) * (ends[1] - ends[0])
-        result.append(np.where(n > 0, value, np.nan))
-    return result
-
-
-def _near_shares(
+def _near(
     families: Families, launch: NDArray[np.intp], rows: _Rows, is_counted: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shares of the siblings with an orbit that are near, and that are in the own cell of twice the width."""
+) -> dict[str, NDArray[np.float64]]:
+    """Siblings with an orbit that are near, and that are in the own cell of twice the width: shares and numbers."""
     there = (families.cells[:, [1, 2]] != _NO_CELL).all(axis=1)
     cells = families.cells[there]
     total = np.bincount(cells[:, 0], weights=cells[:, 5], minlength=len(families.launches))[launch]
     own = rows.cells[:, :2]
     known = (own != _NO_CELL).all(axis=1)
-    keys, number = _grouped(cells[:, [0, 1, 2]], cells[:, 5])
-    at = _find(keys, np.column_stack([launch, own]))
+    keys, number = grouped(cells[:, [0, 1, 2]], cells[:, 5])
+    at = find(keys, np.column_stack([launch, own]))
     leaves = is_counted & known & (at >= 0)
     near = np.zeros(len(launch))
     widths = list(CELLS.values())[:2]
@@ -471,46 +417,41 @@ def _near_shares(
         other = own + np.array(step) - 1
         distance = [np.abs((other[:, i] + 0.5) * widths[i] - values[i]) for i in (0, 1)]
         within = (distance[0] <= NEAR_KM) & (distance[1] <= NEAR_DEG)
-        found = _find(keys, np.column_stack([launch, other]))
+        found = find(keys, np.column_stack([launch, other]))
         near += np.where(within, number[found], 0)
-    wide, wide_number = _grouped(np.column_stack([cells[:, 0], cells[:, [1, 2]] // 2]), cells[:, 5])
-    found = _find(wide, np.column_stack([launch, own // 2]))
+    wide, wide_number = grouped(np.column_stack([cells[:, 0], cells[:, [1, 2]] // 2]), cells[:, 5])
+    found = find(wide, np.column_stack([launch, own // 2]))
     same = wide_number[found]
     siblings = np.where(known, total - leaves, 0)
-    return _share(near - leaves, siblings), _share(same - leaves, siblings)
+    result = {}
+    for name, number in {"NEAR": near - leaves, "CELL": same - leaves}.items():
+        result[f"{name}_SHARE"] = _share(number, siblings)
+        result[f"{name}_SIBLINGS"] = np.where(known, number, np.nan)
+    return result
 
 
-def _grouped(keys: NDArray[np.int64], number: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Distinct keys, sorted, with the sum of their numbers, and a 0 behind them for a key that is not there."""
-    distinct, where = np.unique(keys, axis=0, return_inverse=True)
-    summed = np.zeros(len(distinct) + 1, dtype=np.int64)
-    np.add.at(summed, where.ravel(), number)
-    return distinct, summed
+def _decayed_siblings(families: Families, launch: NDArray[np.intp], rows: _Rows) -> NDArray[np.int64]:
+    """Decayed siblings as in `Families.decayed`, shape (4, n)."""
+    # An object that decayed since it was counted is not among the decayed ones, and not taken out of them.
+    siblings = families.decayed[launch] - rows.decayed_as
+    return np.where((siblings[:, [0, 1, 3]] < 0).any(axis=1), families.decayed[launch].T, siblings.T)
 
 
-def _find(keys: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Place of each wanted row among sorted distinct rows; -1 where it is not there."""
-    if not len(keys):
-        return np.full(len(wanted), -1)
-    both = np.concatenate([keys, wanted])
-    _, code = np.unique(both, axis=0, return_inverse=True)
-    code = code.ravel()
-    place = np.full(code.max() + 1, -1)
-    place[code[: len(keys)]] = np.arange(len(keys))
-    return place[code[len(keys) :]]
+def _siblings(families: Families, launch: NDArray[np.intp], rows: _Rows) -> NDArray[np.int64]:
+    """Number of the siblings, in orbit and decayed, shape (n,)."""
+    in_orbit = np.zeros(len(families.launches), dtype=np.int64)
+    np.add.at(in_orbit, families.cells[:, 0], families.cells[:, 5])
+    return np.maximum(in_orbit[launch] - ~rows.decayed, 0) + _decayed_siblings(families, launch, rows)[0]
 
 
 def _decayed(families: Families, launch: NDArray[np.intp], rows: _Rows) -> dict[str, NDArray[np.float64]]:
-    # An object that decayed since it was counted is not among the decayed ones, and not taken out of them.
-    siblings = families.decayed[launch] - rows.decayed_as
-    number, known, days, fast = np.where(
-        (siblings[:, [0, 1, 3]] < 0).any(axis=1), families.decayed[launch].T, siblings.T
-    )
-    in_orbit = np.bincount(families.cells[:, 0], weights=families.cells[:, 5], minlength=len(families.launches))
-    all_siblings = np.maximum(in_orbit[launch] - ~rows.decayed, 0) + number
+    number, known, days, fast = _decayed_siblings(families, launch, rows)
     anywhere = families.decayed[:, 0].any()  # a catalog without decayed objects does not say that none decayed
+    siblings = _siblings(families, launch, rows)
+    share = _share(number, siblings)
     return {
-        "DECAYED_SHARE": _share(number, all_siblings) if anywhere else np.full(len(launch), np.nan),
+        "SIBLINGS": siblings.astype(np.float64),
+        "DECAYED_SHARE": share if anywhere else np.full(len(launch), np.nan),
         "DECAYED_LIFE": _share(days / _YEAR_DAYS, known),
         "DECAYED_FAST_SHARE": _share(fast, known),
     }

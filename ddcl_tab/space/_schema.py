@@ -26,6 +26,8 @@ APSIDES_AND_INCLINATION = ("PERIGEE", "APOGEE", "INCLINATION")
 """Columns from which the other ones of an orbit follow: km, km, deg."""
 ANGLES = ("RA_OF_ASC_NODE", "ARG_OF_PERICENTER", "MEAN_ANOMALY")
 """Columns of angles that go round: in [0, 360) deg in a frame, in [-360, 360] deg in OMM."""
+SIZES = ("SMALL", "MEDIUM", "LARGE")
+"""Values of RCS_SIZE."""
 DESIGNATOR = r"^[0-9]{4}-[0-9]{3}[A-Z]{0,3}$"
 """Pattern of OBJECT_ID: launch and piece letters."""
 
@@ -195,6 +197,57 @@ ELSET_COLUMNS: tuple[Column, ...] = (
     Column("REV_AT_EPOCH", _INTEGER, "rev", "revolution number at epoch, modulo 100000", "bookkeeping"),
 )
 """Columns of `read_gp` and `read_elsets`, in order."""
+
+
+def _family_column(name: str, unit: str, description: str) -> Column:
+    return Column(f"FAMILY_{name}", _NUMBER, unit, description, "feature")
+
+
+FAMILY_COLUMNS: tuple[Column, ...] = (
+    *(
+        _family_column(f"{size}_SHARE", "", f"share of {size.lower()} ones among the siblings whose size is known")
+        for size in SIZES
+    ),
+    *(
+        _family_column(f"{name}_DEVIATION", unit, f"own {words} minus the median of the siblings")
+        for name, unit, words in (
+            ("SEMIMAJOR_AXIS", "km", "semi-major axis"),
+            ("INCLINATION", "deg", "inclination"),
+            ("ECCENTRICITY", "", "eccentricity"),
+        )
+    ),
+    *(
+        _family_column(f"{name}_SPREAD", unit, f"interquartile range of the siblings' {words}")
+        for name, unit, words in (
+            ("SEMIMAJOR_AXIS", "km", "semi-major axes"),
+            ("INCLINATION", "deg", "inclinations"),
+            ("ECCENTRICITY", "", "eccentricities"),
+        )
+    ),
+    _family_column(
+        "NEAR_SHARE", "", "share of the siblings within 10 km in semi-major axis and 0.05 deg in inclination"
+    ),
+    _family_column(
+        "CELL_SHARE", "", "share of the siblings in the own cell of 20 km in semi-major axis and 0.1 deg in inclination"
+    ),
+    _family_column("DECAYED_SHARE", "", "share of decayed ones among all siblings"),
+    _family_column("DECAYED_LIFE", "yr", "mean time from launch to decay of the decayed siblings"),
+    _family_column("DECAYED_FAST_SHARE", "", "share of the decayed siblings that fell within a year of launch"),
+    *(
+        _family_column(f"{name}_Q{level}", unit, f"{words} quartile of the siblings' {what}")
+        for name, unit, what in (("SEMIMAJOR_AXIS", "km", "semi-major axes"), ("ECCENTRICITY", "", "eccentricities"))
+        for level, words in ((25, "lower"), (75, "upper"))
+    ),
+)
+"""The columns of `family_columns`, with units and meaning. Null where no sibling has what a column tells of."""
+
+FAMILY_COUNTS: tuple[Column, ...] = (
+    _family_column("SIBLINGS", "", "number of the other objects of the launch, decayed ones included"),
+    _family_column("NEAR_SIBLINGS", "", "number of the siblings in orbit that NEAR_SHARE counts"),
+    _family_column("CELL_SIBLINGS", "", "number of the siblings in orbit that CELL_SHARE counts"),
+)
+"""The columns that ``counts=True`` adds. A large launch in tight shells was a break-up before 2015 and is a
+constellation since: they are for catalogs that are not asked about launches later than those learned from."""
 
 UNITS: dict[str, str] = {c.name: c.unit for c in (*SATCAT_COLUMNS, *ELSET_COLUMNS) if c.unit}
 """Unit of each column that has one."""

@@ -14,16 +14,18 @@ from ddcl_tab.app._catalog import has_known_class
 from ddcl_tab.app._evaluation import N_FOLDS, split_catalog
 from ddcl_tab.errors import LeakWarning
 from ddcl_tab.estimators._table import TableEncoder
-from ddcl_tab.space import FAMILY_COLUMNS
+from ddcl_tab.space import FAMILY_COLUMNS, FAMILY_COUNTS
 from ddcl_tab.space._domain import SPACE
 from ddcl_tab.space._join import launch_of
 
 #: Columns about the siblings of a launch, which a catalog has after :func:`ddcl_tab.space.family_columns`.
 FAMILY = tuple(column.name for column in FAMILY_COLUMNS)
+#: How many siblings there are, which `family_columns` says where it is asked to.
+COUNTS = tuple(column.name for column in FAMILY_COUNTS)
 #: Columns of the launch itself.
 _OF_LAUNCH = ("COUNTRY", "SITE", "LAUNCH_YEAR")
 #: Columns about the launch: the same for every piece of a cloud, or nearly so; they would say its parent outright.
-LAUNCH_COLUMNS = (*_OF_LAUNCH, *FAMILY)
+LAUNCH_COLUMNS = (*_OF_LAUNCH, *FAMILY, *COUNTS)
 #: Columns that are no orbit; what stays is the shape of the orbit, its inclination, and how drag changes it.
 NO_ORBIT = (*_OF_LAUNCH, "RCS_SIZE")
 #: Family columns that are not made from orbits of siblings in orbit.

@@ -104,7 +104,7 @@ def test_groups_of_the_domain_stay_together_in_the_validation_part(wine, monkeyp
 class Neighbours:
     """Number of the other barrels of a vineyard."""
 
-    NEEDED, NAMES = ("vineyard", "barrel"), ("others",)
+    NEEDED, NAMES, COUNTS = ("vineyard", "barrel"), ("others",), ()
 
     def __init__(self, vineyard: np.ndarray, barrel: np.ndarray) -> None:
         self.vineyard, self.barrel = vineyard, barrel
@@ -119,7 +119,10 @@ class Neighbours:
         barrel, first = np.unique(np.append(self.barrel, more.barrel), return_index=True)
         return Neighbours(np.append(self.vineyard, more.vineyard)[first], barrel)
 
-    def columns(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def recount(self, catalog: pl.DataFrame) -> Neighbours:
+        return self.count(catalog)
+
+    def columns(self, frame: pl.DataFrame, *, counts: bool = False) -> pl.DataFrame:
         there = self.including(frame).vineyard
         return pl.DataFrame({"others": [float((there == v).sum() - 1) for v in frame["vineyard"]]})
 

@@ -11,13 +11,13 @@ import polars as pl
 import pytest
 
 from ddcl_tab.errors import ConfigurationError, InputError
-from ddcl_tab.interpret._cards import prototype_cards
-from ddcl_tab.interpret._contributions import column_contributions
-from ddcl_tab.interpret._plots import (
+from ddcl_tab.interpret._cards import (
     plot_card,
     plot_certificate,
     plot_contributions,
+    prototype_cards,
 )
+from ddcl_tab.interpret._model import column_contributions
 from ddcl_tab.space import plot_altitude_inclination, plot_gabbard
 
 

@@ -14,8 +14,7 @@ from scipy.special import softmax
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators._explain import reasons
-from ddcl_tab.interpret._contributions import column_contributions, shapley_values
-from ddcl_tab.interpret._model import FittedModel, exchange, take
+from ddcl_tab.interpret._model import FittedModel, column_contributions, exchange, shapley_values, take
 from ddcl_tab.interpret._trust import NoveltyScore, prototype_distances
 from ddcl_tab.space._elements import (
     eccentricity_from_altitudes,

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ddcl_tab._cells import hashes
 from ddcl_tab.errors import CatalogError
-from ddcl_tab.space import FAMILY_COLUMNS, family_columns, launch_of, read_satcat
-from ddcl_tab.space._families import CELLS, Families, _hashes
+from ddcl_tab.space import FAMILY_COLUMNS, FAMILY_COUNTS, family_columns, launch_of, read_satcat
+from ddcl_tab.space._families import CELLS, Families
 
 NAMES = [column.name for column in FAMILY_COLUMNS]
+COUNTS = [column.name for column in FAMILY_COUNTS]
 
 
 def catalog(n: int = 60, n_launches: int = 6, seed: int = 0, decayed: float = 0.2) -> pl.DataFrame:
@@ -88,8 +90,12 @@ def naive(frame: pl.DataFrame) -> list[dict[str, float]]:
         any_decayed = any(o["DECAY"] is not None for o in rows)
         said["DECAYED_SHARE"] = len(gone) / len(family) if family and any_decayed else np.nan
         said["DECAYED_LIFE"] = np.mean(lives) if lives else np.nan
+        said["SIBLINGS"] = np.nan if row["OBJECT_ID"] is None else len(family)
+        said["NEAR_SIBLINGS"], said["CELL_SIBLINGS"] = (
+            len(part) if known and row["OBJECT_ID"] else np.nan for part in (near, same)
+        )
         said["DECAYED_FAST_SHARE"] = np.mean([life <= 1.0 for life in lives]) if lives else np.nan
-        result.append({name: said[name.removeprefix("FAMILY_")] for name in NAMES})
+        result.append({name: said[name.removeprefix("FAMILY_")] for name in (*NAMES, *COUNTS)})
     return result
 
 
@@ -98,9 +104,10 @@ def naive(frame: pl.DataFrame) -> list[dict[str, float]]:
 def test_each_column_is_what_its_description_says(n, n_launches, seed, decayed):
     frame = catalog(n, n_launches, seed, decayed)
     expected = naive(frame)
-    found = family_columns(frame)
-    assert found.columns == NAMES
-    for name in NAMES:
+    found = family_columns(frame, counts=True)
+    assert found.columns == [*NAMES, *COUNTS]
+    assert family_columns(frame).equals(found.select(NAMES))
+    for name in found.columns:
         ours = found[name].fill_null(np.nan).to_numpy()
         np.testing.assert_allclose(ours, [row[name] for row in expected], atol=1e-9, err_msg=name)
 
@@ -114,7 +121,7 @@ def test_no_name_class_piece_or_number_is_seen():
         OBJECT_ID=pl.col("OBJECT_ID").str.slice(0, 8) + pl.Series([chr(65 + i % 26) for i in range(200)]),
         NORAD_CAT_ID=999_999 - 7 * pl.col("NORAD_CAT_ID"),
     )
-    assert family_columns(other).equals(family_columns(frame))
+    assert family_columns(other, counts=True).equals(family_columns(frame, counts=True))
 
 
 def test_a_part_says_what_the_whole_says():
@@ -138,6 +145,7 @@ def test_objects_that_were_not_counted_join_their_launch():
 
 def test_alone_in_a_launch_or_without_designator_nothing_is_known():
     alone = catalog(1, decayed=0.0)
+    assert family_columns(alone.with_columns(OBJECT_ID=pl.lit("2031-001A")), counts=True)["FAMILY_SIBLINGS"][0] == 0
     assert family_columns(alone).null_count().row(0) == (1,) * len(NAMES)
     without = catalog(50, decayed=0.0).with_columns(OBJECT_ID=pl.lit(None, pl.String))
     assert family_columns(without).null_count().row(0) == (50,) * len(NAMES)
@@ -158,6 +166,18 @@ def test_shares_lie_between_0_and_1_and_sizes_sum_to_1():
     np.testing.assert_allclose(sizes.sum_horizontal(), 1.0)
 
 
+def test_siblings_are_the_other_objects_of_the_launch():
+    frame = catalog(150)
+    launch = launch_of(frame)
+    expected = [0 if of.startswith("NORAD") else (launch == of).sum() - 1 for of in launch]
+    families = Families.count(frame)
+    assert families.siblings(frame).tolist() == expected
+    assert families.siblings(frame[40:41]).tolist() == expected[40:41]
+    assert Families.count(frame[:100]).siblings(frame[100:]).tolist() == expected[100:]
+    assert families.siblings(frame.clear()).shape == (0,)
+    assert Families.count(frame.clear()).siblings(frame[:1]).tolist() == [0]
+
+
 def test_what_is_kept_of_a_catalog_is_counts():
     frame = catalog(200)
     families = Families.count(frame)
@@ -165,7 +185,7 @@ def test_what_is_kept_of_a_catalog_is_counts():
     assert families.decayed[:, 0].sum() == 200 - frame["DECAY"].null_count()
     assert len(families.counted) == 200
     assert not set(families.counted.tolist()) & set(frame["NORAD_CAT_ID"].to_list())
-    assert len(np.unique(_hashes(np.arange(100_000, dtype=np.uint64)))) == 100_000
+    assert len(np.unique(hashes(np.arange(100_000, dtype=np.uint64)))) == 100_000
 
 
 def test_a_missing_column_is_named():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -23,8 +24,17 @@ from ddcl_tab.errors import (
     ModelFileError,
     StabilityWarning,
 )
-from ddcl_tab.interpret import ConformalSets, NoveltyScore, column_contributions, prototype_cards
-from ddcl_tab.space import FAMILY_COLUMNS, counterfactuals, family_columns, launch_of, synthetic_catalog, write_satcat
+from ddcl_tab.estimators import DDCLHistoryClassifier
+from ddcl_tab.interpret import ConformalSets, NoveltyScore, column_contributions, out_of_fold, prototype_cards
+from ddcl_tab.space import (
+    FAMILY_COLUMNS,
+    FAMILY_COUNTS,
+    counterfactuals,
+    family_columns,
+    launch_of,
+    synthetic_catalog,
+    write_satcat,
+)
 from ddcl_tab.space._families import CELLS, Families
 
 NAMES = [column.name for column in FAMILY_COLUMNS]
@@ -97,7 +107,7 @@ def test_pandas_labels_apart_and_a_catalog_that_holds_more(rows, fitted):
 
 
 def test_without_families_nothing_changes(rows):
-    plain = DDCLClassifier(**SETTINGS).fit(rows)
+    plain = DDCLClassifier(family=None, **SETTINGS).fit(rows)
     assert plain.families_ is None
     assert not set(NAMES) & set(plain.feature_names_in_)
     few = rows.select("PERIOD", "INCLINATION", "APOGEE", "PERIGEE", "OBJECT_TYPE")
@@ -108,6 +118,67 @@ def test_without_families_nothing_changes(rows):
     assert array.families_ is None
     with pytest.raises(ConfigurationError, match="fitted without them"):
         plain.predict(rows, catalog=rows)
+
+
+def test_counts_come_in_by_a_setting(rows, fitted, tmp_path):
+    names = [column.name for column in FAMILY_COUNTS]
+    assert not set(names) & set(fitted.feature_names_in_)
+    clf = DDCLClassifier(family_counts=True, **SETTINGS | {"max_epochs": 1}).fit(rows)
+    assert list(clf.feature_names_in_[-21:]) == NAMES + names
+    found = pl.DataFrame(clf._features_of(rows[:90])).select(names).to_numpy()
+    assert equal(found, family_columns(rows, counts=True).select(names)[:90].fill_null(np.nan).to_numpy())
+    assert clf.domain_.units["FAMILY_SIBLINGS"] == ""
+    clf.save(tmp_path / "a.ddcl")
+    again = DDCLClassifier.load(tmp_path / "a.ddcl")
+    np.testing.assert_array_equal(again.predict_proba(rows), clf.predict_proba(rows))
+    state, weights, _ = read_model(tmp_path / "a.ddcl")
+    del state["parameters"]["family_counts"]  # as in files of before there were counts: then without them
+    write_model(tmp_path / "a.ddcl", state, weights)
+    assert DDCLClassifier.load(tmp_path / "a.ddcl").family_counts is False
+
+
+def test_catalogs_stand_in_for_the_one_of_fit_wherever_rows_are_read(rows):
+    clf = DDCLClassifier(**SETTINGS | {"max_epochs": 1}).fit(rows[:500])
+    new = rows[500:].filter(pl.col("OBJECT_TYPE") != "UNKNOWN")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FamilyContextWarning)  # the catalog knows who is alone
+        q = clf.transform(new, catalog=rows)
+        probability, memberships, reasons = clf.decide(new, catalog=rows)
+        explained = clf.explain(new, n_top=1, catalog=rows)
+        score = clf.score(new, new["OBJECT_TYPE"], catalog=rows)
+    np.testing.assert_array_equal(memberships, q)
+    np.testing.assert_array_equal(probability, clf.predict_proba(new, catalog=rows))
+    assert explained["prediction"].to_list() == clf.predict(new, catalog=rows).tolist()
+    assert len(reasons) == len(new)
+    assert score == np.mean(clf.predict(new, catalog=rows) == new["OBJECT_TYPE"].to_numpy())
+
+
+def test_out_of_fold_counts_the_whole_table(rows, monkeypatch):
+    """Siblings of unknown class are siblings, and nobody is asked for a table that is there."""
+    seen = []
+    decide = DDCLClassifier.decide
+    monkeypatch.setattr(
+        DDCLClassifier, "decide", lambda clf, X, catalog=None: seen.append(clf) or decide(clf, X, catalog)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FamilyContextWarning)
+        judged = out_of_fold(DDCLClassifier(**SETTINGS | {"max_epochs": 1}), rows, n_folds=2)
+    assert np.isfinite(judged.probability[judged.fold >= 0]).all()
+    assert [len(clf.families_.counted) for clf in seen] == [len(rows)] * 2
+
+
+def test_histories_have_families(rows):
+    """Each object counts once, however many epochs and thinned copies of it there are."""
+    long = pl.concat([rows, rows]).with_columns(
+        EPOCH=pl.Series([date(2024, 1, 1)] * len(rows) + [date(2025, 1, 1)] * len(rows))
+    )
+    clf = DDCLHistoryClassifier(DDCLClassifier(**SETTINGS | {"max_epochs": 1}))
+    clf.fit(long, id="NORAD_CAT_ID", time="EPOCH")
+    inner = clf.classifier_
+    assert len(inner.families_.counted) == len(rows)
+    wide = clf.wide(long)
+    assert equal(family_part(inner, wide), columns_of(rows.sort("NORAD_CAT_ID")))
+    assert len(clf.predict(long[:40])) == 40
 
 
 def test_no_label_name_piece_or_number_reaches_a_family_column(rows, fitted):
@@ -127,10 +198,10 @@ def test_no_label_name_piece_or_number_reaches_a_family_column(rows, fitted):
 
 
 def test_parameter_is_checked_cloned_and_the_same_seed_gives_the_same_bits(rows, fitted):
-    assert clone(fitted).get_params()["family"] == "auto"
+    assert clone(fitted).get_params()["family"] == DDCLClassifier().family == "auto"
     again = clone(fitted).fit(rows)
     np.testing.assert_array_equal(again.predict_proba(rows), fitted.predict_proba(rows))
-    with pytest.raises(ConfigurationError, match="family must be 'auto' or None, not 'launch'"):
+    with pytest.raises(ConfigurationError, match=r"family='launch' is no column of the frame\. Did you mean LAUNCH\?"):
         DDCLClassifier(family="launch").fit(rows)
 
 
@@ -315,7 +386,7 @@ def test_commands_count_the_whole_catalog(tmp_path):
         assert "no other member is known" not in done.output
         return done.output
 
-    run("train", tmp_path / "a.csv", "--family", "--config", tmp_path / "a.toml", "--out", tmp_path / "run")
+    run("train", tmp_path / "a.csv", "--config", tmp_path / "a.toml", "--out", tmp_path / "run")
     model = tmp_path / "run" / "model.ddcl"
     clf = DDCLClassifier.load(model)
     assert clf.family == "auto"

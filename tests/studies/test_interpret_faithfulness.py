@@ -21,8 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddcl_tab.errors import InputError
-from ddcl_tab.interpret._contributions import shapley_values
-from ddcl_tab.interpret._model import FittedModel
+from ddcl_tab.interpret._model import FittedModel, shapley_values
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,9 +11,10 @@ from sklearn.neighbors import NearestNeighbors
 
 from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn
 from ddcl_tab.estimators._domain import Domain
-from ddcl_tab.estimators._prototypes import MISSING, without_number
+from ddcl_tab.estimators._prototypes import MISSING, Columns, without_number
+from ddcl_tab.estimators._table import EncodedRows
 from ddcl_tab.training._certificate import in_use
-from ddcl_tab.training._rows import Decision
+from ddcl_tab.training._rows import Decision, Prediction
 
 if TYPE_CHECKING:
     from ddcl_tab.estimators._classifier import DDCLClassifier
@@ -47,6 +48,11 @@ class Reasons(NamedTuple):
     baseline: NDArray[np.float64]
     contribution: NDArray[np.float64]
 
+    def take(self, rows: NDArray[np.intp]) -> Reasons:
+        """Some rows, in that order."""
+        a, b, *numbers = self
+        return Reasons(a[rows], b[rows], *(part[rows] for part in numbers))
+
 
 def reasons_of(decision: Decision, means: NDArray[np.float64], bias: NDArray[np.float64]) -> Reasons:
     """Split the log-odds of each row's two most probable classes among its columns.
@@ -71,8 +77,8 @@ def reasons_of(decision: Decision, means: NDArray[np.float64], bias: NDArray[np.
     return Reasons(a, b, probability[rows, a], bias[a] - bias[b] + average.sum(axis=1), own - average)
 
 
-class Values(NamedTuple):
-    """Values of one column as a person reads them: lists of n texts.
+class Cells(NamedTuple):
+    """Values of some cells of a table as a person reads them: lists of texts.
 
     Attributes
     ----------
@@ -85,27 +91,54 @@ class Values(NamedTuple):
     said: list[str]
 
 
-def written_values(columns: dict[str, NumericColumn | CategoricalColumn], domain: Domain) -> dict[str, Values]:
-    """Values of all columns as a person reads them, by column."""
-    return {name: _written(column, domain) for name, column in columns.items()}
+def written_cells(columns: Columns, domain: Domain, row: NDArray[np.intp], column: NDArray[np.intp]) -> Cells:
+    """Cells in the given rows and columns, one text each.
+
+    Parameters
+    ----------
+    columns : dict of NumericColumn and CategoricalColumn
+    domain : Domain
+    row, column : ndarray of int, shape (m,)
+    """
+    texts = np.empty((3, len(row)), dtype=object)
+    for t, one in enumerate(columns.values()):
+        here = np.flatnonzero(column == t)
+        for j, v in zip(here, one.values[row[here]], strict=True):
+            texts[:, j] = _written(one, v, domain)
+    return Cells(*texts.tolist())
 
 
-def _written(column: NumericColumn | CategoricalColumn, domain: Domain) -> Values:
-    if isinstance(column, NumericColumn):
-        is_year = column.unit == "year"
-        form = ".0f" if is_year else f".{DIGITS + 2}g"
-        value = [MISSING if np.isnan(v) else f"{v:{form}}" for v in column.values]
-        unit = ["" if is_year or text == MISSING else column.unit for text in value]
-        said = [domain.say_value(column.name, float(v), "" if is_year else column.unit) for v in column.values]
-    else:
-        value = [MISSING if v is None else str(v) for v in column.values]
-        unit = [""] * len(value)
-        said = [domain.say_value(column.name, v, "") for v in column.values]
-    return Values(value, unit, said)
+def _written(column: NumericColumn | CategoricalColumn, value: Any, domain: Domain) -> tuple[str, str, str]:
+    """Value, unit and phrase of one cell."""
+    if isinstance(column, CategoricalColumn) or np.isnan(value):
+        is_missing = value is None or not isinstance(value, str)
+        text = MISSING if is_missing else value
+        return text, "", domain.phrase(column.name, (), text)
+    if column.unit == "year":
+        return f"{value:.0f}", "", domain.phrase(column.name, (float(value),), f"{value:.0f}")
+    text = number_text(float(value), column.unit)
+    return f"{value:.{DIGITS + 2}g}", column.unit, domain.phrase(column.name, (float(value),), text)
+
+
+def number_text(value: float, unit: str) -> str:
+    """A number in a sentence, to :data:`DIGITS` digits or all before the point, with its unit.
+
+    Examples
+    --------
+    >>> number_text(65.0012, "deg"), number_text(35786.4, "km"), number_text(3.2e-7, ""), number_text(float("nan"), "m")
+    ('65 deg', '35786 km', '3.2e-07', 'missing')
+    """
+    if np.isnan(value):
+        return MISSING
+    whole = 10.0**DIGITS <= abs(value) < 1e9
+    return f"{value:.0f}" * whole + f"{value:.{DIGITS}g}" * (not whole) + (f" {unit}" if unit else "")
 
 
 def similar_rows(
-    points: NDArray[np.float64], among: NDArray[np.float64], label: NDArray[np.intp], winner: NDArray[np.intp],
+    points: NDArray[np.float64],
+    among: NDArray[np.float64],
+    label: NDArray[Any],
+    winner: NDArray[Any],
     itself: NDArray[np.intp],
 ) -> NDArray[np.intp]:
     """The row nearest to each among those of its class; -1 without any.
@@ -116,9 +149,9 @@ def similar_rows(
         Coordinates of the rows asked about.
     among : ndarray, shape (m, D)
         Of the rows of known class.
-    label : ndarray of int, shape (m,)
+    label : ndarray, shape (m,)
         Their classes.
-    winner : ndarray of int, shape (n,)
+    winner : ndarray, shape (n,)
         Class wanted for each row.
     itself : ndarray of int, shape (n,)
         Where the row itself stands in ``among``, -1 where it does not: it is not like itself.
@@ -134,70 +167,100 @@ def similar_rows(
         if not len(candidates):
             continue
         n = min(2, len(candidates))
-        near = candidates[NearestNeighbors(n_neighbors=n, algorithm="brute").fit(among[candidates]).kneighbors(
-            points[rows], return_distance=False
-        )]
-        own = near[:, 0] == itself[rows]
-        found[rows] = np.where(own, near[:, -1] if n > 1 else -1, near[:, 0])
+        search = NearestNeighbors(n_neighbors=n, algorithm="brute").fit(among[candidates])
+        near = candidates[search.kneighbors(points[rows], return_distance=False)]
+        own = near[:, 0] == itself[rows]  # the row itself is no example
+        found[rows] = np.where(own, near[:, 1] if n > 1 else -1, near[:, 0])
     return found
 
 
-def sentences(
-    reasons: Reasons, values: list[Values], classes: NDArray[Any], like: list[str]
-) -> list[str]:
-    """One sentence a row: its class, the columns that decided with its own values, what spoke against, a similar row.
+class Explained(NamedTuple):
+    """Everything that is said of rows.
 
-    Parameters
+    Attributes
     ----------
+    encoded : EncodedRows
+    decision : Decision
     reasons : Reasons
-    values : list of Values
-        Of each column.
-    classes : ndarray, shape (C,)
+    columns : dict of NumericColumn and CategoricalColumn
+        Of each token, with the rows' own values.
     like : list of str
-        Names of similar rows, empty where there is none.
+        Name of the most similar row of known class that has the predicted one; empty without any.
+    classes : ndarray, shape (C,)
+    domain : Domain
     """
-    result = []
-    for i, (a, probability, own) in enumerate(
-        zip(reasons.winner, reasons.probability, reasons.contribution, strict=True)
-    ):
-        order = np.argsort(-own, kind="stable")
-        parts = [_listed(values, i, own, [t for t in order if own[t] >= WORTH_NAMING][:N_FOR])]
-        against = [t for t in order[::-1] if own[t] <= -WORTH_NAMING][:N_AGAINST]
-        sentence = f"{classes[a]} {probability:.2f}" + (f": {parts[0]}" if parts[0] else ": no column says much")
-        if against:
-            sentence += f"; against: {_listed(values, i, own, against)}"
-        result.append(sentence + (f"; like {like[i]}" if like[i] else ""))
-    return result
 
+    encoded: EncodedRows
+    decision: Decision
+    reasons: Reasons
+    columns: Columns
+    like: list[str]
+    classes: NDArray[Any]
+    domain: Domain
 
-def _listed(values: list[Values], i: int, own: NDArray[np.float64], columns: list[np.intp]) -> str:
-    return ", ".join(f"{values[t].said[i]} ({own[t]:+.1f})" for t in columns)
+    @property
+    def prediction(self) -> Prediction:
+        """Class probabilities and memberships."""
+        return self.decision.prediction
 
+    def take(self, rows: NDArray[np.intp]) -> Explained:
+        """Some rows, in that order."""
+        return self._replace(
+            encoded=EncodedRows(*(part[rows] for part in self.encoded)),
+            decision=self.decision.take(rows),
+            reasons=self.reasons.take(rows),
+            columns={name: one.take(rows) for name, one in self.columns.items()},
+            like=[self.like[i] for i in rows],
+        )
 
-def reasons_table(
-    reasons: Reasons, values: dict[str, Values], classes: NDArray[Any], prototype: NDArray[np.int64], like: list[str]
-) -> dict[str, list[Any]]:
-    """Long table of the columns of each row, strongest contribution first: the columns of ``DDCLClassifier.explain``."""
-    n, n_columns = reasons.contribution.shape
-    order = np.argsort(-np.abs(reasons.contribution), axis=1, kind="stable")
-    row, column = np.repeat(np.arange(n), n_columns), order.ravel()
-    names, written = list(values), list(values.values())
-    labels = classes.tolist()
-    is_alone = reasons.winner == reasons.runner_up
-    return {
-        "row": row.tolist(),
-        "prediction": [labels[c] for c in reasons.winner[row]],
-        "probability": reasons.probability[row].tolist(),
-        "runner_up": [None if is_alone[i] else labels[reasons.runner_up[i]] for i in row],
-        "baseline": reasons.baseline[row].tolist(),
-        "rank": np.tile(np.arange(1, n_columns + 1), n).tolist(),
-        "column": [names[t] for t in column],
-        "value": [written[t].value[i] for i, t in zip(row, column, strict=True)],
-        "unit": [written[t].unit[i] for i, t in zip(row, column, strict=True)],
-        "contribution": reasons.contribution[row, column].tolist(),
-        "prototype": prototype[row, column].tolist(),
-        "like": [like[i] for i in row],
-    }
+    def strongest(self, n: int) -> NDArray[np.intp]:
+        """Columns of the strongest contributions of each row, strongest first, shape (rows, n)."""
+        return np.argsort(-np.abs(self.reasons.contribution), axis=1, kind="stable")[:, :n]
+
+    def sentences(self) -> list[str]:
+        """One sentence a row: its class, the columns that decided with the row's own values, what spoke against."""
+        own = self.reasons.contribution
+        order = np.argsort(-own, axis=1, kind="stable")
+        named = [
+            (
+                [t for t in ranked[:N_FOR] if c[t] >= WORTH_NAMING],
+                [t for t in ranked[: -N_AGAINST - 1 : -1] if c[t] <= -WORTH_NAMING],
+            )
+            for ranked, c in zip(order, own, strict=True)
+        ]
+        flat = [(i, int(t)) for i, parts in enumerate(named) for part in parts for t in part]
+        row, column = np.array(flat, dtype=np.intp).reshape(-1, 2).T
+        said = iter(written_cells(self.columns, self.domain, row, column).said)
+        result = []
+        for i, (speaks_for, against) in enumerate(named):
+            texts = [", ".join(f"{next(said)} ({own[i, t]:+.1f})" for t in part) for part in (speaks_for, against)]
+            sentence = f"{self.classes[self.reasons.winner[i]]} {self.reasons.probability[i]:.2f}"
+            sentence += f": {texts[0] or 'no column says much for it'}" + (f"; against: {texts[1]}" if against else "")
+            result.append(sentence + (f"; like {self.like[i]}" if self.like[i] else ""))
+        return result
+
+    def table(self) -> dict[str, list[Any]]:
+        """Long table of the columns of each row, strongest contribution first, as `DDCLClassifier.explain` has it."""
+        reasons = self.reasons
+        n, n_columns = reasons.contribution.shape
+        row, column = np.repeat(np.arange(n), n_columns), self.strongest(n_columns).ravel()
+        cells = written_cells(self.columns, self.domain, row, column)
+        names, labels = list(self.columns), self.classes.tolist()
+        second = [None if a == b else labels[b] for a, b in zip(reasons.winner, reasons.runner_up, strict=True)]
+        return {
+            "row": row.tolist(),
+            "prediction": [labels[c] for c in reasons.winner[row]],
+            "probability": reasons.probability[row].tolist(),
+            "runner_up": [second[i] for i in row],
+            "baseline": reasons.baseline[row].tolist(),
+            "rank": np.tile(np.arange(1, n_columns + 1), n).tolist(),
+            "column": [names[t] for t in column],
+            "value": cells.value,
+            "unit": cells.unit,
+            "contribution": reasons.contribution[row, column].tolist(),
+            "prototype": self.decision.prototype[row, column].tolist(),
+            "like": [self.like[i] for i in row],
+        }
 
 
 #: Prototypes named.

@@ -15,10 +15,24 @@ from ddcl_tab.estimators._domain import Domain
 SAID_OF = 0.95
 #: Columns are named, largest first, until they hold this share of the members; at most so many, and categories.
 NAMED_SHARE, N_NAMED, N_CATEGORIES = 0.95, 4, 4
+#: Prototypes a column where nobody says how many, and how few and how many there are at least and at most.
+PER_COLUMN, FEWEST, MOST = 4, 32, 128
 #: How a missing value is called.
 MISSING = "missing"
 #: Numbers that need more decimals are written with an exponent.
 MAX_DECIMALS = 5
+
+
+def default_prototypes(n_columns: int) -> int:
+    """Number of prototypes for a number of columns where nobody says how many.
+
+    Examples
+    --------
+    >>> default_prototypes(3), default_prototypes(12), default_prototypes(100)
+    (32, 48, 128)
+    """
+    return min(max(PER_COLUMN * n_columns, FEWEST), MOST)
+
 
 Columns = dict[str, NumericColumn | CategoricalColumn]
 
@@ -106,9 +120,9 @@ class Members:
     names: list[str]
 
 
-def statements(columns: Columns, prototype: NDArray[np.int64], weight: NDArray[np.float64], n_prototypes: int) -> list[
-    list[Statement]
-]:
+def statements(
+    columns: Columns, prototype: NDArray[np.int64], weight: NDArray[np.float64], n_prototypes: int
+) -> list[list[Statement]]:
     """What can be said of the members of each prototype, column by column, largest share first.
 
     Parameters
@@ -127,7 +141,8 @@ def statements(columns: Columns, prototype: NDArray[np.int64], weight: NDArray[n
         Empty for a prototype without members.
     """
     mass = np.stack(
-        [np.bincount(prototype[:, t], weights=weight, minlength=n_prototypes) for t in range(prototype.shape[1])], axis=1
+        [np.bincount(prototype[:, t], weights=weight, minlength=n_prototypes) for t in range(prototype.shape[1])],
+        axis=1,
     )
     result: list[list[Statement]] = []
     for k in range(n_prototypes):
@@ -238,9 +253,7 @@ def interval(low: float, high: float, unit: str) -> str:
     return f"{text}{f' {unit}' if unit else ''}"
 
 
-def describe_prototypes(
-    members: Members, votes: NDArray[np.float64], domain: Domain
-) -> dict[str, list[Any]]:
+def describe_prototypes(members: Members, votes: NDArray[np.float64], domain: Domain) -> dict[str, list[Any]]:
     """Describe every prototype: one row each.
 
     Parameters
@@ -261,11 +274,15 @@ def describe_prototypes(
     share = members.weight @ members.q
     said = statements(members.columns, members.prototype, members.weight, n_prototypes)
     winner = votes.argmax(axis=1)
-    classes = np.stack([(members.weight * (members.label == c)) @ members.q for c in range(len(members.classes))], axis=1)
+    classes = np.stack(
+        [(members.weight * (members.label == c)) @ members.q for c in range(len(members.classes))], axis=1
+    )
     classes = classes / np.maximum(classes.sum(axis=1, keepdims=True), np.finfo(float).tiny)
     table: dict[str, list[Any]] = {
         "prototype": list(range(n_prototypes)),
-        "name": _unique([name_of(parts, str(members.classes[c]), domain) for parts, c in zip(said, winner, strict=True)]),
+        "name": _unique(
+            [name_of(parts, str(members.classes[c]), domain) for parts, c in zip(said, winner, strict=True)]
+        ),
         "share": (share / share.sum()).tolist(),
     }
     for c, name in enumerate(members.classes):
@@ -275,9 +292,9 @@ def describe_prototypes(
     table["medoid"] = [_medoid(members, k, c) for k, c in enumerate(winner)]
     for place in range(N_NAMED):
         here = [parts[place] if place < len(parts) else None for parts in said]
-        table[f"column {place + 1}"] = ["" if s is None else s.column for s in here]
-        table[f"share {place + 1}"] = [0.0 if s is None else s.share for s in here]
-        table[f"values {place + 1}"] = ["" if s is None else s.values for s in here]
+        table[f"column_{place + 1}"] = ["" if s is None else s.column for s in here]
+        table[f"column_{place + 1}_share"] = [0.0 if s is None else s.share for s in here]
+        table[f"column_{place + 1}_values"] = ["" if s is None else s.values for s in here]
     return table
 
 
@@ -288,7 +305,8 @@ def name_of(said: list[Statement], winner: str, domain: Domain) -> str:
     """
     reached, phrases = 0.0, []
     for one in said[:N_NAMED]:
-        phrases.append(domain.say_values(one.column, one.values))
+        numbers = () if np.isnan(one.low) or one.with_missing else (one.low, one.high)
+        phrases.append(domain.phrase(one.column, numbers, one.values))
         reached += one.share
         if reached >= NAMED_SHARE:
             break

@@ -334,5 +334,7 @@ class TableNetwork(nn.Module):
         n_numeric, cardinalities = self.tokenizer.n_numeric, self.tokenizer.cardinalities
         weight, bias = (part.split([n_numeric, *cardinalities]) for part in (self.decoder.weight, self.decoder.bias))
         numbers = (zhat[:, :n_numeric] * weight[0]).sum(dim=-1) + bias[0]
-        logits = [functional.linear(zhat[:, n_numeric + i], weight[1 + i], bias[1 + i]) for i in range(len(cardinalities))]
+        logits = [
+            functional.linear(zhat[:, n_numeric + i], weight[1 + i], bias[1 + i]) for i in range(len(cardinalities))
+        ]
         return torch.cat([numbers, *logits], dim=1)

@@ -17,7 +17,7 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
 
 from ddcl_tab.errors import ConfigurationError
-from ddcl_tab.nn._network import Output, TableNetwork
+from ddcl_tab.nn._network import Output, Reading, TableNetwork
 from ddcl_tab.nn._quantization import assign, critical_temperature, loss_terms
 from ddcl_tab.training._objective import Objective
 from ddcl_tab.training._rows import Batch

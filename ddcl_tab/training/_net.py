@@ -79,6 +79,12 @@ class TrainingResult(NamedTuple):
     interrupted: int | None
 
 
+import os
+
+ATTR = float(os.environ.get("ATTR", "0"))
+ATTR_ROWS = int(os.environ.get("ATTR_ROWS", "128"))
+
+
 class DDCLNet(NeuralNet):
     """skorch net of a :class:`TableNetwork` with a DDCL readout.
 
@@ -106,6 +112,7 @@ class DDCLNet(NeuralNet):
         Each starts on its way to a token, of the columns in turn.
         """
         readout, self.step_ = self.module_.readout, 0
+        self.attr_generator_ = torch.Generator().manual_seed(7)
         with torch.no_grad():
             self.module_.eval()
             z = self.module_(**batch.inputs).reading.z
@@ -131,7 +138,10 @@ class DDCLNet(NeuralNet):
                 f"the loss is {loss.total.item()} in step {self.step_ + 1} of {self.n_steps}: training diverged. "
                 f"Lower lr (now {self.lr}) or lr_ratio."
             )
-        loss.total.backward()
+        total = loss.total
+        if ATTR > 0:
+            total = total + ATTR * self.attribution(output, batch)
+        total.backward()
         self.covariance_.update(output.reading.z.detach(), batch.weight)
         self.step_ += 1
         tau = annealed(self.step_ / self.n_steps, self.final_temperature)
@@ -140,6 +150,35 @@ class DDCLNet(NeuralNet):
         self.history.record_batch("direct_loss", loss.direct.item())
         self.history.record_batch("column_loss", loss.columns.item())
         return {"loss": loss.task, "y_pred": output.logits}
+
+    def attribution(self, output: Any, batch: Batch) -> Tensor:
+        module = self.module_
+        numeric, categorical = batch.inputs["numeric"], batch.inputs["categorical"]
+        n, m, nn_ = min(ATTR_ROWS, len(numeric)), output.reading.z.shape[1], numeric.shape[1]
+        g = self.attr_generator_
+        rank = torch.rand(n, m, generator=g)
+        column = torch.randint(m, (n,), generator=g)
+        own = rank.gather(1, column[:, None])
+        shift = int(torch.randint(1, len(numeric), (1,), generator=g))
+        other_n, other_c = numeric.roll(shift, 0)[:n], categorical.roll(shift, 0)[:n]
+        with torch.no_grad():
+            takes = [rank <= own, rank < own]
+            take = torch.cat(takes)
+            num = torch.where(take[:, :nn_], numeric[:n].repeat(2, 1), other_n.repeat(2, 1))
+            cat = torch.where(take[:, nn_:], categorical[:n].repeat(2, 1), other_c.repeat(2, 1))
+            both = module(numeric=num, categorical=cat).logits
+            delta = both[:n] - both[n:]
+            delta = delta - delta.mean(1, keepdim=True)
+        weight = module.head.weight - module.head.weight.mean(0)
+        e = nn.functional.linear(output.reading.assignment.zhat, weight) / m
+        phi = e - e.mean(0)
+        phi = phi[torch.arange(n), column]
+        if os.environ.get("NORM"):
+            self.scale_ = (
+                0.95 * getattr(self, "scale_", delta.square().sum(1).mean()) + 0.05 * delta.square().sum(1).mean()
+            )
+            return (phi - delta).square().sum(1).mean() / (self.scale_ + 1e-3)
+        return (phi - delta).square().sum(1).mean()
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Record the mean losses of the epoch's batches and the temperatures beside skorch's losses."""

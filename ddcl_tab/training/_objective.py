@@ -44,8 +44,8 @@ class Objective(torch.nn.Module):
     ``z = zhat + (z - zhat)`` is the mixture of the prototypes plus its residual. The head sees both, so the
     prototypes alone must be able to decide. ``L_q`` pulls prototypes to tokens but not tokens to prototypes: the
     tokens are detached in it, because an encoder that is paid for a small ``L_q`` shrinks its tokens until nothing is
-    left to classify by. ``L_col`` keeps the value of a column in its token: with the class alone to learn, all tokens of
-    the rows of a class fall together, and prototypes would say nothing of columns and their values.
+    left to classify by. ``L_col`` keeps the value of a column in its token: with the class alone to learn, all tokens
+    of the rows of a class fall together, and prototypes would say nothing of columns and their values.
 
     Parameters
     ----------

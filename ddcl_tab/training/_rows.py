@@ -304,9 +304,7 @@ def token_distances(
 
 def _prediction(logits: Tensor, q: Tensor) -> Prediction:
     q = q.double()
-    return Prediction(
-        logits.double().softmax(dim=1).cpu().numpy(), (q / q.sum(dim=1, keepdim=True)).cpu().numpy()
-    )
+    return Prediction(logits.double().softmax(dim=1).cpu().numpy(), (q / q.sum(dim=1, keepdim=True)).cpu().numpy())
 
 
 @torch.no_grad()

@@ -288,7 +288,8 @@ def study(frame: pl.DataFrame, name: str, sizes: Sizes, file: Path | None) -> di
     top = errors.head(N_LISTED).with_columns(pl.col("OBJECT_NAME").map_elements(remark, pl.String).alias("remark"))
     novelty: list[dict[str, Any]] = []
     for which, rows in ({name: frame} | {"synthetic": synthetic}).items():
-        novelty += novelty_lines(rows, classifier(sizes.quick), sizes.rows, which)
+        # Rows that are made up have no siblings.
+        novelty += novelty_lines(rows, classifier(sizes.quick | {"family": None}), sizes.rows, which)
     return {
         "fit_minutes": round(minutes, 1),
         "calibration": calibration(frame, judged),

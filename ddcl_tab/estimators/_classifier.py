@@ -117,8 +117,9 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         count, those of unknown class included; rows to predict join their families for that call.
 
         "auto": what the frame's domain makes of them; in a catalog, what else came from the launch
-        (`ddcl_tab.space.FAMILY_COLUMNS`). The same as None where the domain knows no families or the frame lacks
-        their columns. What it is worth is measured in pipelines/results/family.
+        (`ddcl_tab.space.FAMILY_COLUMNS`). The same as None where the domain knows no families, the frame lacks their
+        columns, or ``target`` is one of these. What it is worth is measured in pipelines/results/family. Take None
+        where the class is the family itself, such as the launch of a fragment.
 
         The name of a column: its values name the families, such as patients, clusters or instruments. The column itself
         is no feature, and its families stay whole in the validation split. Each column ``x`` of numbers gets
@@ -630,10 +631,12 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """Counts of the rows by family; None where there are no families."""
         if self.family is None:
             return None
+        target = target_of(self.target, X)
         if self.family == "auto":
             kind = self.domain_.families
-            return kind.count(family_rows(kind, X)) if kind is not None and self.domain_.has_families(X) else None
-        target = target_of(self.target, X)
+            if kind is None or not self.domain_.has_families(X) or target in kind.NEEDED:
+                return None  # a family column must not be made of classes
+            return kind.count(family_rows(kind, X))
         if self.family == target:
             raise ConfigurationError(f"family={self.family!r} is the column of the classes: name another, or None.")
         with warnings.catch_warnings():

@@ -24,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 from ddcl_tab.errors import ConfigurationError, InputError, TrainingError
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import as_table
+from ddcl_tab.estimators._families import family_groups
 from ddcl_tab.estimators._validation import check_class_weight, check_groups, check_labels, take, take_target
 from ddcl_tab.training._stability import Stability
 from ddcl_tab.tuning._space import Window, check_search, default_space, inside, measure_window
@@ -166,7 +167,8 @@ class DDCLSearchCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             Classes, none missing.
         groups : array-like, shape (n,), optional
             Rows of one group stay together, in the folds and in the classifier's own validation split. Default: the
-            groups that the frame's domain knows, such as launches.
+            families where ``family`` of the classifier names a column, else the groups that the frame's domain knows,
+            such as launches.
         **fit_params
             Passed to ``estimator.fit``; cut to the fold where they have a value a row.
 
@@ -261,7 +263,8 @@ class DDCLSearchCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             fit_params = {k: take(v, kept) if np.shape(v) == kept.shape else v for k, v in fit_params.items()}
         y = check_labels(X, y)
         check_class_weight(classifier_of(self.estimator).class_weight, np.unique(y))
-        group = check_groups(groups, X, len(y))
+        family = classifier_of(self.estimator).family
+        group = check_groups(family_groups(family, X) if groups is None else groups, X, len(y))
         # A bare classifier derives launches itself; in a Pipeline the columns may be gone by then.
         if group is not None and (groups is not None or prefix):
             fit_params = fit_params | {f"{prefix}groups": group}

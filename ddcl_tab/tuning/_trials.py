@@ -30,7 +30,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
-from ddcl_tab.errors import InputError, LeakWarning, StabilityWarning, TrainingError
+from ddcl_tab.errors import FamilyContextWarning, InputError, LeakWarning, StabilityWarning, TrainingError
 from ddcl_tab.estimators._classifier import DDCLClassifier
 
 #: Constraint of a training that broke off, or whose figure is not a number.
@@ -302,7 +302,10 @@ def run_trial(trial: Trial, task: Task, on_fold: Callable[[], None]) -> float:
         fit_time = time.perf_counter() - start
         stability = classifier_of(fitted).stability_
         set_constraints(trial, fold, stability.margins)
-        score = float(task.scorer(fitted, _safe_indexing(task.X, test), task.y[test]))
+        with warnings.catch_warnings():
+            # Of a table cut into folds, each knows a part of the families.
+            warnings.simplefilter("ignore", FamilyContextWarning)
+            score = float(task.scorer(fitted, _safe_indexing(task.X, test), task.y[test]))
         if not np.isfinite(score):
             raise InputError(f"scoring gave {score} on fold {fold}: a search needs numbers to compare.")
         records.append({"score": score, "fit_time": fit_time, "score_time": time.perf_counter() - start - fit_time})

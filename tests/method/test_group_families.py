@@ -20,6 +20,7 @@ from ddcl_tab.errors import ConfigurationError, FamilyContextWarning, InputError
 from ddcl_tab.estimators import DDCLHistoryClassifier, _classifier
 from ddcl_tab.estimators._families import CELLS_PER_RANGE, GroupFamilies, family_groups
 from ddcl_tab.interpret import out_of_fold, prototype_cards
+from ddcl_tab.tuning import DDCLSearchCV
 
 SETTINGS = {"n_prototypes": 4, "d_token": 8, "n_heads": 2, "n_blocks": 1, "max_epochs": 2, "certify": False}
 SETTINGS |= {"augmented_share": 0.0, "random_state": 0}
@@ -232,6 +233,10 @@ def test_search_folds_and_cards(rows):
         search.fit(frame.drop(columns="ill"), frame["ill"], groups=number)
     scores = search.cv_results_["mean_test_score"]
     assert scores[0] == scores[1]
+    tuned = DDCLSearchCV(DDCLClassifier(family="patient", target="ill", **SETTINGS), cv=2, storage=None)
+    assert all(
+        not set(number[train]) & set(number[test]) for train, test in tuned._prepare(frame, None, None, {}).folds
+    )
     judged = out_of_fold(DDCLClassifier(family="patient", target="ill", **SETTINGS), rows, n_folds=3)
     assert np.isfinite(judged.probability).all()
     assert all(len(np.unique(judged.fold[number == patient])) == 1 for patient in np.unique(number))

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from optuna.distributions import FloatDistribution
 from sklearn.base import clone
 
 from ddcl_tab import DDCLClassifier
@@ -36,6 +37,7 @@ from ddcl_tab.space import (
     write_satcat,
 )
 from ddcl_tab.space._families import CELLS, Families
+from ddcl_tab.tuning import DDCLSearchCV
 
 NAMES = [column.name for column in FAMILY_COLUMNS]
 SMALL = {"n_prototypes": 6, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 3, "augmented_share": 0.0}
@@ -118,6 +120,30 @@ def test_without_families_nothing_changes(rows):
     assert array.families_ is None
     with pytest.raises(ConfigurationError, match="fitted without them"):
         plain.predict(rows, catalog=rows)
+
+
+def test_no_family_column_is_made_of_classes(rows):
+    """Sizes of siblings are labels where the size is the class."""
+    clf = DDCLClassifier(target="RCS_SIZE", **SETTINGS | {"max_epochs": 1}).fit(rows)
+    assert clf.families_ is None
+    assert len(clf.predict(rows.drop("RCS_SIZE"))) == len(rows)
+
+
+def test_a_search_is_quiet_about_launches_of_which_a_fold_knows_nothing(rows):
+    sound = {"temperature": 0.3, "lr": 0.02, "lr_ratio": 30.0, "max_epochs": 8, "d_token": 8, "augmented_share": 0.0}
+    fixed = dict.fromkeys(["n_prototypes", "lr_ratio", "temperature", "quantization_weight", "n_blocks", "d_token"])
+    search = DDCLSearchCV(
+        DDCLClassifier(n_prototypes=6, n_heads=2, n_blocks=1, random_state=0, **sound),
+        n_trials=1,
+        cv=2,
+        storage=None,
+        space=fixed | {"lr": FloatDistribution(0.019, 0.021)},
+        random_state=0,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FamilyContextWarning)
+        search.fit(rows)
+    assert len(search.best_estimator_.families_.counted) == (rows["OBJECT_TYPE"] != "UNKNOWN").sum()
 
 
 def test_counts_come_in_by_a_setting(rows, fitted, tmp_path):

@@ -206,7 +206,7 @@ class Explained(NamedTuple):
     def take(self, rows: NDArray[np.intp]) -> Explained:
         """Some rows, in that order."""
         return self._replace(
-            encoded=EncodedRows(*(part[rows] for part in self.encoded)),
+            encoded=EncodedRows(self.encoded.numeric[rows], self.encoded.categorical[rows]),
             decision=self.decision.take(rows),
             reasons=self.reasons.take(rows),
             columns={name: one.take(rows) for name, one in self.columns.items()},

@@ -472,7 +472,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             raise InputError("examples must be a frame with the classes in its target column; hand over one as in fit.")
         known = np.flatnonzero([label is not None for label in recorded])
         names = display_names(given, len(recorded))
-        if examples is None:
+        if given is X:
             among, itself = points[known], np.arange(len(points))
         else:
             features = self._features_of(nw.from_native(given, eager_only=True)[known.tolist()].to_native(), catalog)

@@ -191,12 +191,13 @@ def test_collapse_is_a_saddle_of_the_whole_objective_below_the_joint_critical_te
     with torch.no_grad():
         output = network.eval()(**inputs)
     z = output.reading.z
-    covariance = torch.cov(z.T, correction=0, aweights=weight)
+    assert z.shape == (40, 4, 4)
+    covariance = torch.cov(z.flatten(0, 1).T, correction=0, aweights=weight.repeat_interleave(4))
     critical = critical_temperature(covariance, pull_of_task(network, objective, output, batch))
     assert not torch.isclose(critical, critical_temperature(covariance), rtol=0.05)  # the task counts
     network.readout.temperature = relative * critical
     loss = loss_of_prototypes(network, objective, output, batch)
-    mean = (weight / weight.sum()) @ z
+    mean = (weight / weight.sum()) @ z.mean(dim=1)
 
     def parted(displacement: torch.Tensor) -> torch.Tensor:
         return loss(mean + torch.stack([displacement, -displacement]))

@@ -12,22 +12,21 @@ from ddcl_tab.nn._quantization import assign
 from ddcl_tab.training._objective import Objective
 from ddcl_tab.training._rows import Batch
 
-B, C, D, K = 7, 3, 4, 5
+B, T, C, D, K = 7, 3, 3, 4, 5
 
 
 @pytest.fixture
 def parts():
     generator = torch.Generator().manual_seed(0)
     normal = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
-    z, prototypes = normal(B, D).requires_grad_(), normal(K, D).requires_grad_()
-    head, decoder = normal(D, C), normal(D, 2 + 3)
+    z, prototypes = normal(B, T, D).requires_grad_(), normal(K, D).requires_grad_()
+    head, said = normal(D, C), normal(B, 2 + 3)
     assignment = assign(z, prototypes, 2.0)
     numeric = normal(B, 2)
     numeric[1, 0] = float("nan")
     inputs = {"numeric": numeric, "categorical": torch.arange(B)[:, None] % 3}
-    output = Output(
-        assignment.zhat @ head, z @ head, Reading(assignment.zhat, z, assignment), assignment.zhat @ decoder
-    )
+    summary = assignment.zhat.mean(dim=1)
+    output = Output(summary @ head, z.mean(dim=1) @ head, Reading(summary, z, assignment), said)
     return z, prototypes, inputs, output, torch.eye(C, dtype=torch.float64)[torch.arange(B) % C]
 
 
@@ -62,6 +61,15 @@ def test_quantisation_moves_prototypes_but_not_tokens(parts):
     token, prototype = torch.autograd.grad(loss_of(parts).quantization, (z, prototypes), allow_unused=True)
     assert token is None
     assert prototype.abs().sum() > 0
+
+
+def test_quantisation_is_the_mean_over_all_tokens_of_the_rows_by_weight(parts):
+    z, prototypes, *_ = parts
+    weight = torch.arange(1.0, B + 1.0, dtype=torch.float64)
+    assignment = assign(z.detach().flatten(0, 1), prototypes, 2.0)
+    each = (assignment.q * assignment.distances).sum(-1).detach().numpy()
+    expected = np.average(each, weights=weight.repeat_interleave(T).numpy())
+    assert loss_of(parts, weight).quantization.item() == pytest.approx(expected)
 
 
 def test_weight_zero_is_no_row(parts):

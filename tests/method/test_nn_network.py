@@ -175,14 +175,18 @@ def whole(n_numeric: int = 2, cardinalities: tuple[int, ...] = (3, 5)) -> TableN
 
 def test_each_column_is_read_off_its_own_mixture_with_its_own_rows_of_the_decoder():
     net, zhat = whole(), tokens(3, 4)
-    said = net.columns_of(zhat)
+
+    def columns_of(mixtures: torch.Tensor) -> torch.Tensor:
+        return net.say(mixtures, mixtures[:, 0, :3], None).columns
+
+    said = columns_of(zhat)
     assert said.shape == (3, 2 + 3 + 5)
     parts = [(0, 0, 1), (1, 1, 2), (2, 2, 5), (3, 5, 10)]  # token, first and last output
     for t, start, stop in parts:
         torch.testing.assert_close(said[:, start:stop], net.decoder(zhat[:, t])[:, start:stop])
         other = zhat.clone()
         other[:, t] += 1.0
-        assert (net.columns_of(other) != said).any(0).nonzero().flatten().tolist() == list(range(start, stop))
+        assert (columns_of(other) != said).any(0).nonzero().flatten().tolist() == list(range(start, stop))
 
 
 @pytest.mark.parametrize(("n_numeric", "cardinalities"), [(0, (2, 7)), (3, ())])
@@ -202,7 +206,11 @@ def test_the_prototypes_decide_and_the_mean_token_beside_them():
     z, assignment = output.reading.z, output.reading.assignment
     torch.testing.assert_close(output.logits, net.head(assignment.zhat.mean(dim=1)))
     torch.testing.assert_close(output.direct_logits, net.head(z.mean(dim=1)))
-    torch.testing.assert_close(output.columns, net.columns_of(assignment.zhat))
+    torch.testing.assert_close(output.logits, output.contributions.sum(dim=1) + net.head.bias)
+    pairs = assignment.q.unsqueeze(-1) * (net.readout.prototypes @ net.head.weight.mT) / 4  # (B, T, K, C)
+    torch.testing.assert_close(output.contributions, pairs.sum(dim=2))
+    again = net.say(assignment.zhat, output.direct_logits, output.reading)
+    assert all(part.equal(other) for part, other in zip(again[:2] + again[3:], output[:2] + output[3:], strict=True))
     assert z.shape == (6, 4, D)  # a missing value is a token like any other
 
 

@@ -164,8 +164,11 @@ def test_the_verdict_names_the_cause_and_not_what_follows_from_it():
 # --- figures --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("contribution_weight", [0.0, 1.0])
 @pytest.mark.parametrize("relative", [0.98, 1.02])
-def test_collapse_is_a_saddle_of_the_whole_objective_below_the_joint_critical_temperature(relative):
+def test_collapse_is_a_saddle_of_the_whole_objective_below_the_joint_critical_temperature(
+    relative, contribution_weight
+):
     network = build_network(
         0,
         CPU,
@@ -187,7 +190,9 @@ def test_collapse_is_a_saddle_of_the_whole_objective_below_the_joint_critical_te
     weight = 0.5 + torch.rand(40, generator=rng).double()
     batch = Batch(inputs, target, weight)
     network.readout.temperature = torch.tensor(1.0).double()
-    objective = Objective(quantization_weight=0.3, column_weight=0.1, cardinalities=[3])
+    objective = Objective(
+        quantization_weight=0.03, column_weight=0.1, contribution_weight=contribution_weight, cardinalities=[3]
+    )
     with torch.no_grad():
         output = network.eval()(**inputs)
     z = output.reading.z
@@ -196,6 +201,8 @@ def test_collapse_is_a_saddle_of_the_whole_objective_below_the_joint_critical_te
     critical = critical_temperature(covariance, pull_of_task(network, objective, output, batch))
     assert not torch.isclose(critical, critical_temperature(covariance), rtol=0.05)  # the task counts
     network.readout.temperature = relative * critical
+    with torch.no_grad():  # where exchanging a column does nothing, and contributions are alike
+        network.readout.prototypes.copy_(((weight / weight.sum()) @ z.mean(dim=1)).expand(2, 4))
     loss = loss_of_prototypes(network, objective, output, batch)
     mean = (weight / weight.sum()) @ z.mean(dim=1)
 

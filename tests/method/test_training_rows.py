@@ -378,7 +378,7 @@ def test_duplicates_are_parted_once_the_temperature_has_come_down_if_steps_are_l
     trained = network()
     history = train_network(
         trained,
-        Objective(quantization_weight=0.1, column_weight=0.1, cardinalities=[4, 2]),
+        Objective(quantization_weight=0.1, column_weight=0.1, contribution_weight=0.0, cardinalities=[4, 2]),
         RowsDataset(rows, np.eye(3, dtype=np.float32)[rows.label], CPU),
         None,
         lr=1e-4,

@@ -251,11 +251,14 @@ def plot_card(card: PrototypeCard, *, ax: Axes | None = None) -> Axes:
     for y, one in enumerate(said):
         ax.barh(y + 0.15, 100.0 * one.held, height=0.3, color=HUES[0], edgecolor="black")
         ax.barh(y - 0.15, 100.0 * one.held_elsewhere, height=0.3, color="white", edgecolor="black")
-    words = [f"{one.column}, {100.0 * one.share:.0f} % of members\n{fill(one.values, 40)}" for one in said]
+    words = [
+        f"{one.column}, {100.0 * one.share:.0f} % of members\n{fill(one.values, 40, break_on_hyphens=False)}"
+        for one in said
+    ]
     ax.set_yticks(range(len(said)), words)
     ax.set(xlim=(0, 100))
     ax.set_xlabel("true of % of members (filled) and of others (hollow)", loc="right")
-    ax.set_title(fill(card.name, 60), loc="right", fontsize="medium")
+    ax.set_title(fill(card.name, 60, break_on_hyphens=False), loc="right", fontsize="medium")
     return ax
 
 

@@ -17,7 +17,7 @@ from ddcl_tab.space._join import launch_of
 from ddcl_tab.space._synthetic import synthetic_catalog
 
 CLF = DDCLClassifier(
-    n_prototypes=6, d_token=16, n_heads=2, n_blocks=1, max_epochs=5, lr=5e-3, certify=False, random_state=0
+    n_prototypes=6, d_token=16, n_heads=2, n_blocks=1, max_epochs=8, lr=5e-3, certify=False, random_state=0
 )
 FEATURES = ["PERIOD", "INCLINATION", "APOGEE", "PERIGEE", "RCS_SIZE", "LAUNCH_YEAR"]
 
@@ -107,6 +107,18 @@ def test_reasons_are_of_the_row_itself_and_like_rows_of_that_class_that_the_fold
             n_heights += 1
             assert float(height[1]) == pytest.approx(X["PERIGEE"][i], rel=1e-3)
     assert min(n_sizes, n_heights) > 20
+
+
+def test_rows_without_names_have_no_example_and_classes_given_go_before_the_column(table):
+    X, y, launch = table
+    quick = DDCLClassifier(**CLF.get_params() | {"max_epochs": 1})
+    column = pl.Series(np.roll(y[:200], 7))
+    own = out_of_fold(quick, X.head(200), y[:200], launch[:200], n_folds=2)
+    with_column = X.head(200).with_columns(OBJECT_TYPE=column)
+    other = out_of_fold(quick, with_column, y[:200], launch[:200], n_folds=2)
+    assert not any("; like " in reason for reason in own.reasons)  # a number within the fold would mislead
+    assert other.reasons == own.reasons
+    assert np.array_equal(other.probability, own.probability)
 
 
 def test_confident_learning_by_hand():

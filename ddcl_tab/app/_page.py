@@ -102,6 +102,11 @@ class Card:
         """The class that it votes for."""
         return max(self.votes, key=lambda name: self.votes[name])
 
+    @property
+    def other(self) -> float:
+        """Share of its members in columns that are not named."""
+        return 1.0 - sum(share for _, share, _ in self.columns)
+
 
 class Orbit(NamedTuple):
     """Where an object is.

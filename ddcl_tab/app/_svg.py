@@ -77,11 +77,7 @@ N_TICKS = 6
 #: caps only.
 MARKERS: dict[str, tuple[str, int, int]] = {
     "dot": ("h0", 0, 0),
-    "dash": ("h4", 4, 0),
     "square": ("h1", 1, 0),
-    "bar": ("v4", 0, 4),
-    "slash": ("l3-3", 3, -3),
-    "backslash": ("l3 3", 3, 3),
 }
 
 
@@ -252,7 +248,7 @@ def class_inks(n_classes: int) -> list[Ink]:
 
 def unknown_inks(n_classes: int) -> list[Ink]:
     """One ink a class for objects that are only thought to be of it: the same hue, another shade and marker."""
-    return [Ink(*_both(c, UNKNOWN_CONTRAST), "bar") for c in range(n_classes)]
+    return [Ink(*_both(c, UNKNOWN_CONTRAST), "square") for c in range(n_classes)]
 
 
 def contrast(first: str, second: str) -> float:

@@ -298,18 +298,18 @@ def describe_prototypes(members: Members, votes: NDArray[np.float64], domain: Do
     return table
 
 
-def name_of(said: list[Statement], winner: str, domain: Domain) -> str:
-    """Name of a prototype: its columns with their values, and the class that it votes for.
+def named_statements(said: list[Statement]) -> list[Statement]:
+    """Those that a name says: until they hold :data:`NAMED_SHARE` of the members, at most :data:`N_NAMED` of them."""
+    reached = np.cumsum([one.share for one in said[:N_NAMED]])
+    return said[: min(int(np.searchsorted(reached, NAMED_SHARE)) + 1, N_NAMED)]
 
-    Columns are named until they hold :data:`NAMED_SHARE` of the members, at most :data:`N_NAMED` of them.
-    """
-    reached, phrases = 0.0, []
-    for one in said[:N_NAMED]:
+
+def name_of(said: list[Statement], winner: str, domain: Domain) -> str:
+    """Name of a prototype: its columns with their values, and the class that it votes for."""
+    phrases = []
+    for one in named_statements(said):
         numbers = () if np.isnan(one.low) or one.with_missing else (one.low, one.high)
         phrases.append(domain.phrase(one.column, numbers, one.values))
-        reached += one.share
-        if reached >= NAMED_SHARE:
-            break
     return f"{' / '.join(phrases) or 'no column'}: {winner}"
 
 

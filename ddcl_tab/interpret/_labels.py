@@ -23,6 +23,7 @@ from ddcl_tab.estimators._validation import (
     library_of,
     take,
     take_target,
+    target_of,
 )
 from ddcl_tab.training._stability import warn_unstable
 
@@ -40,8 +41,9 @@ class OutOfFold(NamedTuple):
     fold : ndarray of int, shape (n,)
         Fold of the row, -1 where the class is unknown.
     reasons : list of str, length n
-        One sentence a row (see :meth:`DDCLClassifier.decide`), empty where the class is unknown. Numbers of prototypes
-        are those of the fold's model.
+        One sentence a row of its fold's model (see :meth:`DDCLClassifier.decide`), empty where the class is unknown. Of
+        frames whose target column has a name, it ends with the most similar row of the predicted class among those that
+        the model was fitted on.
     """
 
     classes: NDArray[Any]
@@ -128,11 +130,13 @@ def out_of_fold(
         model.fit_with_checkpoint(_take(known.X, train), known.y[train], groups=given, catalog=X)
         if model.certify and not model.stability_.is_stable:
             warn_unstable(model.stability_)
-        said, _, why = model.decide(_take(known.X, test), catalog=None if model.families_ is None else X)
+        said = model.decide(
+            _take(known.X, test), _examples(model, known, train), None if model.families_ is None else X
+        )
         probability[known.rows[test]] = 0.0  # a class that a small training part lacks
-        probability[np.ix_(known.rows[test], np.searchsorted(classes, model.classes_))] = said
+        probability[np.ix_(known.rows[test], np.searchsorted(classes, model.classes_))] = said.prediction.probability
         fold[known.rows[test]] = number
-        for row, sentence in zip(known.rows[test], why, strict=True):
+        for row, sentence in zip(known.rows[test], said.sentences(), strict=True):
             reasons[row] = sentence
     return OutOfFold(classes, probability, fold, reasons)
 
@@ -253,6 +257,18 @@ def _probability_of(judged: OutOfFold, known: _Labelled, n_rows: int) -> NDArray
     if unknown:
         raise InputError(f"judged does not hold the classes {unknown}: call out_of_fold on the same rows.")
     return probability
+
+
+def _examples(classifier: DDCLClassifier, known: _Labelled, train: NDArray[np.intp]) -> Any:
+    """Rows that a model was fitted on as a frame with their classes; None where no column is named for these."""
+    target = target_of(classifier.target, known.X) if is_frame(known.X) else None
+    if target is None:
+        return None
+    frame = nw.from_native(known.X, eager_only=True)[train.tolist()]
+    label = nw.new_series(target, known.y[train].tolist(), backend=frame.implementation)
+    if frame.implementation.is_pandas():
+        label = nw.maybe_set_index(label, index=nw.maybe_get_index(frame))
+    return frame.with_columns(label).to_native()
 
 
 def _length(X: Any) -> int:

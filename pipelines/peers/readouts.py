@@ -207,8 +207,7 @@ class ReadoutPeer:
         s, n_classes = self.settings, len(self.classes_)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = (RowNetwork if self.readout == CLASS_TOKEN else TableNetwork)(
-                READOUTS[self.readout](s["d_token"]),
+            network = self._make(
                 n_numeric=len(self.encoder_.numeric_),
                 cardinalities=self.encoder_.cardinalities_,
                 n_classes=n_classes,
@@ -218,6 +217,11 @@ class ReadoutPeer:
             if self.by_distance:
                 network.head = DistanceHead(n_classes, max(1, s["n_prototypes"] // n_classes), s["d_token"])
         return network
+
+    def _make(self, **sizes: Any) -> TableNetwork:
+        """Network of these sizes."""
+        kind = RowNetwork if self.readout == CLASS_TOKEN else TableNetwork
+        return kind(READOUTS[self.readout](self.settings["d_token"]), **sizes)
 
     def _train(self, train: RowsDataset, validation: RowsDataset | None, seed: int) -> None:
         s = self.settings

@@ -220,13 +220,14 @@ def _rounded_out(low: float, high: float, unit: str) -> tuple[float, float]:
     """Both ends to the digits that :func:`interval` writes, away from each other: what is printed stays true."""
     if low == high:
         return low, high
+    within = low, high
     for _ in range(2):  # the second time with the digits of what came of the first
         digits = 0 if unit == "year" else _decimals(low, high)
         if not np.isfinite(high - low) or digits > 15:
-            return low, high
+            break
         step = 10.0**digits
         low, high = float(np.floor(low * step + 1e-9) / step), float(np.ceil(high * step - 1e-9) / step)
-    return low, high
+    return min(low, within[0]), max(high, within[1])  # an end that misses a step by rounding alone stays where it is
 
 
 def interval(low: float, high: float, unit: str) -> str:

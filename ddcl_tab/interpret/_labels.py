@@ -266,8 +266,6 @@ def _examples(classifier: DDCLClassifier, known: _Labelled, train: NDArray[np.in
         return None
     frame = nw.from_native(known.X, eager_only=True)[train.tolist()]
     label = nw.new_series(target, known.y[train].tolist(), backend=frame.implementation)
-    if frame.implementation.is_pandas():
-        label = nw.maybe_set_index(label, index=nw.maybe_get_index(frame))
     return frame.with_columns(label).to_native()
 
 

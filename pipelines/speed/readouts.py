@@ -55,7 +55,7 @@ def _quantize(output: Any, batch: Batch, prototypes: Tensor, temperature: Tensor
 def _readout_steps(shape: Shape, kind: type[TableNetwork], readout: Any, objective: Any = None) -> Callable[[], float]:
     network, rows = network_of(shape, kind, readout), make_rows(shape)
     if not isinstance(objective, Objective):
-        network.columns_of = lambda zhat: zhat[:, 0, :0]  # type: ignore[method-assign]  # only the whole one tells them
+        network.columns_of = lambda zhat: zhat[:, 0, :0]  # only the whole one tells them
     optimizer = torch.optim.AdamW(network.parameters(), lr=DEFAULTS["lr"])
     moments: list[TokenCovariance] = []
 

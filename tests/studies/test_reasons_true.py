@@ -18,7 +18,8 @@ ROW = {
 }  # fmt: skip
 UNITS = {
     "PERIGEE": "km", "APOGEE": "km", "INCLINATION": "deg", "SEMIMAJOR_AXIS": "km", "PERIOD": "min",
-    "LAUNCH_YEAR": "year", "BSTAR": "1/earth radius", "MEAN_MOTION_DOT": "rev/day^2", "FAMILY_INCLINATION_DEVIATION": "deg",
+    "LAUNCH_YEAR": "year", "BSTAR": "1/earth radius", "MEAN_MOTION_DOT": "rev/day^2",
+    "FAMILY_INCLINATION_DEVIATION": "deg",
     "FAMILY_SEMIMAJOR_AXIS_DEVIATION": "km", "FAMILY_SEMIMAJOR_AXIS_Q25": "km", "FAMILY_DECAYED_LIFE": "yr",
 }  # fmt: skip
 CLASSES = {"90002 OBJECT B DEB": "DEBRIS", "90003 OBJECT C": "PAYLOAD", "90001 OBJECT A": "UNKNOWN"}
@@ -117,7 +118,9 @@ def test_false_columns_of_a_table_are_found(changed, kind):
 def test_the_study_finds_nothing_in_what_is_written_and_much_in_what_is_not(synthetic, tmp_path, monkeypatch, capsys):
     """The second time the catalog that the reasons are held against has its objects' values in another order."""
     rows = synthetic.sample(1200, seed=0)
+    clf = reasons_true.fitted(rows, short=True)
     monkeypatch.setattr(reasons_true, "load_catalog", lambda catalog, elsets: rows)
+    monkeypatch.setattr(reasons_true, "fitted", lambda frame, short: clf)
     monkeypatch.setattr(reasons_true, "N_TYPED", 100)
     assert reasons_true.main(["satcat.csv", "--short", "--out", str(tmp_path)]) == 0
     text = (tmp_path / "reasons_true_short" / "report.md").read_text()
@@ -134,6 +137,10 @@ def test_the_study_finds_nothing_in_what_is_written_and_much_in_what_is_not(synt
 
     monkeypatch.setattr(reasons_true, "judged", shifted)
     assert reasons_true.main(["satcat.csv", "--short"]) == 1
-    table = [line.split("|") for line in capsys.readouterr().out.splitlines() if "| words of" in line]
-    for _, objects, _, _, contradicted, *_ in table:
-        assert int(contradicted) > 0.9 * int(objects.split()[0])
+    lines = capsys.readouterr().out.splitlines()
+    table = [line.split("|") for line in lines if line.startswith("| ") and " of the " in line]
+    assert len(table) == 4
+    for _, objects, source, _, contradicted, *_ in table:
+        # A sentence of a small network may say no more than that no column says much.
+        least = 0.9 if "columns" in source else 0.3
+        assert int(contradicted) > least * int(objects.split()[0])

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_no_family = click.option(
+    "--no-family", is_flag=True, help="Leave out the columns about the other objects of a launch, counted in CATALOG."
+)
 
 
 def _user_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -146,9 +149,7 @@ def fetch(kind: Literal["satcat", "gp"], group: str | None, source: Literal["cel
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the split and the training.")
 @click.option("--config", type=_EXISTING, help="TOML file with parameters of DDCLClassifier.")
-@click.option(
-    "--family", is_flag=True, help="Columns about the other objects of the launch, the whole CATALOG counted."
-)
+@_no_family
 @click.option("--out", type=_FOLDER, required=True, help="Folder for model, metrics and tables.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in OUT that a stopped training left.")
 @_user_errors
@@ -159,11 +160,13 @@ def train(
     split: str,
     seed: int,
     config: Path | None,
-    family: bool,
+    no_family: bool,
     out: Path,
     resume: bool,
 ) -> None:
     """Train on CATALOG (SATCAT as JSON or CSV, also .gz) and score on held-out objects.
+
+    The model sees what else came from the launch of an object, unless --no-family.
 
     A checkpoint is written to OUT after every epoch. After a kill or a full disk the same command with --resume goes
     on, to the same bits. Ctrl-C ends training with the best epoch so far, saves it, and exits 130.
@@ -171,10 +174,10 @@ def train(
     Example: ddcl-tab train satcat.csv --elsets gp.csv --out run
     """
     from ddcl_tab.app._catalog import load_catalog
-    from ddcl_tab.app._train import open_checkpoint, read_config, train_catalog, write_run
+    from ddcl_tab.app._train import open_checkpoint, read_settings, train_catalog, write_run
 
     _use_one_thread()
-    settings = read_config(config) | ({"family": "auto"} if family else {})
+    settings = read_settings(config, no_family=no_family)
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is better known before training
     checkpoint, note = open_checkpoint(out, resume=resume)
     if note:
@@ -214,6 +217,7 @@ def train(
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the search and all models.")
 @click.option("--config", type=_EXISTING, help="TOML file with the initial parameters.")
+@_no_family
 @click.option("--out", type=_FOLDER, required=True, help="Folder for trials, best parameters, model and pictures.")
 @_user_errors
 def tune(
@@ -227,6 +231,7 @@ def tune(
     workers: int,
     seed: int,
     config: Path | None,
+    no_family: bool,
     out: Path,
 ) -> None:
     """Search parameters for CATALOG among trainings that pass the certificate; score the best on held-out launches.
@@ -237,10 +242,10 @@ def tune(
     """
     from ddcl_tab.app import _tune as work
     from ddcl_tab.app._catalog import load_catalog
-    from ddcl_tab.app._train import read_config, write_run
+    from ddcl_tab.app._train import read_settings, write_run
 
     _use_one_thread()
-    settings = read_config(config)
+    settings = read_settings(config, no_family=no_family)
     out.mkdir(parents=True, exist_ok=True)
     frame = load_catalog(catalog, elsets)
     search = work.make_search(
@@ -261,7 +266,7 @@ def tune(
     run = work.score_best(search, frame, seed, settings)
     write_run(run, out)
     _print_run(run, out)
-    click.echo(f"and {work.BEST_FILE}, for ddcl-tab train --config")
+    click.echo(f"and {work.BEST_FILE}, for ddcl-tab train {'--no-family ' * no_family}--config")
 
 
 @main.command()

@@ -11,8 +11,9 @@ from ddcl_tab.app._tables import rounded_shares
 from ddcl_tab.errors import CatalogError, InputError, did_you_mean
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._validation import target_of
+from ddcl_tab.space._families import Families
 from ddcl_tab.space._gp import read_gp
-from ddcl_tab.space._join import FROM_ELSETS, join_elsets
+from ddcl_tab.space._join import FROM_ELSETS, join_elsets, launch_of
 from ddcl_tab.space._satcat import read_satcat
 from ddcl_tab.space._schema import UNKNOWN
 
@@ -143,6 +144,25 @@ def is_synthetic(frame: pl.DataFrame) -> bool:
     return bool("COMMENT" in frame.columns and frame["COMMENT"].str.starts_with("SYNTHETIC").any())
 
 
+def siblings_of(frame: pl.DataFrame) -> pl.Series | None:
+    """Number of other objects of the launch of each row that stand in a catalog, a fact that no model needs to know.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        The whole catalog.
+
+    Returns
+    -------
+    polars.Series of Int64 or None
+        Null for objects without OBJECT_ID; None where the frame lacks a column that families are counted by.
+    """
+    if not set(Families.NEEDED) <= set(frame.columns):
+        return None
+    number = pl.Series("siblings", Families.count(frame).siblings(frame))
+    return number.set(launch_of(frame).str.starts_with("NORAD "), None)
+
+
 def classify_catalog(clf: DDCLClassifier, frame: pl.DataFrame, only: str | None) -> pl.DataFrame:
     """Class, probabilities, top prototype and a one-sentence reason for each object.
 
@@ -158,8 +178,9 @@ def classify_catalog(clf: DDCLClassifier, frame: pl.DataFrame, only: str | None)
     Returns
     -------
     polars.DataFrame
-        One row an object: identifiers, the recorded class as ``recorded``, ``class``, ``p(CLASS)`` for each class
-        (six significant digits), ``prototype``, ``prototype_weight``, ``reason``.
+        One row an object: identifiers, ``siblings`` (see :func:`siblings_of`; ``only`` takes none of them away), the
+        recorded class as ``recorded``, ``class``, ``p(CLASS)`` for each class (six significant digits), ``prototype``,
+        ``prototype_weight``, ``reason``.
 
     Raises
     ------
@@ -170,14 +191,17 @@ def classify_catalog(clf: DDCLClassifier, frame: pl.DataFrame, only: str | None)
     recorded = frame[target] if target in frame.columns else pl.Series([None] * len(frame), dtype=pl.String)
     if only is not None:
         chosen = _recorded_as(recorded, only, target)
+    siblings = siblings_of(frame)
     # Objects that are not asked about are siblings of those that are, where the model counts families.
     decide_all = only is None or clf.families_ is not None
     if not decide_all:
         frame, recorded = frame.filter(chosen), recorded.filter(chosen)
+        siblings = None if siblings is None else siblings.filter(chosen)
     probability, q, reasons = clf.decide(frame)
     written = rounded_shares(probability)
     table = pl.DataFrame(
         {name: frame[name] for name in _IDENTIFIERS if name in frame.columns}
+        | ({} if siblings is None else {"siblings": siblings})
         | {"recorded": recorded, "class": clf.classes_[probability.argmax(axis=1)]}
         | {f"p({name})": written[:, i] for i, name in enumerate(clf.classes_)}
         | {"prototype": q.argmax(axis=1), "prototype_weight": q.max(axis=1), "reason": reasons}

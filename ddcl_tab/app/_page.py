@@ -113,6 +113,8 @@ class DecidedObject:
     Attributes
     ----------
     number, name, recorded : str
+    siblings : int or None
+        Number of other objects of its launch in the catalog; None where that is not known or not shown.
     predicted : int
         Index of the predicted class.
     confidence : float
@@ -129,6 +131,7 @@ class DecidedObject:
     number: str
     name: str
     recorded: str
+    siblings: int | None
     predicted: int
     confidence: float
     prototype: int | None

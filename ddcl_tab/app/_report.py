@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ddcl_tab import __version__
 from ddcl_tab._files import write_whole
-from ddcl_tab.app._catalog import has_known_class, is_synthetic, load_catalog_for
+from ddcl_tab.app._catalog import has_known_class, is_synthetic, load_catalog_for, siblings_of
 from ddcl_tab.app._evaluation import Scores, bootstrap_scores
 from ddcl_tab.app._figures import OrbitFigures, certificate_curves, orbit_figures, strip
 from ddcl_tab.app._page import (
@@ -286,6 +286,7 @@ def _unknown(inputs: Inputs) -> Listing:
         for key, part in strongest
     }
     doubts = Caveats(None, None) if inputs.held_out is None else caveats(inputs, inputs.held_out, chosen)
+    siblings = siblings_of(inputs.frame)
     listed = []
     for position, i in enumerate(chosen.tolist()):
         predicted = int(inputs.probability[i].argmax())
@@ -294,6 +295,7 @@ def _unknown(inputs: Inputs) -> Listing:
                 number=_text(inputs.frame, "NORAD_CAT_ID", i),
                 name=_text(inputs.frame, "OBJECT_NAME", i),
                 recorded="",
+                siblings=None if siblings is None else siblings[i],
                 predicted=predicted,
                 confidence=float(inputs.probability[i].max()),
                 prototype=int(inputs.prototype[i]),
@@ -387,6 +389,7 @@ def _disagreements(inputs: Inputs, held_out: HeldOut) -> Listing:
                 number=str(held_out.number[j]),
                 name="" if i is None else _text(inputs.frame, "OBJECT_NAME", i),
                 recorded=held_out.recorded[j],
+                siblings=None,
                 predicted=int(predicted[j]),
                 confidence=float(confidence[j]),
                 prototype=None if i is None else int(inputs.prototype[i]),

@@ -101,6 +101,29 @@ def read_config(path: Path | None) -> dict[str, Any]:
     return settings
 
 
+def read_settings(path: Path | None, *, no_family: bool) -> dict[str, Any]:
+    """Parameters as :func:`read_config` reads them, with ``--no-family``: TOML has no word for None.
+
+    Raises
+    ------
+    ConfigurationError
+        As there; or the file names a family and the command wants none, or the file tries to say that there is none.
+    """
+    settings = read_config(path)
+    if settings.get("family") in (False, "", "none", "None"):
+        raise ConfigurationError(
+            f"{path} says family = {settings['family']!r}, and TOML has no word for none: take the line away and give "
+            "--no-family."
+        )
+    if not no_family:
+        return settings
+    if "family" in settings:
+        raise ConfigurationError(
+            f"{path} says family = {settings['family']!r} and --no-family says none: take one of the two away."
+        )
+    return settings | {"family": None}
+
+
 def train_catalog(
     frame: pl.DataFrame,
     *,
@@ -123,8 +146,8 @@ def train_catalog(
     seed : int
         Of the split and of all models.
     settings : dict
-        Parameters of :class:`DDCLClassifier`. With ``family`` the families are counted in the whole catalog, objects of
-        unknown class included, and the peers get the same columns.
+        Parameters of :class:`DDCLClassifier`. Families are counted in the whole catalog, objects of unknown class
+        included, and the peers get the same columns; ``"family": None`` leaves them out.
     verbose : int
         1 shows a progress bar.
     checkpoint : CheckpointFile, default=None

@@ -34,6 +34,7 @@ from ddcl_tab.app._tables import as_markdown, rounded
 from ddcl_tab.app._train import TrainingRun, train_catalog
 from ddcl_tab.errors import LeakWarning
 from ddcl_tab.estimators._classifier import DDCLClassifier
+from ddcl_tab.space._families import Families, family_columns
 from ddcl_tab.tuning._search import DDCLSearchCV
 from ddcl_tab.tuning._trials import outcome
 
@@ -195,6 +196,9 @@ def make_search(
 def fit_search(search: DDCLSearchCV, frame: pl.DataFrame, seed: int) -> None:
     """Search on what ``train`` trains on, with folds by launch.
 
+    Families are counted in the whole catalog, as ``train`` does; a fold alone knows some of the siblings. The columns
+    that follow are those of the search, whose classifier then counts none itself.
+
     Parameters
     ----------
     search : DDCLSearchCV
@@ -212,6 +216,9 @@ def fit_search(search: DDCLSearchCV, frame: pl.DataFrame, seed: int) -> None:
     """
     target = str(search.estimator.target)
     require_target(frame, target)
+    if search.estimator.family == "auto" and set(Families.NEEDED) <= set(frame.columns):
+        frame = frame.hstack(family_columns(frame, counts=search.estimator.family_counts))
+        search.set_params(estimator__family=None)
     known = frame.filter(has_known_class(frame, target))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakWarning)  # the commands never offer leaks
@@ -280,6 +287,8 @@ def write_search(search: DDCLSearchCV, out: Path) -> dict[str, str]:
 def write_settings(search: DDCLSearchCV, settings: dict[str, Any], out: Path) -> None:
     """Write the best parameters, with those of ``settings`` that were not searched, for ``train --config``.
 
+    TOML cannot say that there is no family: the first lines say how ``train`` is told.
+
     Parameters
     ----------
     search : DDCLSearchCV
@@ -293,7 +302,11 @@ def write_settings(search: DDCLSearchCV, settings: dict[str, Any], out: Path) ->
         f"# Trial {search.cv_results_['trial'][search.best_index_]} of {len(search.cv_results_['trial'])}, "
         f"mean {SCORING} {search.best_score_:.4f} over {search.n_splits_} folds by launch.\n"
     )
-    lines = [f"{name} = {_toml(value)}\n" for name, value in (settings | search.best_params_).items()]
+    chosen = settings | search.best_params_
+    if "family" in chosen and chosen["family"] is None:
+        head += "# Searched with --no-family: train with it, too.\n"
+        del chosen["family"]
+    lines = [f"{name} = {_toml(value)}\n" for name, value in chosen.items()]
     write_whole(out / BEST_FILE, head + "".join(lines))
 
 

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -20,7 +21,7 @@ from ddcl_tab import DDCLClassifier
 from ddcl_tab.app._catalog import classify_catalog
 from ddcl_tab.cli import main
 from ddcl_tab.errors import InputError
-from ddcl_tab.space import synthetic_catalog, write_satcat
+from ddcl_tab.space import launch_of, synthetic_catalog, write_satcat
 from ddcl_tab.space._gp import read_gp
 from ddcl_tab.space._satcat import read_satcat
 from ddcl_tab.space._write import write_gp
@@ -71,6 +72,46 @@ def test_help_of_each_command_has_an_example_in_one_line(command):
     assert sum(line.strip().startswith(f"Example: ddcl-tab {command}") for line in lines) == 1
     options = {option for line in lines if "Example:" in line for option in re.findall(r" (--[a-z]+)", line)}
     assert all(any(line.strip().startswith(option) for line in lines) for option in options)
+
+
+def test_families_are_used_unless_the_user_wants_none(trained, tmp_path):
+    folder, _ = trained
+    assert DDCLClassifier.load(folder / "model.ddcl").families_ is not None
+    features = json.loads((folder / "metrics.json").read_text())["features"]
+    assert "FAMILY_SMALL_SHARE" in features
+    write_satcat(synthetic_catalog(n_rows=400, random_state=0), tmp_path / "catalog.csv")
+    config = tmp_path / "c.toml"
+    config.write_text(BRIEF)
+    command = ("train", tmp_path / "catalog.csv", "--no-family", "--config", config, "--out", tmp_path / "run")
+    assert run(*command).exit_code == 0
+    assert DDCLClassifier.load(tmp_path / "run" / "model.ddcl").families_ is None
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert [name for name in metrics["features"] if not name.startswith("FAMILY_")] == metrics["features"]
+    assert metrics["settings"]["family"] is None
+    classified = run("classify", tmp_path / "run" / "model.ddcl", command[1], "--out", tmp_path / "x.csv")
+    assert classified.exit_code == 0
+    assert "siblings" in pl.read_csv(tmp_path / "x.csv").columns  # a fact of the catalog, whatever the model sees
+    config.write_text('family = "auto"\n')
+    for name in ("train", "tune"):
+        assert "says family = 'auto' and --no-family says none" in fails(run(name, *command[1:]))
+    for said in ("false", '"none"'):
+        config.write_text(f"family = {said}\n")
+        for more in ((), ("--no-family",)):
+            assert "take the line away and give --no-family" in fails(
+                run("train", command[1], "--config", config, "--out", tmp_path, *more)
+            )
+
+
+@pytest.mark.filterwarnings("ignore::ddcl_tab.errors.LeakWarning", "ignore::ddcl_tab.errors.StabilityWarning")
+def test_siblings_are_counted_before_rows_are_chosen_and_where_launches_are_known(synthetic):
+    rows = synthetic.sample(400, seed=2)
+    settings = {"n_prototypes": 6, "d_token": 16, "n_heads": 2, "n_blocks": 1, "augmented_share": 0.0}
+    clf = DDCLClassifier(family=None, max_epochs=1, random_state=0, **settings).fit(rows)
+    whole = classify_catalog(clf, rows, None)
+    assert classify_catalog(clf, rows, "DEBRIS").equals(whole.filter(pl.col("recorded") == "DEBRIS"))
+    no_launch = classify_catalog(clf, rows.with_columns(OBJECT_ID=pl.lit(None, pl.String)), None)
+    assert no_launch["siblings"].null_count() == len(rows)
+    assert "siblings" not in classify_catalog(clf, rows.drop("LAUNCH"), None).columns
 
 
 def test_synth_makes_the_catalog_of_data(tmp_path):
@@ -149,7 +190,12 @@ def test_classify_gives_class_probabilities_prototype_and_reason(trained, tmp_pa
     with (tmp_path / "unknown.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 100
+    catalog = read_satcat(SYNTHETIC)
+    launch = dict(zip(catalog["NORAD_CAT_ID"], launch_of(catalog), strict=True))
+    members = Counter(launch.values())
     for row in rows:
+        one = launch[int(row["NORAD_CAT_ID"])]
+        assert row["siblings"] == ("" if one.startswith("NORAD ") else str(members[one] - 1))
         probability = {name: float(row[f"p({name})"]) for name in ("DEBRIS", "PAYLOAD", "ROCKET BODY")}
         assert row["recorded"] == "UNKNOWN"
         assert row["class"] == max(probability, key=probability.get)

@@ -43,7 +43,7 @@ from ddcl_tab.cli import main
 from ddcl_tab.errors import InputError
 from ddcl_tab.estimators._table import TableEncoder
 from ddcl_tab.interpret._model import FittedModel
-from ddcl_tab.space import synthetic_catalog, write_satcat
+from ddcl_tab.space import launch_of, synthetic_catalog, write_satcat
 from ddcl_tab.space._satcat import read_satcat
 from ddcl_tab.training._certificate import EpochCertificate
 from ddcl_tab.training._stability import CONDITIONS, Stability
@@ -150,6 +150,13 @@ def test_every_prototype_has_a_card_and_every_unknown_object_a_row(page, made):
     assert all(
         o.reason and f"prototype {o.prototype}:" in o.reason and len(o.columns) <= 3 for o in report.unknown.rows
     )
+    siblings = {o.number: o.siblings for o in report.unknown.rows}
+    launch = launch_of(frame)
+    for number, one in zip(frame["NORAD_CAT_ID"], launch, strict=True):
+        if str(number) in siblings:
+            alone = one.startswith("NORAD ")
+            assert siblings[str(number)] == (None if alone else int((launch == one).sum()) - 1)
+    assert max(number for number in siblings.values() if number is not None) > 0
     assert sum(report.recorded.values()) == report.n_objects == sum(card.n_objects for card in report.cards)
 
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+import warnings
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedGroupKFold
 
 from ddcl_tab import DDCLClassifier
+from ddcl_tab.app._catalog import has_known_class
+from ddcl_tab.app._evaluation import split_catalog
+from ddcl_tab.app._tune import fit_search, write_settings
+from ddcl_tab.errors import LeakWarning
+from ddcl_tab.space import FAMILY_COLUMNS, FAMILY_COUNTS, family_columns, launch_of
 from ddcl_tab.space._satcat import read_satcat
+from ddcl_tab.tuning import DDCLSearchCV
 from tests.app.test_cli import fails, run
 
 #: The smallest training of the small catalog that is sound; the space reaches further by itself.
@@ -88,6 +98,62 @@ def test_the_best_parameters_give_the_same_model_to_train(tuned):
     assert again.exit_code == 0, again.output
     scores = [json.loads((folder / name / "metrics.json").read_text())["log_loss"] for name in ("run", "again")]
     assert scores[0] == scores[1]
+
+
+def test_trials_see_the_siblings_that_train_sees(tuned):
+    """A fold of a trial gives the score of a classifier that counts the families of the whole catalog."""
+    folder, _, _ = tuned
+    row = pd.read_csv(folder / "run" / "trials.csv").iloc[0]
+    params = {name.removeprefix("param_"): row[name] for name in row.index if name.startswith("param_")}
+    params = {name: int(value) if float(value).is_integer() else value for name, value in params.items()}
+    frame = read_satcat(folder / "catalog.csv")
+    known = frame.filter(has_known_class(frame, "OBJECT_TYPE"))
+    rows = known[split_catalog(known, "OBJECT_TYPE", "launch", 1).train]
+    y = rows["OBJECT_TYPE"].to_numpy()
+    train, test = next(StratifiedGroupKFold(3).split(y, y, launch_of(rows).to_numpy()))
+    clf = DDCLClassifier(**tomllib.loads(BEGIN) | params | {"random_state": 1, "family": "auto"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LeakWarning)
+        clf.fit_with_checkpoint(rows[train], catalog=frame)
+    probability = clf.predict_proba(rows[test], catalog=frame)
+    assert -log_loss(y[test], probability) == pytest.approx(row["split0_test_score"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "made", "left_to_it"),
+    [
+        ({}, FAMILY_COLUMNS, None),
+        ({"family_counts": True}, (*FAMILY_COLUMNS, *FAMILY_COUNTS), None),
+        ({"family": None}, (), None),
+        ({"family": "COUNTRY"}, (), "COUNTRY"),
+    ],
+)
+def test_a_search_is_given_the_family_columns_of_the_settings(synthetic, settings, made, left_to_it):
+    class Given(DDCLSearchCV):
+        def fit(self, X):
+            self.X_ = X
+
+    search = Given(DDCLClassifier(target="OBJECT_TYPE", **settings))
+    fit_search(search, synthetic, 0)
+    assert [name for name in search.X_.columns if name.startswith("FAMILY_")] == [column.name for column in made]
+    assert search.estimator.family == left_to_it
+    if settings:
+        return
+    whole = family_columns(synthetic).with_columns(synthetic["NORAD_CAT_ID"])
+    assert search.X_.select(whole.columns).equals(
+        search.X_.select("NORAD_CAT_ID").join(whole, "NORAD_CAT_ID").select(whole.columns)
+    )
+
+
+def test_best_parameters_without_families_say_so(tuned, tmp_path):
+    search = SimpleNamespace(
+        best_params_={"n_prototypes": 6}, best_index_=0, best_score_=-0.5, n_splits_=3, cv_results_={"trial": [0]}
+    )
+    write_settings(search, {"max_epochs": 8, "family": None}, tmp_path)
+    text = (tmp_path / "best.toml").read_text()
+    assert tomllib.loads(text) == {"max_epochs": 8, "n_prototypes": 6}
+    assert "--no-family" in text
+    assert "family" not in (tuned[0] / "run" / "best.toml").read_text()
 
 
 def test_tune_again_goes_on_and_other_rows_are_one_line(tuned):

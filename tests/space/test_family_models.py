@@ -412,7 +412,7 @@ def test_commands_count_the_whole_catalog(tmp_path):
         assert "no other member is known" not in done.output
         return done.output
 
-    run("train", tmp_path / "a.csv", "--family", "--config", tmp_path / "a.toml", "--out", tmp_path / "run")
+    run("train", tmp_path / "a.csv", "--config", tmp_path / "a.toml", "--out", tmp_path / "run")
     model = tmp_path / "run" / "model.ddcl"
     clf = DDCLClassifier.load(model)
     assert clf.family == "auto"

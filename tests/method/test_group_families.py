@@ -79,7 +79,7 @@ def fitted(rows) -> DDCLClassifier:
 # What the columns say
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(0, 10_000))
 def test_each_column_is_what_its_name_says(n, n_patients, seed):
     frame = visits(n, n_patients, seed)
@@ -93,7 +93,7 @@ def test_each_column_is_what_its_name_says(n, n_patients, seed):
         assert families.widths["pulse"] == pytest.approx(width)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(2, 40), st.integers(0, 10_000), st.integers(-40, 40))
 def test_in_another_unit_the_columns_are_in_that_unit(n, seed, power):
     frame = visits(n, 4, seed)
@@ -104,7 +104,7 @@ def test_in_another_unit_the_columns_are_in_that_unit(n, seed, power):
     np.testing.assert_array_equal(one * [1.0, 2.0**power, 2.0**power], two)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 60), st.integers(0, 10_000), st.data())
 def test_a_part_says_what_the_whole_says_in_any_order(n, seed, data):
     frame = visits(n, 5, seed)

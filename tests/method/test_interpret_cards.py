@@ -117,7 +117,7 @@ def test_a_column_that_is_the_same_everywhere_captures_nothing(small_model):
 values = arrays(float, st.integers(2, 60), elements=st.floats(-100, 100) | st.just(float("nan")))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(values=values, seed=st.integers(0, 99))
 def test_the_effect_of_a_number_is_the_kolmogorov_smirnov_distance(values, seed):
     member = np.random.default_rng(seed).random(len(values)) < 0.5

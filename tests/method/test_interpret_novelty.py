@@ -70,7 +70,7 @@ def test_oracle_by_hand(fitted, catalog):
     assert NoveltyScore(fitted).fit(base).novelty(row) == pytest.approx([np.sqrt(total).mean()])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(1e5, 1e12), st.floats(1.0, 10.0))
 def test_beyond_the_range_farther_is_never_less_novel(novelty, catalog, apogee, factor):
     row = catalog[600:601]

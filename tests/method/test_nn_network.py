@@ -112,7 +112,7 @@ def test_gradients_reach_every_parameter():
 
 
 @given(seed=st.integers(0, 1000), exponent=st.floats(-3, 3))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_the_summary_lies_in_the_hull_of_the_prototypes(seed, exponent):
     torch.manual_seed(seed)
     readout = DDCLReadout(5, D).double()

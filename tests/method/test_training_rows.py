@@ -56,7 +56,7 @@ def same(left: Rows, right: Rows) -> None:
 
 
 @given(n=st.integers(1, 60), seed=st.integers(0, 500), grouped=st.booleans())
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_merging_does_not_see_the_order_of_rows_to_the_bit(n, seed, grouped):
     rows = random_rows(n, seed, n_groups=2)
     rows = rows._replace(weight=rows.weight + (rows.weight.sum() == 0))
@@ -65,7 +65,7 @@ def test_merging_does_not_see_the_order_of_rows_to_the_bit(n, seed, grouped):
 
 
 @given(n=st.integers(1, 60), seed=st.integers(0, 500))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_merged_rows_are_the_distinct_ones_and_carry_all_the_weight(n, seed):
     rows = random_rows(n, seed, n_groups=2)
     merged = merge_equal(rows, grouped=True)
@@ -110,7 +110,7 @@ def test_missing_numbers_are_equal_whatever_their_sign():
 
 
 @given(n=st.integers(30, 300), seed=st.integers(0, 300), fraction=st.floats(0, 0.9))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_whole_groups_are_set_aside_and_no_class_loses_more_than_the_fraction(n, seed, fraction):
     rows = random_rows(n, seed, n_groups=n // 3)
     train, validation = split_validation(rows, fraction, np.random.default_rng(seed))

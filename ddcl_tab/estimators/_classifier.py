@@ -77,8 +77,8 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     ----------
     n_prototypes : int, optional
         Number ``K`` of prototypes. Default: 4 a column, at least 32 and at most 128.
-    temperature : float, default=0.02
-        Final temperature relative to the critical one, ``T / T_c`` in (0, 1). Lower: fewer prototypes share a row.
+    temperature : float, default=0.05
+        Final temperature relative to the critical one, ``T / T_c`` in (0, 1). Lower: fewer prototypes share a token.
     lr : float, default=0.002
         Learning rate of the encoder (AdamW).
     lr_ratio : float, default=10
@@ -88,7 +88,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     column_weight : float, default=0.1
         Weight of the loss of the row's own columns, each read off the prototypes of its token. Higher: prototypes keep
         closer to the values of columns, and decide the class less sharply.
-    contribution_weight : float, default=1
+    contribution_weight : float, default=3
         Weight of the loss that makes the contribution of a column what the column does when another row's value takes
         its place. Higher: truer reasons, and a class that is decided less sharply; 0: contributions add up, and need
         not fall on the columns that matter (pipelines/results/forms).
@@ -201,12 +201,12 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self,
         *,
         n_prototypes: int | None = None,
-        temperature: float = 0.02,
+        temperature: float = 0.05,
         lr: float = 2e-3,
         lr_ratio: float = 10.0,
         quantization_weight: float = 0.1,
         column_weight: float = 0.1,
-        contribution_weight: float = 1.0,
+        contribution_weight: float = 3.0,
         augmented_share: float = 0.7,
         d_token: int = 64,
         n_blocks: int = 2,

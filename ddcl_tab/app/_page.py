@@ -19,6 +19,8 @@ from ddcl_tab.app._svg import MARKERS, Ink, Scale, number, percent, signed, unit
 
 #: Probability from which a decision counts as confident.
 SURE = 0.9
+#: Cards that stand open; smaller prototypes, and those not in use, are folded.
+N_OPEN = 24
 
 
 @dataclass(frozen=True)
@@ -334,6 +336,7 @@ def render_report(report: Report) -> str:
         unlike=UNLIKE,
         markers=MARKERS,
         sure=SURE,
+        n_open=N_OPEN,
         panel=PANEL,
         margin=MARGIN,
         curve=CURVE,

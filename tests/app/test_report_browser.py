@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None, reason="no chromium and chromedriver (Debian: apt-get install chromium-driver)"
 )
 
-QUICK = {"n_prototypes": 6, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 3, "lr": 0.01, "certify": "end"}
+QUICK = {"n_prototypes": 30, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 3, "lr": 0.01, "certify": "end"}
 WIDE, NARROW = 1280, 390
 TABLE = "#unknown-table"
 
@@ -203,22 +203,24 @@ def test_the_unknown_objects_come_after_the_summary_with_signed_bars(page):
             assert width > 0.4 * longest
 
 
-def test_small_prototypes_are_folded(page):
-    small = find(page, ".small-ones > summary")
-    cards = find(page, ".small-ones .card")
-    assert bool(small) == bool(cards)
-    if small:
-        assert not any(card.is_displayed() for card in cards)
-        press(page, small[0])
-        assert all(card.is_displayed() for card in cards)
+def test_smaller_prototypes_are_folded(page):
+    (fold,) = find(page, ".small-ones > summary")
+    folded = find(page, ".small-ones .card")
+    assert len([card for card in find(page, ".card") if card.is_displayed()]) == 30 - len(folded) <= 24
+    press(page, fold)
+    assert all(card.is_displayed() for card in find(page, ".card"))
 
 
 def test_cards_can_be_those_of_one_class(page):
-    pick = find(page, ".pick")[1]
-    press(page, pick)
-    cards = [card for card in find(page, ".card") if card.is_displayed()]
-    assert {card.get_attribute("data-class") for card in cards} <= {"0"}
-    assert len(cards) == int(pick.text.split()[-1])
+    whole, *picks = find(page, ".pick")
+    for c, pick in enumerate(picks):
+        press(page, pick)
+        cards = [card for card in find(page, ".card") if card.is_displayed()]
+        assert {card.get_attribute("data-class") for card in cards} <= {str(c)}
+        assert len(cards) == int(pick.text.split()[-1])
+    press(page, whole)
+    assert len(find(page, ".card")) == int(whole.text.split()[-1]) == sum(int(pick.text.split()[-1]) for pick in picks)
+    assert not find(page, ".small-ones .card")[0].is_displayed()
 
 
 def test_the_skip_link_is_first_and_paper_shows_all_of_a_card(page):

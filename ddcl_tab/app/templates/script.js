@@ -34,6 +34,7 @@
   for (const b of picks) {
     b.addEventListener("click", () => {
       for (const other of picks) other.setAttribute("aria-pressed", String(other === b));
+      for (const fold of all(".small-ones")) fold.open = b.dataset.class !== "";
       for (const card of all(".card")) card.hidden = b.dataset.class !== "" && card.dataset.class !== b.dataset.class;
     });
   }

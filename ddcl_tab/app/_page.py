@@ -15,7 +15,7 @@ from markupsafe import Markup
 from ddcl_tab.app._catalog import NONE_FITS, UNLIKE
 from ddcl_tab.app._evaluation import Estimate, Scores
 from ddcl_tab.app._figures import CURVE, CURVE_MARGIN, MARGIN, PANEL, Curve, OrbitFigures
-from ddcl_tab.app._svg import MARKERS, Ink, Scale, number, percent, unit_words
+from ddcl_tab.app._svg import MARKERS, Ink, Scale, number, percent, signed, unit_words
 
 #: Probability from which a decision counts as confident.
 SURE = 0.9
@@ -157,6 +157,9 @@ class DecidedObject:
         The second most probable class; empty where nothing is said of the columns.
     parts : list of Part
         The strongest columns, strongest first.
+    n_other, other, baseline : int, float, float
+        Number of all other columns, what they add together [nats], and the log-odds of an average object: the parts,
+        these and the baseline sum to the log-odds of the class against the runner-up.
     like : str
         The most similar typed object of the predicted class; empty without any.
     notes : list of str
@@ -172,6 +175,9 @@ class DecidedObject:
     confidence: float
     runner_up: str
     parts: list[Part]
+    n_other: int
+    other: float
+    baseline: float
     like: str
     notes: list[str]
 
@@ -314,7 +320,7 @@ def render_report(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent, "unit": unit_words}
+    environment.filters |= {"number": number, "percent": percent, "signed": signed, "unit": unit_words}
     script = _asset("script.js")
     return environment.get_template("report.html.j2").render(
         report=report,

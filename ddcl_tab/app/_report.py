@@ -207,6 +207,9 @@ def _objects(inputs: Inputs, rows: NDArray[np.intp]) -> list[DecidedObject]:
             confidence=float(reasons.probability[j]),
             runner_up=inputs.classes[reasons.runner_up[j]],
             parts=parts[j],
+            n_other=len(said.columns) - len(parts[j]),
+            other=float(reasons.contribution[j].sum()) - sum(part.contribution for part in parts[j]),
+            baseline=float(reasons.baseline[j]),
             like=said.like[j],
             notes=[],
         )
@@ -266,7 +269,7 @@ def _as_held_out(inputs: Inputs, i: int, today: DecidedObject | None, held_out: 
     confidence = float(held_out.probability[j].max())
     if today is None:
         number, notes = str(held_out.number[j]), ["not in this catalog any more"]
-        return DecidedObject(number, "", recorded, None, None, predicted, confidence, "", [], "", notes)
+        return DecidedObject(number, "", recorded, None, None, predicted, confidence, "", [], 0, 0.0, 0.0, "", notes)
     now = inputs.recorded[i]
     notes = [] if now in (recorded, NO_RECORD) else [f"now recorded as {now}"]
     one = replace(today, recorded=recorded, predicted=predicted, confidence=confidence, notes=notes)

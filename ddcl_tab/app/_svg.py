@@ -66,6 +66,17 @@ def percent(share: float) -> str:
     return ">\xa099.9\xa0%" if share >= 0.9995 else f"{100 * share:.1f}\xa0%"
 
 
+def signed(value: float, decimals: int = 1) -> str:
+    """A number with its sign.
+
+    Examples
+    --------
+    >>> signed(0.25), signed(-1.52), signed(-0.0123, 3)
+    ('+0.2', '−1.5', '−0.012')
+    """
+    return f"{value:+.{decimals}f}".replace("-", "−")
+
+
 def _short(text: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 

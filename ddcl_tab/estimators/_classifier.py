@@ -77,8 +77,8 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     ----------
     n_prototypes : int, optional
         Number ``K`` of prototypes. Default: 4 a column, at least 32 and at most 128.
-    temperature : float, default=0.02
-        Final temperature relative to the critical one, ``T / T_c`` in (0, 1). Lower: fewer prototypes share a row.
+    temperature : float, default=0.05
+        Final temperature relative to the critical one, ``T / T_c`` in (0, 1). Lower: fewer prototypes share a token.
     lr : float, default=0.002
         Learning rate of the encoder (AdamW).
     lr_ratio : float, default=10
@@ -86,8 +86,12 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     quantization_weight : float, default=0.1
         Weight ``lambda`` of the soft quantisation loss.
     column_weight : float, default=0.1
-        Weight of the loss of the row's own columns, predicted from its prototypes. Higher: prototypes follow the
-        physical structure inside a class more closely, and decide the class less sharply.
+        Weight of the loss of the row's own columns, each read off the prototypes of its token. Higher: prototypes keep
+        closer to the values of columns, and decide the class less sharply.
+    contribution_weight : float, default=3
+        Weight of the loss that makes the contribution of a column what the column does when another row's value takes
+        its place. Higher: truer reasons, and a class that is decided less sharply; 0: contributions add up, and need
+        not fall on the columns that matter (pipelines/results/forms).
     augmented_share : float, default=0.7
         Share of the rows of an epoch that are augmented: mixed from two training rows each and labelled by distillation
         from trees (gradient boosting and randomised trees, fitted on the training rows first). 0 trains on the table
@@ -197,11 +201,12 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self,
         *,
         n_prototypes: int | None = None,
-        temperature: float = 0.02,
+        temperature: float = 0.05,
         lr: float = 2e-3,
         lr_ratio: float = 10.0,
         quantization_weight: float = 0.1,
         column_weight: float = 0.1,
+        contribution_weight: float = 3.0,
         augmented_share: float = 0.7,
         d_token: int = 64,
         n_blocks: int = 2,
@@ -227,6 +232,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.lr_ratio = lr_ratio
         self.quantization_weight = quantization_weight
         self.column_weight = column_weight
+        self.contribution_weight = contribution_weight
         self.augmented_share = augmented_share
         self.d_token = d_token
         self.n_blocks = n_blocks
@@ -472,7 +478,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             raise InputError("examples must be a frame with the classes in its target column; hand over one as in fit.")
         known = np.flatnonzero([label is not None for label in recorded])
         names = display_names(given, len(recorded))
-        if examples is None:
+        if given is X:
             among, itself = points[known], np.arange(len(points))
         else:
             features = self._features_of(nw.from_native(given, eager_only=True)[known.tolist()].to_native(), catalog)
@@ -559,6 +565,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             Objective(
                 quantization_weight=self.quantization_weight,
                 column_weight=self.column_weight,
+                contribution_weight=self.contribution_weight,
                 cardinalities=self.encoder_.cardinalities_,
             ),
             training_rows(train, n_classes, self.augmented_share, seed, device),

@@ -115,7 +115,8 @@ def _written(column: NumericColumn | CategoricalColumn, value: Any, domain: Doma
         text = MISSING if is_missing else value
         return text, "", domain.phrase(column.name, (), text)
     if column.unit == "year":
-        return f"{value:.0f}", "", domain.phrase(column.name, (float(value),), f"{value:.0f}")
+        year = f"{np.floor(value):.0f}"  # a date is a decimal year
+        return year, "", domain.phrase(column.name, (float(value),), year)
     text = number_text(float(value), column.unit)
     return f"{value:.{DIGITS + 2}g}", column.unit, domain.phrase(column.name, (float(value),), text)
 
@@ -130,7 +131,7 @@ def number_text(value: float, unit: str) -> str:
     """
     if np.isnan(value):
         return MISSING
-    whole = 10.0**DIGITS <= abs(value) < 1e9
+    whole = 10.0**DIGITS - 0.5 <= abs(value) < 1e9
     return f"{value:.0f}" * whole + f"{value:.{DIGITS}g}" * (not whole) + (f" {unit}" if unit else "")
 
 

@@ -147,6 +147,10 @@ def family_groups(family: str | None, X: Any) -> NDArray[np.int64] | None:
     return np.where(known, number, len(number) + np.arange(len(number)))
 
 
+#: What a file holds of `GroupFamilies`.
+_ARRAYS = ("column", "widths", "families", "members", "cells", "counted", "times")
+
+
 class _Rows(NamedTuple):
     """What is read of a frame: arrays with one entry a row."""
 
@@ -280,10 +284,10 @@ class GroupFamilies:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """The counts as plain arrays."""
-        names = ("families", "members", "cells", "counted", "times")
-        return {"widths": np.array(list(self.widths.values()), dtype=np.float64)} | {
-            name: getattr(self, name) for name in names
-        }
+        column = np.frombuffer(self.column.encode(), dtype=np.uint8)
+        widths = np.array(list(self.widths.values()), dtype=np.float64)
+        counts = (self.families, self.members, self.cells, self.counted, self.times)
+        return dict(zip(_ARRAYS, (column, widths, *counts), strict=True))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], column: str, features: list[str]) -> Self:
@@ -304,17 +308,18 @@ class GroupFamilies:
         made = [name for name in features if name == SIZE or name.endswith((DEVIATION, SPREAD))]
         own = [name for name in features if name not in made]
         numeric = [name for name in own if name + DEVIATION in made]
-        types = {"widths": (np.float64, 1), "families": (np.uint64, 1), "members": (np.int64, 1)}
-        types |= {"cells": (np.int64, 2), "counted": (np.uint64, 1), "times": (np.int64, 1)}
+        types = dict.fromkeys(_ARRAYS, (np.int64, 1)) | {"column": (np.uint8, 1), "widths": (np.float64, 1)}
+        types |= {"families": (np.uint64, 1), "cells": (np.int64, 2), "counted": (np.uint64, 1)}
         if set(arrays) != set(types):
             raise ValueError(f"families are the arrays {', '.join(types)}, not {', '.join(sorted(arrays))}")
         for name, (dtype, ndim) in types.items():
             if arrays[name].dtype != dtype or arrays[name].ndim != ndim:
                 raise ValueError(f"{name} of the families must be {np.dtype(dtype)} in {ndim} dimensions")
-        widths, families, members, cells, counted, times = (arrays[name] for name in types)
+        text, widths, families, members, cells, counted, times = (arrays[name] for name in types)
         others = [name for name in own if name not in numeric]
         result = cls(column, dict(zip(numeric, widths.tolist(), strict=False)), others, arrays)
         rules = {
+            "they are those of the column": text.tobytes() == column.encode(),
             "each column of numbers has a width": len(widths) == len(numeric) and set(made) == set(result.NAMES),
             "widths are above 0 and finite": ((widths >= _NARROWEST) & (widths <= _LARGEST)).all(),
             "families are different and sorted": (families[1:] > families[:-1]).all(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ NAMED_SHARE, N_NAMED, N_CATEGORIES = 0.95, 4, 4
 PER_COLUMN, FEWEST, MOST = 4, 32, 128
 #: How a missing value is called.
 MISSING = "missing"
-#: Numbers that need more decimals are written with an exponent.
-MAX_DECIMALS = 5
+#: Numbers that need more decimals, or more digits before the point, are written with an exponent.
+MAX_DECIMALS, LARGEST_PLAIN = 5, 9
 
 
 def default_prototypes(n_columns: int) -> int:
@@ -50,7 +51,7 @@ class Statement:
         Shortest interval that holds most of their values, in ``unit``, its ends rounded outwards; NaN for texts, and
         where they are missing.
     categories : tuple of str
-        Their most common categories.
+        Their most common categories, as many as hold most of them; beyond :data:`N_CATEGORIES` words only count them.
     with_missing : bool
         Whether a missing value is said of them too.
     held, held_elsewhere : float
@@ -71,8 +72,9 @@ class Statement:
     def values(self) -> str:
         """The values in words: ``"97.6-98.9 deg"``, ``"US or PRC"``, ``"missing"``."""
         parts = [] if np.isnan(self.low) else [interval(self.low, self.high, self.unit)]
-        parts += [*self.categories, *([MISSING] if self.with_missing else [])]
-        return " or ".join(parts) or "no value"
+        more = len(self.categories) - N_CATEGORIES
+        parts += [*self.categories[:N_CATEGORIES], *([f"one of {more} others"] if more > 0 else [])]
+        return " or ".join([*parts, *([MISSING] if self.with_missing else [])]) or "no value"
 
     def holds(self, column: NumericColumn | CategoricalColumn) -> NDArray[np.bool_]:
         """Which values of the column it is true of, shape (n,)."""
@@ -168,14 +170,14 @@ def _state(
             low, high = _rounded_out(*ends, column.unit)
         unit = column.unit
     else:
-        known, code = np.unique([MISSING if v is None else str(v) for v in column.values[member]], return_inverse=True)
-        shares = np.bincount(code, weights=own) / own.sum()
         gone = np.array([v is None for v in column.values[member]])
         missing, unit = float(own[gone].sum() / own.sum()), ""
-        order = [c for c in np.argsort(-shares, kind="stable") if not gone[code == c].all()]
-        reached = np.cumsum([shares[c] for c in order])
-        n = int(np.searchsorted(reached, _needed(missing) * (1.0 - missing) - 1e-9)) + 1 if order else 0
-        categories = tuple(str(known[c]) for c in order[: min(n, N_CATEGORIES)]) if missing < SAID_OF else ()
+        if missing < SAID_OF:
+            known, code = np.unique(column.values[member][~gone].astype(str), return_inverse=True)
+            shares = np.bincount(code, weights=own[~gone]) / own[~gone].sum()
+            order = np.argsort(-shares, kind="stable")
+            n = int(np.searchsorted(np.cumsum(shares[order]), _needed(missing) - 1e-9)) + 1
+            categories = tuple(str(known[c]) for c in order[:n])
     with_missing = missing > 1.0 - SAID_OF
     holds = _holds(column, low, high, categories, with_missing)
     rest = weight[~member].sum()
@@ -204,30 +206,33 @@ def _shortest(values: NDArray[np.float64], weight: NDArray[np.float64], share: f
     before = np.concatenate([[0.0], reached[:-1]])
     end = np.searchsorted(reached, before + share - 1e-9)
     start = np.flatnonzero(end < len(values))
-    best = start[np.argmin(values[end[start]] - values[start])]
+    best = start[np.argmin(values[end[start]] / 2 - values[start] / 2)]  # halves: differences may overflow
     return float(values[best]), float(values[end[best]])
 
 
 def _decimals(low: float, high: float) -> int:
-    """Decimals that show two digits of what two numbers differ by."""
-    width = abs(high - low) or abs(high)
-    if not width > 0.0 or not np.isfinite(width):
-        return 0
-    return int(np.clip(1 - np.floor(np.log10(width)), -9, 300))
+    """Decimals that show two digits of what two numbers differ by, below 0 for tens and hundreds."""
+    return 1 - (_exact(high) - _exact(low)).adjusted()
+
+
+def _exact(number: float) -> Decimal:
+    """A number as it is written, ``0.1`` and not the binary fraction next to it."""
+    return Decimal(repr(float(number)))
+
+
+#: Digits enough for any float beside any other, and the largest one.
+_WIDE, _LARGEST = Context(prec=800), float(np.finfo(float).max)
 
 
 def _rounded_out(low: float, high: float, unit: str) -> tuple[float, float]:
     """Both ends to the digits that :func:`interval` writes, away from each other: what is printed stays true."""
-    if low == high:
+    if low == high and unit != "year":
         return low, high
-    within = low, high
     for _ in range(2):  # the second time with the digits of what came of the first
-        digits = 0 if unit == "year" else _decimals(low, high)
-        if not np.isfinite(high - low) or digits > 15:
-            break
-        step = 10.0**digits
-        low, high = float(np.floor(low * step + 1e-9) / step), float(np.ceil(high * step - 1e-9) / step)
-    return min(low, within[0]), max(high, within[1])  # an end that misses a step by rounding alone stays where it is
+        step = Decimal(1) if unit == "year" else Decimal(1).scaleb(-_decimals(low, high))
+        low = max(float(_exact(low).quantize(step, ROUND_FLOOR, _WIDE)), -_LARGEST)
+        high = min(float(_exact(high).quantize(step, ROUND_CEILING, _WIDE)), _LARGEST)
+    return low, high
 
 
 def interval(low: float, high: float, unit: str) -> str:
@@ -240,16 +245,16 @@ def interval(low: float, high: float, unit: str) -> str:
     >>> interval(-3e-6, 2.4e-5, "rev/day^2"), interval(65.0, 65.0, "deg"), interval(0.72, 0.72, "")
     ('-3e-06 to 2.4e-05 rev/day^2', '65 deg', '0.72')
     """
-    if low == high:
-        ends = [f"{low:.0f}" if unit == "year" else f"{low:.6g}"]
+    if unit == "year":
+        ends, unit = [f"{low:.0f}"] + [f"{high:.0f}"] * (low < high), ""
+    elif low == high:
+        ends = [f"{low:.6g}"]
     else:
-        digits = 0 if unit == "year" else _decimals(low, high)
-        if digits <= MAX_DECIMALS:
+        digits, largest = _decimals(low, high), _exact(max(abs(low), abs(high))).adjusted()
+        if digits <= MAX_DECIMALS and largest < LARGEST_PLAIN:
             ends = [f"{end if round(end, digits) else 0.0:.{max(digits, 0)}f}" for end in (low, high)]  # no "-0.00"
         else:
-            largest = int(np.floor(np.log10(max(abs(low), abs(high)))))
-            ends = [f"{end:.{min(digits + largest, 15) + 1}g}" for end in (low, high)]
-    unit = "" if unit == "year" else unit
+            ends = [f"{end:.{min(max(digits + largest, 0), 16) + 1}g}" for end in (low, high)]
     text = " to ".join(ends) if low < 0 or any("e" in end for end in ends) else "-".join(ends)
     return f"{text}{f' {unit}' if unit else ''}"
 
@@ -336,5 +341,4 @@ def without_number(name: str, k: int) -> str:
 
 def _medoid(members: Members, k: int, winner: int) -> str:
     """The row that is most made of a prototype, among those of the class that it votes for."""
-    own = np.where(members.label == winner, members.q[:, k], -1.0)
-    return members.names[int(own.argmax() if (own > 0.0).any() else members.q[:, k].argmax())]
+    return members.names[int(np.where(members.label == winner, members.q[:, k], -1.0).argmax())]

@@ -77,6 +77,7 @@ PARAMETERS: dict[str, Requirement] = {
     "lr_ratio": _POSITIVE,
     "quantization_weight": _POSITIVE,
     "column_weight": _NOT_NEGATIVE,
+    "contribution_weight": _NOT_NEGATIVE,
     "augmented_share": number(lambda v: 0.0 <= v <= 1.0, "in [0, 1]"),
     "d_token": integer(1),
     "n_blocks": integer(1),

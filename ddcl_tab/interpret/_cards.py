@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -231,9 +232,9 @@ MAX_POINTS = 20_000
 def plot_card(card: PrototypeCard, *, ax: Axes | None = None) -> Axes:
     """What a prototype says of its columns, as bars: how many of its members, and of the other tokens, it is true of.
 
-    One pair of bars for each column that the name names, largest share of the members on top: filled for the members
-    of this column, hollow for the column's other tokens. The less of the hollow bar, the more the values say. The text
-    gives them, with unit, and the column's share of the members.
+    One pair of bars for each column that the name names, with values and unit, largest share of the members on top:
+    filled for the members of this column, hollow for the column's other tokens. The shorter the hollow bar, the more
+    the values say.
 
     Parameters
     ----------
@@ -250,10 +251,14 @@ def plot_card(card: PrototypeCard, *, ax: Axes | None = None) -> Axes:
     for y, one in enumerate(said):
         ax.barh(y + 0.15, 100.0 * one.held, height=0.3, color=HUES[0], edgecolor="black")
         ax.barh(y - 0.15, 100.0 * one.held_elsewhere, height=0.3, color="white", edgecolor="black")
-        text = f"{one.values}\n{100.0 * one.share:.0f} % of members"
-        ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize="small")
-    ax.set_yticks(range(len(said)), [one.column for one in said])
-    ax.set(xlim=(0, 100), xlabel="true of % of members (filled), of the column's others (hollow)", title=card.name)
+    words = [
+        f"{one.column}, {100.0 * one.share:.0f} % of members\n{fill(one.values, 40, break_on_hyphens=False)}"
+        for one in said
+    ]
+    ax.set_yticks(range(len(said)), words)
+    ax.set(xlim=(0, 100))
+    ax.set_xlabel("true of % of members (filled) and of others (hollow)", loc="right")
+    ax.set_title(fill(card.name, 60, break_on_hyphens=False), loc="right", fontsize="medium")
     return ax
 
 
@@ -280,7 +285,9 @@ def plot_certificate(classifier: DDCLClassifier, *, ax: Axes | None = None) -> A
 
 
 def plot_contributions(explained: Any, *, row: int = 0, n_columns: int = 12, ax: Axes | None = None) -> Axes:
-    """Contributions of the columns of one row as bars [nats]; hatched where a column speaks against its class.
+    """Contributions of the columns of one row as bars [nats]; hatched where they speak against its class.
+
+    The last bar, grey, is the baseline: all bars sum to the log-odds of the class against the runner-up.
 
     Parameters
     ----------
@@ -288,8 +295,7 @@ def plot_contributions(explained: Any, *, row: int = 0, n_columns: int = 12, ax:
         Of :meth:`DDCLClassifier.explain`.
     row : int, default=0
     n_columns : int, default=12
-        Strongest ones that have a bar of their own; the others share one, so that bars and baseline sum to the
-        log-odds.
+        Strongest ones, which have a bar of their own; the others share one.
     ax : matplotlib axes, optional
 
     Returns
@@ -311,16 +317,18 @@ def plot_contributions(explained: Any, *, row: int = 0, n_columns: int = 12, ax:
     if len(names) > n_columns:
         names = [*names[:n_columns], f"{len(names) - n_columns} others"]
         contribution = np.append(contribution[:n_columns], contribution[n_columns:].sum())
-    value = contribution[::-1]
-    bars = ax.barh(range(len(value)), value, color=[HUES[0] if v >= 0 else "white" for v in value], edgecolor="black")
+    said, second, probability, baseline = (
+        frame[name].to_list()[0] for name in ("prediction", "runner_up", "probability", "baseline")
+    )
+    value, names = np.append(contribution, baseline)[::-1], [*names, "baseline"][::-1]
+    fills = ["0.8", *[HUES[0] if v >= 0 else "white" for v in value[1:]]]
+    bars = ax.barh(range(len(value)), value, color=fills, edgecolor="black")
     for bar, v in zip(bars, value, strict=True):
         bar.set_hatch("" if v >= 0 else "////")
-    ax.set_yticks(range(len(value)), names[::-1])
+    ax.set_yticks(range(len(value)), names)
     ax.axvline(0.0, color="black", lw=0.8)
-    said, second = frame["prediction"].to_list()[0], frame["runner_up"].to_list()[0]
-    title = f"{said} {frame['probability'].to_list()[0]:.2f}; baseline {frame['baseline'].to_list()[0]:+.1f} nats"
-    against = "" if second is None else f" against {second}"
-    ax.set(xlabel=f"contribution to the log-odds of {said}{against} [nats]", title=title)
+    ax.set_xlabel(f"contribution to {said}{'' if second is None else f' against {second}'} [nats]", loc="right")
+    ax.set_title(f"{said} {probability:.2f}", loc="right")
     return ax
 
 

@@ -271,14 +271,17 @@ class Output(NamedTuple):
     direct_logits : Tensor, shape (B, C)
         Decision of the mean token itself: trains the encoder past its prototypes.
     reading : Reading
+    contributions : Tensor, shape (B, T, C)
+        What each column adds to the logits: they are its sum over the columns, plus the bias of the head.
     columns : Tensor, shape (B, n_numeric + sum of cardinalities)
         What the mixture of each column's token says of that column: scaled numbers, then logits of the categories.
-        Empty, (B, 0), for readouts without prototypes.
+        Both are empty, (B, 0), for readouts without prototypes.
     """
 
     logits: Tensor
     direct_logits: Tensor
     reading: Reading
+    contributions: Tensor
     columns: Tensor
 
 
@@ -324,17 +327,21 @@ class TableNetwork(nn.Module):
     def forward(self, numeric: Tensor, categorical: Tensor) -> Output:
         """Read rows."""
         reading = self.readout(self.encoder(self.tokenizer(numeric, categorical)))
-        columns = reading.summary.new_zeros(len(reading.summary), 0)
-        if reading.assignment is not None:
-            columns = self.columns_of(reading.assignment.zhat.to(reading.z.dtype))
-        return Output(self.head(reading.summary), self.head(reading.z.mean(dim=1)), reading, columns)
+        direct = self.head(reading.z.mean(dim=1))
+        if reading.assignment is None:
+            nothing = direct.new_zeros(len(direct), 0)
+            return Output(self.head(reading.summary), direct, reading, nothing, nothing)
+        return self.say(reading.assignment.zhat.to(reading.z.dtype), direct, reading)
 
-    def columns_of(self, zhat: Tensor) -> Tensor:
-        """What mixtures ``(B, T, D)`` of the column tokens say of their own columns, see ``Output.columns``."""
+    def say(self, zhat: Tensor, direct_logits: Tensor, reading: Reading) -> Output:
+        """What is said of rows whose tokens have the mixtures ``zhat``, shape (B, T, D)."""
+        contributions = functional.linear(zhat, self.head.weight) / zhat.shape[1]
         n_numeric, cardinalities = self.tokenizer.n_numeric, self.tokenizer.cardinalities
         weight, bias = (part.split([n_numeric, *cardinalities]) for part in (self.decoder.weight, self.decoder.bias))
         numbers = (zhat[:, :n_numeric] * weight[0]).sum(dim=-1) + bias[0]
-        logits = [
-            functional.linear(zhat[:, n_numeric + i], weight[1 + i], bias[1 + i]) for i in range(len(cardinalities))
-        ]
-        return torch.cat([numbers, *logits], dim=1)
+        texts = (
+            functional.linear(zhat[:, n_numeric + i], *part)
+            for i, part in enumerate(zip(weight[1:], bias[1:], strict=True))
+        )
+        columns = torch.cat([numbers, *texts], dim=1)
+        return Output(contributions.sum(dim=1) + self.head.bias, direct_logits, reading, contributions, columns)

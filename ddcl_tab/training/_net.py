@@ -17,7 +17,7 @@ from ddcl_tab.nn._network import DDCLReadout, TableNetwork
 from ddcl_tab.training._callbacks import BestEpoch, Certify, EarlyStop, LearningRates, Progress, Reseed
 from ddcl_tab.training._certificate import EpochCertificate
 from ddcl_tab.training._checkpoint import Checkpoint, CheckpointFile, Parts
-from ddcl_tab.training._objective import Loss, TokenCovariance, annealed
+from ddcl_tab.training._objective import Loss, TokenCovariance, annealed, exchange
 from ddcl_tab.training._rows import Batch, Batches, RowsDataset
 
 #: Modules draw their initial weights from torch's global generator, which is seeded and put back under this lock.
@@ -79,12 +79,6 @@ class TrainingResult(NamedTuple):
     interrupted: int | None
 
 
-import os
-
-ATTR = float(os.environ.get("ATTR", "0"))
-ATTR_ROWS = int(os.environ.get("ATTR_ROWS", "128"))
-
-
 class DDCLNet(NeuralNet):
     """skorch net of a :class:`TableNetwork` with a DDCL readout.
 
@@ -96,15 +90,24 @@ class DDCLNet(NeuralNet):
         Relative temperature ``T / T_c`` at the end.
     n_steps : int
         Steps of the whole training.
+    generator : torch.Generator
+        Source of the exchanges of columns.
     **settings
         Of :class:`skorch.NeuralNet`.
     """
 
     def __init__(
-        self, module: nn.Module, criterion: nn.Module, *, final_temperature: float, n_steps: int, **settings: Any
+        self,
+        module: nn.Module,
+        criterion: nn.Module,
+        *,
+        final_temperature: float,
+        n_steps: int,
+        generator: torch.Generator,
+        **settings: Any,
     ):
         super().__init__(module, criterion, **settings)
-        self.final_temperature, self.n_steps = final_temperature, n_steps
+        self.final_temperature, self.n_steps, self.generator = final_temperature, n_steps, generator
 
     def place_prototypes(self, batch: Batch, generator: torch.Generator) -> None:
         """Start the prototypes near the mean token of a batch, and the temperature at the critical one.
@@ -112,7 +115,6 @@ class DDCLNet(NeuralNet):
         Each starts on its way to a token, of the columns in turn.
         """
         readout, self.step_ = self.module_.readout, 0
-        self.attr_generator_ = torch.Generator().manual_seed(7)
         with torch.no_grad():
             self.module_.eval()
             z = self.module_(**batch.inputs).reading.z
@@ -132,16 +134,14 @@ class DDCLNet(NeuralNet):
         """One forward and backward pass; moves the temperature along its schedule."""
         self._set_training(True)
         output, readout = self.module_(**batch.inputs), self.module_.readout
-        loss: Loss = self.criterion_(output, batch, readout.prototypes, readout.temperature)
+        exchanged = exchange(self.module_, batch, self.generator) if self.criterion_.contribution_weight else None
+        loss: Loss = self.criterion_(output, batch, readout.prototypes, readout.temperature, exchanged)
         if not bool(loss.total.isfinite()):
             raise TrainingError(
                 f"the loss is {loss.total.item()} in step {self.step_ + 1} of {self.n_steps}: training diverged. "
                 f"Lower lr (now {self.lr}) or lr_ratio."
             )
-        total = loss.total
-        if ATTR > 0:
-            total = total + ATTR * self.attribution(output, batch)
-        total.backward()
+        loss.total.backward()
         self.covariance_.update(output.reading.z.detach(), batch.weight)
         self.step_ += 1
         tau = annealed(self.step_ / self.n_steps, self.final_temperature)
@@ -149,36 +149,8 @@ class DDCLNet(NeuralNet):
         self.history.record_batch("quantization_loss", loss.quantization.item())
         self.history.record_batch("direct_loss", loss.direct.item())
         self.history.record_batch("column_loss", loss.columns.item())
+        self.history.record_batch("contribution_loss", loss.contributions.item())
         return {"loss": loss.task, "y_pred": output.logits}
-
-    def attribution(self, output: Any, batch: Batch) -> Tensor:
-        module = self.module_
-        numeric, categorical = batch.inputs["numeric"], batch.inputs["categorical"]
-        n, m, nn_ = min(ATTR_ROWS, len(numeric)), output.reading.z.shape[1], numeric.shape[1]
-        g = self.attr_generator_
-        rank = torch.rand(n, m, generator=g)
-        column = torch.randint(m, (n,), generator=g)
-        own = rank.gather(1, column[:, None])
-        shift = int(torch.randint(1, len(numeric), (1,), generator=g))
-        other_n, other_c = numeric.roll(shift, 0)[:n], categorical.roll(shift, 0)[:n]
-        with torch.no_grad():
-            takes = [rank <= own, rank < own]
-            take = torch.cat(takes)
-            num = torch.where(take[:, :nn_], numeric[:n].repeat(2, 1), other_n.repeat(2, 1))
-            cat = torch.where(take[:, nn_:], categorical[:n].repeat(2, 1), other_c.repeat(2, 1))
-            both = module(numeric=num, categorical=cat).logits
-            delta = both[:n] - both[n:]
-            delta = delta - delta.mean(1, keepdim=True)
-        weight = module.head.weight - module.head.weight.mean(0)
-        e = nn.functional.linear(output.reading.assignment.zhat, weight) / m
-        phi = e - e.mean(0)
-        phi = phi[torch.arange(n), column]
-        if os.environ.get("NORM"):
-            self.scale_ = (
-                0.95 * getattr(self, "scale_", delta.square().sum(1).mean()) + 0.05 * delta.square().sum(1).mean()
-            )
-            return (phi - delta).square().sum(1).mean() / (self.scale_ + 1e-3)
-        return (phi - delta).square().sum(1).mean()
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Record the mean losses of the epoch's batches and the temperatures beside skorch's losses."""
@@ -273,6 +245,7 @@ def train_network(
         objective,
         final_temperature=final_temperature,
         n_steps=n_steps,
+        generator=generator,
         optimizer=optimizer,
         optimizer__fused=True,
         optimizer__param_groups=[
@@ -333,7 +306,7 @@ def _history(history: Any, kept_epoch: int) -> list[dict[str, float]]:
     ]
 
 
-_BATCH_LOSSES = ("quantization_loss", "direct_loss", "column_loss")
+_BATCH_LOSSES = ("quantization_loss", "direct_loss", "column_loss", "contribution_loss")
 _RECORDED = (
     "epoch", "dur", "train_loss", "valid_loss", "calibrated_loss", "tau", "temperature", "quantization",
     "reconstruction", "variance", "identity_residual", "reseeded", "token_variance", "usage_perplexity",

@@ -278,12 +278,10 @@ def decide_rows(
     network: TableNetwork, numeric: NDArray[np.float32], categorical: NDArray[np.int64], device: torch.device
 ) -> Decision:
     """As :func:`predict_rows`, with the contribution and the strongest prototype of each column."""
-    weight = network.head.weight.detach().double()
 
     def parts(output: Any) -> tuple[Tensor, ...]:
-        q, zhat, _ = output.reading.assignment
-        contribution = zhat.double() @ weight.mT / zhat.shape[1]
-        return output.logits, q.mean(dim=1), contribution, q.argmax(dim=2)
+        q = output.reading.assignment.q
+        return output.logits, q.mean(dim=1), output.contributions.double(), q.argmax(dim=2)
 
     logits, q, contribution, prototype = _over_chunks(parts, network, numeric, categorical, device)
     return Decision(_prediction(logits, q), contribution.cpu().numpy(), prototype.cpu().numpy())

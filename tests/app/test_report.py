@@ -163,6 +163,9 @@ def test_the_page_and_the_csv_say_the_same_of_the_same_object(made):
         assert one.runner_up == row["runner_up"]
         strong = [row[f"contribution_{i}"] for i in range(1, 6) if abs(row[f"contribution_{i}"]) >= 0.1]
         assert [part.contribution for part in one.parts] == pytest.approx(strong)
+        odds = one.baseline + one.other + sum(strong)
+        assert odds == pytest.approx(np.log(row[f"p({row['class']})"] / row[f"p({row['runner_up']})"]), abs=1e-4)
+        assert one.n_other == len(report.features) - len(one.parts)
         for i, part in enumerate(one.parts, start=1):
             value = row[f"value_{i}"]  # six digits of what the phrase says with four, a share as percentage
             assert value == "missing" or value.isalpha() or any(c.isdigit() for c in part.text)

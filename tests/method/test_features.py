@@ -222,7 +222,7 @@ def test_objects_that_are_dates_are_decimal_years(where, day):
 
 
 @given(values=st.lists(finite, min_size=1, max_size=12))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_exact_types_say_what_floats_say(values):
     expected = to_columns(np.array(values)[:, None], ["A"])[0].values
     for kind in (Decimal, Fraction):
@@ -393,7 +393,7 @@ def test_any_size_of_values_is_scaled(scale, power):
 
 
 @given(values=st.lists(finite, min_size=1, max_size=30), later=st.lists(finite, min_size=1, max_size=5))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_scaling_is_finite_and_keeps_order_for_all_floats(values, later):
     encoder = TableEncoder(columns=["A"]).fit(np.array(values)[:, None])
     x = np.sort(np.array(values + later))

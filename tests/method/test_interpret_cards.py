@@ -204,7 +204,7 @@ def test_columns_are_named_until_they_hold_most_members(shares):
 values = arrays(float, st.integers(2, 60), elements=st.floats(-100, 100) | st.just(float("nan")))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(values=values, seed=st.integers(0, 99))
 def test_what_is_said_of_numbers_holds_for_most_members_and_hardly_anything_narrower_does(values, seed):
     rng = np.random.default_rng(seed)

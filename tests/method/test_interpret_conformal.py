@@ -84,7 +84,7 @@ def test_rows_weighed_alike_would_break_the_promise():
     assert np.mean(by_rows) < 0.7 < np.mean(by_groups)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(0, 1000), min_size=19, max_size=80, unique=True),
     st.sampled_from([0.5, 0.8, 0.9, 0.95]),
@@ -117,7 +117,7 @@ def test_a_cloud_counts_as_one_launch():
     assert np.array_equal(twice.threshold_, sets.threshold_)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_a_higher_level_never_takes_a_class_away(seed):
     rng = np.random.default_rng(seed)

@@ -40,7 +40,7 @@ def energy(z: Tensor, prototypes: Tensor) -> float:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 @given(shape=shapes, temperature=temperatures, seed=seeds, offset=st.sampled_from([0.0, -3.0, 1e3]))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_quantization_is_reconstruction_plus_variance(dtype, tolerance, shape, temperature, seed, offset):
     z, prototypes = draw(shape, seed, offset, dtype)
     terms = loss_terms(z, prototypes, assign(z, prototypes, temperature))
@@ -61,7 +61,7 @@ def test_residual_is_the_relative_gap_of_the_identity():
 
 
 @given(shape=shapes, temperature=temperatures, seed=seeds)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_gradient_is_the_formula_of_the_paper(shape, temperature, seed):
     z, prototypes = draw(shape, seed)
     prototypes.requires_grad_()
@@ -77,7 +77,7 @@ def test_gradient_is_the_formula_of_the_paper(shape, temperature, seed):
 
 
 @given(shape=shapes, temperature=temperatures, seed=seeds)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_assignments_are_shares_and_follow_permuted_prototypes(shape, temperature, seed):
     z, prototypes = draw(shape, seed)
     q, zhat, distances = assign(z, prototypes, temperature)
@@ -94,7 +94,7 @@ def test_assignments_are_shares_and_follow_permuted_prototypes(shape, temperatur
 
 
 @given(shape=shapes, temperature=temperatures, seed=seeds, shift=st.floats(-100, 100))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_translation_and_rotation_change_nothing(shape, temperature, seed, shift):
     z, prototypes = draw(shape, seed)
     d = z.shape[1]
@@ -134,7 +134,7 @@ def test_tokens_may_have_further_dimensions():
 
 
 @given(counts=st.lists(st.integers(0, 4), min_size=2, max_size=12).filter(any), seed=seeds)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_weights_are_repetitions(counts, seed):
     z, prototypes = draw((len(counts), 3, 4), seed)
     repeated = z.repeat_interleave(torch.tensor(counts), dim=0)

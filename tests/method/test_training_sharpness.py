@@ -29,7 +29,7 @@ def dense_top(loss, parameter: Tensor, scale: Tensor) -> float:
 
 @pytest.mark.parametrize("temperature", [0.3, 2.0, 50.0])
 @given(seed=seeds)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_ddcl_loss_has_the_curvature_of_its_dense_hessian(temperature, seed):
     z, prototypes = noise(30, 3, seed=seed), noise(4, 3, seed=seed + 1)
     scale = noise(4, 3, seed=seed + 2).exp()
@@ -43,7 +43,7 @@ def test_ddcl_loss_has_the_curvature_of_its_dense_hessian(temperature, seed):
 
 @example(n=34, seed=550, sign=-1.0)
 @given(n=st.integers(1, 40), seed=seeds, sign=st.sampled_from([None, 1.0, -1.0]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_quadratics_of_any_sign_and_size(n, seed, sign):
     square = noise(n, n, seed=seed)
     matrix = square + square.T if sign is None else sign * (square @ square.T + torch.eye(n))

@@ -421,9 +421,9 @@ REAL = {
 @pytest.mark.parametrize("name", REAL)
 def test_real_sets_agree_with_python_sgp4(shared_data, name):
     path = shared_data / name
-    start = time.perf_counter()
+    start = time.process_time()
     frame = read_elsets(path)
-    assert time.perf_counter() - start < 5  # 0.2 s where it was written
+    assert time.process_time() - start < 5  # 0.2 s where it was written
     assert frame.height == REAL[name]
     data = path.read_bytes()
     text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()

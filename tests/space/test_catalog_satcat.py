@@ -372,9 +372,9 @@ def test_junk_never_gets_through(tmp_path_factory, content):
 @pytest.mark.parametrize(("name", "rows", "without_orbit"), [("current", 30_142, 643), ("decayed", 32_966, 360)])
 def test_every_row_of_the_real_catalogs_passes(shared_data, name, rows, without_orbit):
     path = shared_data / "satcat" / f"spacetrack_satcat_{name}_2025-03-16.json.gz"
-    start = time.perf_counter()
+    start = time.process_time()
     good, bad = read_satcat(path, on_error="collect")
-    assert time.perf_counter() - start < 5  # 0.4 s where it was written
+    assert time.process_time() - start < 5  # 0.4 s where it was written
     assert (good.height, bad.height) == (rows, 0)
     # 34 decayed objects have the filler of four zeros, 326 have nulls.
     assert {good[name].null_count() for name in ("PERIOD", "INCLINATION", "APOGEE", "PERIGEE")} == {without_orbit}

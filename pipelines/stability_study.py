@@ -49,7 +49,7 @@ TARGET = "OBJECT_TYPE"
 #: Optimiser and the encoder's rate: plain SGD has no preconditioner and needs a far larger one.
 OPTIMIZERS = {"SGD": (torch.optim.SGD, 0.05), "Adam": (torch.optim.AdamW, 2e-3)}
 SIZES = {"n_prototypes": 16, "d_token": 32, "n_blocks": 1, "n_heads": 4, "dropout": 0.0}
-WEIGHTS = {"quantization_weight": 0.1, "column_weight": 0.1}
+WEIGHTS = {"quantization_weight": 0.1, "column_weight": 0.1, "contribution_weight": 3.0}
 #: The encoder under "readout alone" is trained soundly first: this many epochs at these settings.
 SOUND = {"optimizer": torch.optim.AdamW, "lr": 2e-3, "lr_ratio": 10.0, "final_temperature": 0.1, "max_epochs": 8}
 BATCH_SIZE = 128
@@ -95,13 +95,13 @@ class Start(NamedTuple):
 class QuantizationAlone(torch.nn.Module):
     """``L_q`` and nothing else: the objective of a readout alone, called like :class:`Objective`."""
 
-    quantization_weight = 1.0
+    quantization_weight, contribution_weight = 1.0, 0.0
 
-    def forward(self, output: Any, batch: Batch, prototypes: Any, temperature: Any) -> Loss:
+    def forward(self, output: Any, batch: Batch, prototypes: Any, temperature: Any, exchanged: None = None) -> Loss:
         """Loss of a batch."""
         quantization = quantization_loss(assign(output.reading.z.detach(), prototypes, temperature), batch.weight)
         nothing = torch.zeros(())
-        return Loss(quantization, nothing, nothing, quantization, nothing)
+        return Loss(quantization, nothing, nothing, quantization, nothing, nothing)
 
 
 class Steps(Callback):

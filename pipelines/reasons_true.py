@@ -175,10 +175,10 @@ def main(arguments: list[str] | None = None) -> int:
         files = tables(clf, frame, Path(name))
         known = frame.hstack(family_columns(frame))
         counts = [judged(objects, file, known) for objects, file in files.items()]
-    named = [str(part) for part in (args.catalog.name, args.elsets.name if args.elsets else None) if part]
-    text = report(
-        counts, " ".join(["python pipelines/reasons_true.py", *named]), SYNTHETIC_NOTE if args.short else None
-    )
+    named = [args.catalog.name, *([args.elsets.name] if args.elsets else [])]
+    named += ["--model", args.model.name] if args.model else ["--short"] * args.short
+    note = SYNTHETIC_NOTE if args.short else None
+    text = report(counts, " ".join(["python pipelines/reasons_true.py", *named]), note)
     print(text)
     if args.out is not None:
         (study_folder(args.out, "reasons_true", args.short) / REPORT).write_text(text)

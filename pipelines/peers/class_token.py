@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ddcl_tab.nn._network import FEW_TOKENS, Block, Encoder, TableNetwork, _attend_few
+from ddcl_tab.nn._network import FEW_TOKENS, Block, Encoder, Output, Reading, TableNetwork, _attend_few
 
 
 class ClassTokenEncoder(Encoder):
@@ -68,6 +68,7 @@ class RowNetwork(TableNetwork):
         super().__init__(readout, generator=generator, **of_encoder, **sizes)
         self.encoder = ClassTokenEncoder(generator=generator, **of_encoder)
 
-    def columns_of(self, zhat: Tensor) -> Tensor:
-        """All columns read off the one mixture ``(B, 1, D)``, see ``Output.columns``."""
-        return self.decoder(zhat[:, 0])
+    def say(self, zhat: Tensor, direct_logits: Tensor, reading: Reading) -> Output:
+        """All columns, and the whole decision, read off the one mixture ``(B, 1, D)``, see ``Output``."""
+        contributions = functional.linear(zhat, self.head.weight)
+        return Output(self.head(reading.summary), direct_logits, reading, contributions, self.decoder(zhat[:, 0]))

@@ -20,7 +20,7 @@ from ddcl_tab.nn import DDCLReadout, assign, critical_temperature, quantization_
 from ddcl_tab.nn._network import Output, TableNetwork
 from ddcl_tab.nn._quantization import Assignment, precise
 from ddcl_tab.training._net import START_SPREAD, train_network
-from ddcl_tab.training._objective import MIN_TEMPERATURE, Loss, Objective, TokenCovariance
+from ddcl_tab.training._objective import MIN_TEMPERATURE, Exchange, Loss, Objective, TokenCovariance
 from ddcl_tab.training._rows import Batch, RowsDataset
 from peers.class_token import RowNetwork
 from peers.networks import CPU
@@ -111,15 +111,30 @@ class TwoLevelReadout(DDCLReadout):
         self.held_kinds.copy_((moments.mean + START_SPREAD * (some - moments.mean + 0.1 * spread * jitter)) / HELD)
 
 
+class TwoLevelNetwork(TableNetwork):
+    """Our network, decided by the second level: what its columns add to the first is no part of that decision."""
+
+    def say(self, zhat: Tensor, direct_logits: Tensor, reading: Any) -> Output:
+        """As that of our network, with the logits of the mixture of kinds."""
+        return super().say(zhat, direct_logits, reading)._replace(logits=self.head(reading.summary))
+
+
 class TwoLevelObjective(Objective):
     """Our objective, with the quantisation loss of the second level at the weight of the first.
 
     As there, it pulls prototypes to what they quantise and not the other way.
     """
 
-    def forward(self, output: Output, batch: Batch, prototypes: Tensor, temperature: Tensor) -> Loss:
+    def forward(
+        self,
+        output: Output,
+        batch: Batch,
+        prototypes: Tensor,
+        temperature: Tensor,
+        exchanged: Exchange | None = None,
+    ) -> Loss:
         """Loss of both levels."""
-        loss = super().forward(output, batch, prototypes, temperature)
+        loss = super().forward(output, batch, prototypes, temperature, exchanged)
         reading: Any = output.reading
         of_rows = quantization_loss(assign(reading.row.detach(), reading.kinds, reading.temperature), batch.weight)
         return loss._replace(total=loss.total + self.quantization_weight * of_rows)
@@ -146,13 +161,13 @@ FORMS = {
     TOKENS: Form(TableNetwork, lambda n_columns, d: DDCLReadout(default_prototypes(n_columns), d), Objective),
     ROWS: Form(RowNetwork, lambda n_columns, d: DDCLReadout(N_PROTOTYPES, d), Objective),
     TWO_LEVELS: Form(
-        TableNetwork,
+        TwoLevelNetwork,
         lambda n_columns, d: TwoLevelReadout(default_prototypes(n_columns), N_PROTOTYPES, d),
         TwoLevelObjective,
     ),
 }
 #: Parameters of ``DDCLClassifier`` that only prototypes have.
-OF_PROTOTYPES = ("temperature", "quantization_weight", "column_weight")
+OF_PROTOTYPES = ("temperature", "quantization_weight", "column_weight", "contribution_weight")
 
 
 class FormPeer(ReadoutPeer):
@@ -186,6 +201,8 @@ class FormPeer(ReadoutPeer):
     def _train(self, train: RowsDataset, validation: RowsDataset | None, seed: int) -> None:
         s = self.settings
         weights = {name: s[name] for name in ("quantization_weight", "column_weight")}
+        # Only in the token form do contributions of columns add up to the decision.
+        weights["contribution_weight"] = s["contribution_weight"] if self.readout == TOKENS else 0.0
         result = train_network(
             self.network_,
             FORMS[self.readout].objective(cardinalities=self.encoder_.cardinalities_, **weights),

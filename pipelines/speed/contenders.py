@@ -27,7 +27,7 @@ from ddcl_tab import DDCLClassifier
 from ddcl_tab.estimators._prototypes import default_prototypes
 from ddcl_tab.nn._network import TableNetwork
 from ddcl_tab.training._net import build_network, train_network
-from ddcl_tab.training._objective import Objective
+from ddcl_tab.training._objective import Objective, exchange
 from ddcl_tab.training._rows import Batches, Rows, RowsDataset, predict_rows
 
 CPU = torch.device("cpu")
@@ -101,7 +101,7 @@ def _sizes(shape: Shape) -> dict[str, Any]:
 
 def make_objective(shape: Shape) -> Objective:
     """Our objective with its default weights."""
-    weights = {name: DEFAULTS[name] for name in ("quantization_weight", "column_weight")}
+    weights = {name: DEFAULTS[name] for name in ("quantization_weight", "column_weight", "contribution_weight")}
     return Objective(cardinalities=shape.cardinalities, **weights)
 
 
@@ -148,7 +148,8 @@ def _ours_batch(shape: Shape, *, training: bool) -> Callable[[], Tensor]:
 
     def loss() -> Tensor:
         output, readout = network(**batch.inputs), network.readout
-        return objective(output, batch, readout.prototypes, readout.temperature).total
+        exchanged = exchange(network, batch, torch.Generator().manual_seed(0))
+        return objective(output, batch, readout.prototypes, readout.temperature, exchanged).total
 
     return loss if training else lambda: network(**batch.inputs).logits
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ddcl_tab.nn import DDCLReadout, Reading, assign, quantization_loss
-from ddcl_tab.nn._network import TableNetwork
-from ddcl_tab.training._objective import Objective, TokenCovariance
+from ddcl_tab.nn._network import Output, TableNetwork
+from ddcl_tab.training._objective import Objective, TokenCovariance, exchange
 from ddcl_tab.training._rows import Batch, Batches
 from speed.contenders import BATCH, DEFAULTS, Shape, make_objective, make_rows, network_of, seconds
 
@@ -52,12 +53,18 @@ def _quantize(output: Any, batch: Batch, prototypes: Tensor, temperature: Tensor
     return task + quantization_loss(assign(output.reading.z.detach(), prototypes, temperature), batch.weight)
 
 
+def _decision(network: TableNetwork, zhat: Tensor, direct_logits: Tensor, reading: Reading) -> Output:
+    nothing = zhat[:, 0, :0]
+    return Output(network.head(reading.summary), direct_logits, reading, nothing, nothing)
+
+
 def _readout_steps(shape: Shape, kind: type[TableNetwork], readout: Any, objective: Any = None) -> Callable[[], float]:
     network, rows = network_of(shape, kind, readout), make_rows(shape)
     if not isinstance(objective, Objective):
-        network.columns_of = lambda zhat: zhat[:, 0, :0]  # only the whole one tells them
+        network.say = partial(_decision, network)  # only the whole objective tells columns
     optimizer = torch.optim.AdamW(network.parameters(), lr=DEFAULTS["lr"])
     moments: list[TokenCovariance] = []
+    generator = torch.Generator().manual_seed(0)
 
     def step(batch: Batch) -> None:
         optimizer.zero_grad()
@@ -65,8 +72,11 @@ def _readout_steps(shape: Shape, kind: type[TableNetwork], readout: Any, objecti
         if objective is None:
             functional.cross_entropy(output.logits, batch.target).backward()
         else:
-            loss = objective(output, batch, readout.prototypes, readout.temperature)
-            (loss.total if isinstance(objective, Objective) else loss).backward()
+            if isinstance(objective, Objective):
+                exchanged = exchange(network, batch, generator)
+                objective(output, batch, readout.prototypes, readout.temperature, exchanged).total.backward()
+            else:
+                objective(output, batch, readout.prototypes, readout.temperature).backward()
             z = output.reading.z.detach()
             if not moments:
                 moments.append(TokenCovariance(z, batch.weight))

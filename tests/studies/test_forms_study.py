@@ -8,7 +8,7 @@ import forms_study
 import numpy as np
 import pytest
 import torch
-from peers.forms import FORMS, ROWS, TOKENS, TWO_LEVELS, FormPeer, TwoLevelObjective, TwoLevelReadout
+from peers.forms import FORMS, ROWS, TOKENS, TWO_LEVELS, FormPeer, TwoLevelNetwork, TwoLevelObjective, TwoLevelReadout
 
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.nn import critical_temperature
@@ -78,7 +78,7 @@ def test_the_second_level_adds_its_quantisation_loss_and_pulls_no_tokens():
     batch = Batch(inputs, torch.eye(3)[torch.arange(40) % 3], torch.ones(40))
     output, readout = network.train()(**inputs), network.readout
     losses = [
-        kind(quantization_weight=0.1, column_weight=0.0, cardinalities=[])(
+        kind(quantization_weight=0.1, column_weight=0.0, contribution_weight=0.0, cardinalities=[])(
             output, batch, readout.prototypes, readout.temperature
         ).total
         for kind in (TwoLevelObjective, Objective)
@@ -93,7 +93,7 @@ def test_the_second_level_adds_its_quantisation_loss_and_pulls_no_tokens():
 
 def two_levels() -> tuple[TableNetwork, dict[str, torch.Tensor]]:
     torch.manual_seed(0)
-    network = TableNetwork(
+    network = TwoLevelNetwork(
         TwoLevelReadout(6, 4, D), n_numeric=3, cardinalities=[], n_classes=3, d_token=D, n_blocks=1, n_heads=2,
         dropout=0.0, generator=torch.Generator(),
     )  # fmt: skip

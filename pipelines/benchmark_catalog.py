@@ -77,8 +77,8 @@ def key_of(line: dict[str, Any]) -> str:
 
     Old lines keep the names that settings had; what means the same gives the same key.
     """
-    settings = {RENAMED.get(name, name): value for name, value in line["settings"].items()}
-    settings.pop("family", None)  # here families are columns of the task, counted for all models alike
+    # Families are columns of the task here, counted for all models alike.
+    settings = {RENAMED.get(name, name): v for name, v in line["settings"].items() if not name.startswith("family")}
     if settings.get("target") == "OBJECT_TYPE":  # the default that the domain has now
         settings["target"] = "None"
     return json.dumps([*(line[name] for name in ("table", "task", "fold", "model")), settings], sort_keys=True)

@@ -355,7 +355,7 @@ def classify_catalog(
         | _strongest(said)
         | ({} if siblings is None else {"siblings": siblings[rows]})
         | {
-            "like": said.like,
+            "like": said.like(),
             COULD_BE: pl.Series(could_be, dtype=pl.String),
             UNLIKE: pl.Series([doubts.is_unlike(i) for i in range(len(rows))], dtype=pl.String),
             "reason": said.sentences(),

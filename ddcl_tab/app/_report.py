@@ -190,7 +190,7 @@ def _cards(inputs: Inputs) -> list[Card]:
 def _objects(inputs: Inputs, rows: NDArray[np.intp]) -> list[DecidedObject]:
     """Some objects of the catalog with what decided them."""
     said = inputs.said.take(rows)
-    reasons, strongest = said.reasons, said.strongest(N_WRITTEN)
+    reasons, strongest, like = said.reasons, said.strongest(N_WRITTEN), said.like()
     worth = np.abs(np.take_along_axis(reasons.contribution, strongest, axis=1)) >= WORTH_NAMING
     place, column = np.nonzero(worth)[0], strongest[worth]
     parts: list[list[Part]] = [[] for _ in rows]
@@ -210,7 +210,7 @@ def _objects(inputs: Inputs, rows: NDArray[np.intp]) -> list[DecidedObject]:
             n_other=len(said.columns) - len(parts[j]),
             other=float(reasons.contribution[j].sum()) - sum(part.contribution for part in parts[j]),
             baseline=float(reasons.baseline[j]),
-            like=said.like[j],
+            like=like[j],
             notes=[],
         )
         for j, i in enumerate(rows.tolist())

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ddcl_tab.errors import ConfigurationError, InputError, LeakWarning
 from ddcl_tab.estimators._columns import as_table, is_frame
 from ddcl_tab.estimators._domain import Domain, domain_of
-from ddcl_tab.estimators._explain import Explained, fitted_html, reasons_of, similar_rows
+from ddcl_tab.estimators._explain import Examples, Explained, fitted_html, reasons_of
 from ddcl_tab.estimators._families import (
     Families,
     GroupFamilies,
@@ -463,32 +463,29 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         decision = decide_rows(self.network_, *encoded, torch.device(self.device))
         reasons = reasons_of(decision, self._column_means, self.network_.head.bias.detach().double().cpu().numpy())
         points = self.encoder_.coordinates(columns, encoded)
-        like = self._similar(X, points, self.classes_[reasons.winner], examples, catalog)
-        return Explained(encoded, decision, reasons, columns, like, self.classes_, self.domain_)
+        return Explained(
+            encoded, decision, reasons, columns, self._examples(X, points, examples, catalog), self.classes_, self.domain_
+        )
 
-    def _similar(
-        self, X: Any, points: NDArray[np.float64], said: NDArray[Any], examples: Any, catalog: Any
-    ) -> list[str]:
-        """Name of the row of known class that is most similar to each among those of the class said of it."""
+    def _examples(self, X: Any, points: NDArray[np.float64], examples: Any, catalog: Any) -> Examples | None:
+        """The rows of known class among ``examples``, by default ``X``; None where ``X`` has no classes."""
         given = X if examples is None else as_table(examples)
         recorded = recorded_classes(given, self.target)
         if recorded is None:
             if examples is None:
-                return [""] * len(points)
+                return None
             raise InputError("examples must be a frame with the classes in its target column; hand over one as in fit.")
         known = np.flatnonzero([label is not None for label in recorded])
-        names = display_names(given, len(recorded))
+        names = np.array(display_names(given, len(recorded)), dtype=object)[known]
         if given is X:
-            among, itself = points[known], np.arange(len(points))
-        else:
-            features = self._features_of(nw.from_native(given, eager_only=True)[known.tolist()].to_native(), catalog)
-            among = self.encoder_.coordinates(self._token_columns(features), self.encoder_.transform(features))
-            by_name = {names[i]: i for i in known} if is_named(given) and is_named(X) else {}
-            itself = np.array([by_name.get(name, -1) for name in display_names(X, len(points))])
-        place = np.full(len(recorded) + 1, -1)
-        place[known] = np.arange(len(known))
-        found = similar_rows(points, among, recorded[known], said, place[itself])
-        return ["" if j < 0 else names[known[j]] for j in found]
+            place = np.full(len(recorded), -1)
+            place[known] = np.arange(len(known))
+            return Examples(points, place, points[known], recorded[known], names)
+        features = self._features_of(nw.from_native(given, eager_only=True)[known.tolist()].to_native(), catalog)
+        among = self.encoder_.coordinates(self._token_columns(features), self.encoder_.transform(features))
+        by_name = {name: i for i, name in enumerate(names)} if is_named(given) and is_named(X) else {}
+        itself = np.array([by_name.get(name, -1) for name in display_names(X, len(points))])
+        return Examples(points, itself, among, recorded[known], names)
 
     @property
     def stability_(self) -> Stability:

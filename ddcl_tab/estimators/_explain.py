@@ -135,44 +135,42 @@ def number_text(value: float, unit: str) -> str:
     return f"{value:.0f}" * whole + f"{value:.{DIGITS}g}" * (not whole) + (f" {unit}" if unit else "")
 
 
-def similar_rows(
-    points: NDArray[np.float64],
-    among: NDArray[np.float64],
-    label: NDArray[Any],
-    winner: NDArray[Any],
-    itself: NDArray[np.intp],
-) -> NDArray[np.intp]:
-    """The row nearest to each among those of its class; -1 without any.
+class Examples(NamedTuple):
+    """Rows of known class among which similar ones are found.
 
-    Parameters
+    Attributes
     ----------
     points : ndarray, shape (n, D)
-        Coordinates of the rows asked about.
-    among : ndarray, shape (m, D)
-        Of the rows of known class.
-    label : ndarray, shape (m,)
-        Their classes.
-    winner : ndarray, shape (n,)
-        Class wanted for each row.
+        Coordinates of the rows that are explained.
     itself : ndarray of int, shape (n,)
-        Where the row itself stands in ``among``, -1 where it does not: it is not like itself.
-
-    Returns
-    -------
-    ndarray of int, shape (n,)
-        Row of ``among``.
+        Where each of them stands among the examples, -1 where it does not: no row is like itself.
+    among : ndarray, shape (m, D); label, names : ndarray, shape (m,)
+        Coordinates, classes and names of the examples.
     """
-    found = np.full(len(points), -1, dtype=np.intp)
-    for c in np.unique(winner):
-        rows, candidates = np.flatnonzero(winner == c), np.flatnonzero(label == c)
-        if not len(candidates):
-            continue
-        n = min(2, len(candidates))
-        search = NearestNeighbors(n_neighbors=n, algorithm="brute").fit(among[candidates])
-        near = candidates[search.kneighbors(points[rows], return_distance=False)]
-        own = near[:, 0] == itself[rows]  # the row itself is no example
-        found[rows] = np.where(own, near[:, 1] if n > 1 else -1, near[:, 0])
-    return found
+
+    points: NDArray[np.float64]
+    itself: NDArray[np.intp]
+    among: NDArray[np.float64]
+    label: NDArray[Any]
+    names: NDArray[np.object_]
+
+    def take(self, rows: NDArray[np.intp]) -> Examples:
+        """Some of the rows that are explained, in that order."""
+        return self._replace(points=self.points[rows], itself=self.itself[rows])
+
+    def nearest(self, wanted: NDArray[Any]) -> list[str]:
+        """Name of the example nearest to each row among those of the class wanted, shape (n,); empty without any."""
+        found = np.full(len(self.points), "", dtype=object)
+        for label in np.unique(wanted):
+            rows, candidates = np.flatnonzero(wanted == label), np.flatnonzero(self.label == label)
+            n = min(2, len(candidates))
+            if not n:
+                continue
+            search = NearestNeighbors(n_neighbors=n, algorithm="brute").fit(self.among[candidates])
+            near = candidates[search.kneighbors(self.points[rows], return_distance=False)]
+            is_own = near[:, 0] == self.itself[rows]
+            found[rows] = np.where(is_own, self.names[near[:, 1]] if n > 1 else "", self.names[near[:, 0]])
+        return found.tolist()
 
 
 class Explained(NamedTuple):
@@ -185,8 +183,8 @@ class Explained(NamedTuple):
     reasons : Reasons
     columns : dict of NumericColumn and CategoricalColumn
         Of each token, with the rows' own values.
-    like : list of str
-        Name of the most similar row of known class that has the predicted one; empty without any.
+    examples : Examples or None
+        None where no classes are recorded.
     classes : ndarray, shape (C,)
     domain : Domain
     """
@@ -195,7 +193,7 @@ class Explained(NamedTuple):
     decision: Decision
     reasons: Reasons
     columns: Columns
-    like: list[str]
+    examples: Examples | None
     classes: NDArray[Any]
     domain: Domain
 
@@ -204,6 +202,12 @@ class Explained(NamedTuple):
         """Class probabilities and memberships."""
         return self.decision.prediction
 
+    def like(self) -> list[str]:
+        """Name of the most similar row of known class that has the predicted one; empty without any."""
+        if self.examples is None:
+            return [""] * len(self.reasons.winner)
+        return self.examples.nearest(self.classes[self.reasons.winner])
+
     def take(self, rows: NDArray[np.intp]) -> Explained:
         """Some rows, in that order."""
         return self._replace(
@@ -211,7 +215,7 @@ class Explained(NamedTuple):
             decision=self.decision.take(rows),
             reasons=self.reasons.take(rows),
             columns={name: one.take(rows) for name, one in self.columns.items()},
-            like=[self.like[i] for i in rows],
+            examples=None if self.examples is None else self.examples.take(rows),
         )
 
     def strongest(self, n: int) -> NDArray[np.intp]:
@@ -232,12 +236,14 @@ class Explained(NamedTuple):
         flat = [(i, int(t)) for i, parts in enumerate(named) for part in parts for t in part]
         row, column = np.array(flat, dtype=np.intp).reshape(-1, 2).T
         said = iter(written_cells(self.columns, self.domain, row, column).said)
-        result = []
+        result, like = [], self.like()
         for i, (speaks_for, against) in enumerate(named):
             texts = [", ".join(f"{next(said)} ({own[i, t]:+.1f})" for t in part) for part in (speaks_for, against)]
-            sentence = f"{self.classes[self.reasons.winner[i]]} {self.reasons.probability[i]:.2f}"
+            # Rounded down: 0.997 is no certainty.
+            probability = np.floor(100.0 * self.reasons.probability[i]) / 100.0
+            sentence = f"{self.classes[self.reasons.winner[i]]} {min(probability, 0.99):.2f}"
             sentence += f": {texts[0] or 'no column says much for it'}" + (f"; against: {texts[1]}" if against else "")
-            result.append(sentence + (f"; like {self.like[i]}" if self.like[i] else ""))
+            result.append(sentence + (f"; like {like[i]}" if like[i] else ""))
         return result
 
     def table(self) -> dict[str, list[Any]]:
@@ -246,7 +252,7 @@ class Explained(NamedTuple):
         n, n_columns = reasons.contribution.shape
         row, column = np.repeat(np.arange(n), n_columns), self.strongest(n_columns).ravel()
         cells = written_cells(self.columns, self.domain, row, column)
-        names, labels = list(self.columns), self.classes.tolist()
+        names, labels, like = list(self.columns), self.classes.tolist(), self.like()
         second = [None if a == b else labels[b] for a, b in zip(reasons.winner, reasons.runner_up, strict=True)]
         return {
             "row": row.tolist(),
@@ -260,7 +266,7 @@ class Explained(NamedTuple):
             "unit": cells.unit,
             "contribution": reasons.contribution[row, column].tolist(),
             "prototype": self.decision.prototype[row, column].tolist(),
-            "like": [self.like[i] for i in row],
+            "like": [like[i] for i in row],
         }
 
 

@@ -120,7 +120,7 @@ def prototype_cards(classifier: DDCLClassifier, X: Any, y: Any = None, *, n_typi
 def cards_of(model: FittedModel, X: Any, rows: Explained, y: Any = None, *, n_typical: int = 5) -> list[PrototypeCard]:
     """As :func:`prototype_cards`, of rows that the model has read before; ``X`` names them and knows their groups."""
     classifier = model.classifier
-    names = np.array(display_names(X, len(rows.like)), dtype=object)
+    names = np.array(display_names(X, len(rows.reasons.winner)), dtype=object)
     groups = domain_of(X).group_of(X)
     recorded = _recorded(classifier, X, y, len(names))
     if recorded is not None and any(label is not None for label in recorded):

@@ -366,7 +366,7 @@ def test_altered_families_are_our_error(fitted, tmp_path, change, message):
 def test_explanations_see_the_columns(rows, fitted):
     cards = prototype_cards(fitted, rows)
     assert len(cards) == 6
-    table = column_contributions(fitted, rows[:2], background=rows[:50])
+    table = fitted.explain(rows[:2])
     assert set(NAMES) - set(fitted.encoder_.empty_) <= set(table["column"])
     assert ConformalSets(fitted, level=0.5).fit(rows).predict_set(rows[:4]).shape == (4, 3)
     score = NoveltyScore(fitted).fit(rows)

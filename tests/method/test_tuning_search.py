@@ -34,7 +34,7 @@ TINY = DDCLClassifier(
     d_token=8,
     n_heads=2,
     n_blocks=1,
-    max_epochs=5,
+    max_epochs=16,
     random_state=0,
 )
 #: Its surroundings; without a reference fit, since lr_ratio is named.

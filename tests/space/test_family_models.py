@@ -26,7 +26,7 @@ from ddcl_tab.errors import (
     StabilityWarning,
 )
 from ddcl_tab.estimators import DDCLHistoryClassifier
-from ddcl_tab.interpret import ConformalSets, NoveltyScore, column_contributions, out_of_fold, prototype_cards
+from ddcl_tab.interpret import ConformalSets, NoveltyScore, out_of_fold, prototype_cards
 from ddcl_tab.space import (
     FAMILY_COLUMNS,
     FAMILY_COUNTS,
@@ -169,12 +169,13 @@ def test_catalogs_stand_in_for_the_one_of_fit_wherever_rows_are_read(rows):
     with warnings.catch_warnings():
         warnings.simplefilter("error", FamilyContextWarning)  # the catalog knows who is alone
         q = clf.transform(new, catalog=rows)
-        probability, memberships, reasons = clf.decide(new, catalog=rows)
-        explained = clf.explain(new, n_top=1, catalog=rows)
+        said = clf.decide(new, catalog=rows)
+        (probability, memberships), reasons = said.prediction, said.sentences()
+        explained = clf.explain(new, catalog=rows)
         score = clf.score(new, new["OBJECT_TYPE"], catalog=rows)
     np.testing.assert_array_equal(memberships, q)
     np.testing.assert_array_equal(probability, clf.predict_proba(new, catalog=rows))
-    assert explained["prediction"].to_list() == clf.predict(new, catalog=rows).tolist()
+    assert explained.filter(pl.col("rank") == 1)["prediction"].to_list() == clf.predict(new, catalog=rows).tolist()
     assert len(reasons) == len(new)
     assert score == np.mean(clf.predict(new, catalog=rows) == new["OBJECT_TYPE"].to_numpy())
 
@@ -242,8 +243,9 @@ def test_a_part_is_answered_as_within_the_whole(rows, fitted):
         np.testing.assert_array_equal(fitted.predict(X), fitted.predict(rows)[unknown])
         np.testing.assert_allclose(fitted.predict_proba(X), fitted.predict_proba(rows)[unknown], atol=1e-6)
         np.testing.assert_allclose(fitted.transform(X), fitted.transform(rows)[unknown], atol=1e-6)
-    assert fitted.decide(part)[2] == [one for one, asked in zip(fitted.decide(rows)[2], unknown, strict=True) if asked]
-    assert len(fitted.explain(part, n_top=1)) == unknown.sum()
+    alone, together = fitted.decide(part, examples=rows), fitted.decide(rows, examples=rows)
+    assert alone.sentences() == together.take(np.flatnonzero(unknown)).sentences()
+    assert fitted.explain(part)["row"].n_unique() == unknown.sum()
 
 
 def test_rows_that_were_not_counted_join_their_launch_for_the_call(rows):
@@ -364,7 +366,7 @@ def test_altered_families_are_our_error(fitted, tmp_path, change, message):
 def test_explanations_see_the_columns(rows, fitted):
     cards = prototype_cards(fitted, rows)
     assert len(cards) == 6
-    table = column_contributions(fitted, rows[:2], background=rows[:50])
+    table = fitted.explain(rows[:2])
     assert set(NAMES) - set(fitted.encoder_.empty_) <= set(table["column"])
     assert ConformalSets(fitted, level=0.5).fit(rows).predict_set(rows[:4]).shape == (4, 3)
     score = NoveltyScore(fitted).fit(rows)

@@ -464,7 +464,13 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         reasons = reasons_of(decision, self._column_means, self.network_.head.bias.detach().double().cpu().numpy())
         points = self.encoder_.coordinates(columns, encoded)
         return Explained(
-            encoded, decision, reasons, columns, self._examples(X, points, examples, catalog), self.classes_, self.domain_
+            encoded,
+            decision,
+            reasons,
+            columns,
+            self._examples(X, points, examples, catalog),
+            self.classes_,
+            self.domain_,
         )
 
     def _examples(self, X: Any, points: NDArray[np.float64], examples: Any, catalog: Any) -> Examples | None:

@@ -20,10 +20,10 @@ from ddcl_tab.estimators._explain import (
     N_AGAINST,
     N_FOR,
     WORTH_NAMING,
+    Examples,
     Explained,
     number_text,
     reasons_of,
-    Examples,
     written_cells,
 )
 from ddcl_tab.estimators._prototypes import MISSING

@@ -185,7 +185,7 @@ def test_out_of_fold_counts_the_whole_table(rows, monkeypatch):
     seen = []
     decide = DDCLClassifier.decide
     monkeypatch.setattr(
-        DDCLClassifier, "decide", lambda clf, X, catalog=None: seen.append(clf) or decide(clf, X, catalog)
+        DDCLClassifier, "decide", lambda clf, *given, **named: seen.append(clf) or decide(clf, *given, **named)
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error", FamilyContextWarning)

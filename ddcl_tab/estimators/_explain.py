@@ -121,6 +121,17 @@ def _written(column: NumericColumn | CategoricalColumn, value: Any, domain: Doma
     return f"{value:.{DIGITS + 2}g}", column.unit, domain.phrase(column.name, (float(value),), text)
 
 
+def _probability(p: float) -> str:
+    """Two digits, and a third where two would say certainty.
+
+    Examples
+    --------
+    >>> _probability(0.983), _probability(0.9973), _probability(0.99999)
+    ('0.98', '0.997', '0.999')
+    """
+    return f"{p:.2f}" if p < 0.995 else f"{min(p, 0.999):.3f}"
+
+
 def number_text(value: float, unit: str) -> str:
     """A number in a sentence, to :data:`DIGITS` digits or all before the point, with its unit.
 
@@ -239,9 +250,7 @@ class Explained(NamedTuple):
         result, like = [], self.like()
         for i, (speaks_for, against) in enumerate(named):
             texts = [", ".join(f"{next(said)} ({own[i, t]:+.1f})" for t in part) for part in (speaks_for, against)]
-            # Rounded down: 0.997 is no certainty.
-            probability = np.floor(100.0 * self.reasons.probability[i]) / 100.0
-            sentence = f"{self.classes[self.reasons.winner[i]]} {min(probability, 0.99):.2f}"
+            sentence = f"{self.classes[self.reasons.winner[i]]} {_probability(self.reasons.probability[i])}"
             sentence += f": {texts[0] or 'no column says much for it'}" + (f"; against: {texts[1]}" if against else "")
             result.append(sentence + (f"; like {like[i]}" if like[i] else ""))
         return result

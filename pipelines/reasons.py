@@ -160,7 +160,7 @@ def sentence_contradictions(sentence: str, written: Row, row: Row, units: Row, c
     if match is None:
         return [Contradiction(WORDS, sentence, "CLASS 0.98: column value (+1.9), ...")]
     found = []
-    own = float(written.get(f"p({match['cls']})") or "nan")
+    own = min(float(written.get(f"p({match['cls']})") or "nan"), 0.99)  # sentences never say 1.00
     if match["cls"] != written["class"] or not abs(own - float(match["p"])) <= 0.005 + 1e-5:
         found.append(Contradiction(DECISION, f"{match['cls']} {match['p']}", f"{written['class']} {own}"))
     listed = {written[f"column_{i}"]: float(written[f"contribution_{i}"]) for i in range(1, n_columns(written) + 1)}

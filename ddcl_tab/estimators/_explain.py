@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 N_FOR, N_AGAINST, WORTH_NAMING = 3, 2, 0.1
 #: Columns in which `classify` writes the strongest contributions.
 N_WRITTEN = 5
+#: Largest probability that a sentence writes: two digits would call 0.997 certain.
+CERTAIN = 0.99
 #: Significant digits of a number in a sentence.
 DIGITS = 4
 
@@ -119,17 +121,6 @@ def _written(column: NumericColumn | CategoricalColumn, value: Any, domain: Doma
         return year, "", domain.phrase(column.name, (float(value),), year)
     text = number_text(float(value), column.unit)
     return f"{value:.{DIGITS + 2}g}", column.unit, domain.phrase(column.name, (float(value),), text)
-
-
-def _probability(p: float) -> str:
-    """Two digits, and a third where two would say certainty.
-
-    Examples
-    --------
-    >>> _probability(0.983), _probability(0.9973), _probability(0.99999)
-    ('0.98', '0.997', '0.999')
-    """
-    return f"{p:.2f}" if p < 0.995 else f"{min(p, 0.999):.3f}"
 
 
 def number_text(value: float, unit: str) -> str:
@@ -250,7 +241,7 @@ class Explained(NamedTuple):
         result, like = [], self.like()
         for i, (speaks_for, against) in enumerate(named):
             texts = [", ".join(f"{next(said)} ({own[i, t]:+.1f})" for t in part) for part in (speaks_for, against)]
-            sentence = f"{self.classes[self.reasons.winner[i]]} {_probability(self.reasons.probability[i])}"
+            sentence = f"{self.classes[self.reasons.winner[i]]} {min(self.reasons.probability[i], CERTAIN):.2f}"
             sentence += f": {texts[0] or 'no column says much for it'}" + (f"; against: {texts[1]}" if against else "")
             result.append(sentence + (f"; like {like[i]}" if like[i] else ""))
         return result

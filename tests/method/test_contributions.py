@@ -262,7 +262,7 @@ def test_sentences_hold_only_the_rows_own_values(fitted, catalog):
     for i, text in enumerate(said.sentences()):
         label, probability, speaks_for, against, like = read_sentence(text)
         assert label == str(fitted.predict(catalog[i], catalog=catalog)[0]) if i < 20 else label in fitted.classes_
-        assert probability == pytest.approx(said.prediction.probability[i].max(), abs=0.005001)
+        assert probability == pytest.approx(min(said.prediction.probability[i].max(), 0.99), abs=0.005001)
         assert like == said.like()[i]
         own = said.reasons.contribution[i]
         assert len(speaks_for) == min(N_FOR, (own >= WORTH_NAMING).sum())

@@ -21,8 +21,6 @@ from ddcl_tab.interpret._model import FittedModel, exchange, take
 from ddcl_tab.nn._network import TableNetwork
 from ddcl_tab.training._rows import CHUNK, MISSING, Prediction
 
-#: Orders in which columns are exchanged for sampled Shapley values, each with its reverse.
-N_ORDERS = 8
 #: Values of other rows that a column takes in turn when it is hidden.
 N_HIDDEN = 16
 #: Probabilities below this are as good as none: logarithms stay finite.
@@ -292,37 +290,6 @@ def agreement(contribution: NDArray[np.float64], effect: NDArray[np.float64]) ->
     pooled = float(spearmanr(contribution.ravel(), effect.ravel()).statistic)
     first = float((contribution.argmax(axis=1) == effect.argmax(axis=1)).mean())
     return Agreement(pooled, float(np.median(rows)), first)
-
-
-def shapley_values(
-    model: Predictor, table: EncodedRows, background: EncodedRows, decided: NDArray[np.intp], random_state: int
-) -> NDArray[np.float64]:
-    """Sampled Shapley values of the columns for the probability of class ``decided[i]`` of row ``i``, shape (n, T).
-
-    What exact contributions are compared with: the columns of a background row are exchanged for those of the row in
-    random order (Strumbelj and Kononenko, Knowl. Inf. Syst. 41, 2014), forwards and backwards (Mitchell et al.,
-    JMLR 23, 2022). The values of a row sum to its probability minus the mean of the background rows drawn for it.
-    """
-    random = np.random.default_rng(random_state)
-    n, n_columns = len(decided), table.numeric.shape[1] + table.categorical.shape[1]
-    orders = np.array([random.permutation(n_columns) for _ in range(N_ORDERS)])
-    values = np.zeros((n, n_columns))
-    for order in orders:
-        other = take(background, np.asarray(random.integers(len(background.numeric), size=n)))
-        for path in (order, order[::-1]):
-            values += _along(model, table, other, decided, path)
-    return values / (2 * N_ORDERS)
-
-
-def _along(
-    model: Predictor, table: EncodedRows, other: EncodedRows, decided: NDArray[np.intp], path: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """Change of probability as the columns of ``other`` are exchanged for those of ``table`` along a path."""
-    position, n_columns = np.argsort(path), len(path)
-    # Step s has the first s columns of the path from the row, the others from the background row.
-    later = (position >= np.arange(n_columns + 1)[:, None])[:, None]
-    probability = predict_all(model, table, other, later)[:, np.arange(len(decided)), decided]
-    return np.diff(probability, axis=0)[position].T
 
 
 class Matching(NamedTuple):

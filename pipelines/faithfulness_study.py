@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shlex
+import sys
 import warnings
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -32,7 +34,7 @@ from ddcl_tab.app._catalog import has_known_class
 from ddcl_tab.app._evaluation import split_catalog
 from ddcl_tab.app._tables import SYNTHETIC_NOTE, as_markdown
 from ddcl_tab.errors import LeakWarning, StabilityWarning
-from ddcl_tab.interpret._model import FittedModel, take
+from ddcl_tab.interpret._model import FittedModel, shapley_values, take
 from ddcl_tab.space._gp import read_elsets
 from ddcl_tab.space._join import join_elsets
 from ddcl_tab.space._satcat import read_satcat
@@ -165,7 +167,7 @@ def column_table(material: Material) -> tuple[list[dict[str, Any]], dict[str, fl
         table, background = model.encode(part), model.encode(material.train)
         decided = model.predict(table).probability.argmax(axis=1)
         exact = model.read(part).reasons.contribution
-        sampled = checks.shapley_values(model, table, background, decided, seed)
+        sampled = shapley_values(model, table, background, decided, seed)
         values = {"exact": exact, "sampled": sampled, "random": np.random.default_rng(seed).random(exact.shape)}
         few = np.arange(min(material.sizes.shap, len(exact)))
         if find_spec("shap"):
@@ -314,6 +316,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder of the results")
     parser.add_argument("--short", action="store_true", help="the synthetic catalog and small networks")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "faithfulness", help="folder of the models")
+    parser.add_argument("--seeds", type=int, default=N_SEEDS, help="trainings; agreement over seeds needs two")
     args = parser.parse_args()
     commit()
     torch.set_num_threads(1)
@@ -323,7 +326,9 @@ def main() -> None:
         material = fit_all(read_satcat(SYNTHETIC).sample(800, seed=0), args.cache, settings, 2, Sizes(40, 40, 10))
     else:
         catalog = join_elsets(read_satcat(args.data / SATCAT), read_elsets(args.data / ELSETS["2025"]))
-        material = fit_all(catalog, args.cache, settings, N_SEEDS, Sizes())._replace(same_objects=two_dates(args.data))
+        material = fit_all(catalog, args.cache, settings, args.seeds, Sizes())._replace(
+            same_objects=two_dates(args.data)
+        )
     columns, alike = column_table(material)
     seeds, dates = stability_tables(material)
     figures = {
@@ -338,8 +343,8 @@ def main() -> None:
     packages = ("ddcl-tab", "torch", "scikit-learn", "numpy", "polars", *(["shap"] if find_spec("shap") else []))
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     notes = [
-        f"Made by `python pipelines/faithfulness_study.py {'--short ' if args.short else ''}../shared/data "
-        f"pipelines/results/` (python {platform.python_version()}, {versions}); {len(material.models)} trainings on "
+        f"Made by `{shlex.join(['python', 'pipelines/faithfulness_study.py', *sys.argv[1:]])}` (python "
+        f"{platform.python_version()}, {versions}); {len(material.models)} trainings on "
         f"the same {len(material.train)} rows, all figures on the {len(material.test)} rows of launches held out.",
         *([f"{SYNTHETIC_NOTE}. Small networks: this shows that the command works, nothing else."] * args.short),
     ]

@@ -311,11 +311,16 @@ def named_statements(said: list[Statement]) -> list[Statement]:
 
 
 def name_of(said: list[Statement], winner: str, domain: Domain) -> str:
-    """Name of a prototype: its columns with their values, and the class that it votes for."""
-    phrases = []
-    for one in named_statements(said):
+    """Name of a prototype: its columns with their values, and the class that it votes for.
+
+    Where it has members of more columns than are named, the name says that there are others.
+    """
+    phrases, named = [], named_statements(said)
+    for one in named:
         numbers = () if np.isnan(one.low) or one.with_missing else (one.low, one.high)
         phrases.append(domain.phrase(one.column, numbers, one.values))
+    if len(named) < len(said) and sum(one.share for one in named) < NAMED_SHARE:
+        phrases.append(f"{len(said) - len(named)} other columns")
     return f"{' / '.join(phrases) or 'no column'}: {winner}"
 
 

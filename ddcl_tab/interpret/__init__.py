@@ -8,6 +8,7 @@ from ddcl_tab.interpret._cards import (
     prototype_cards,
 )
 from ddcl_tab.interpret._labels import OutOfFold, likely_label_errors, out_of_fold
+from ddcl_tab.interpret._model import column_contributions
 from ddcl_tab.interpret._trust import ConformalSets, NoveltyScore, prototype_distances
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "NoveltyScore",
     "OutOfFold",
     "PrototypeCard",
+    "column_contributions",
     "likely_label_errors",
     "out_of_fold",
     "plot_card",

@@ -355,16 +355,20 @@ def invented(contribution: np.ndarray) -> Explained:
     }
     rows = EncodedRows(np.zeros((n, 2), np.float32), np.zeros((n, 1), np.int64))
     reasons = reasons_of(decision, np.zeros((3, 2)), np.zeros(2))
-    return Explained(rows, decision, reasons, columns, ["", "r7"], np.array(["A", "B"]), GENERIC)
+    # The first row stands among the examples itself: it is like the other one.
+    points, names = np.arange(2.0)[:, None], np.array(["r6", "r7"], dtype=object)
+    examples = Examples(points, np.array([0, -1]), points, np.array(["A", "A"]), names)
+    return Explained(rows, decision, reasons, columns, examples, np.array(["A", "B"]), GENERIC)
 
 
 def test_sentences_of_invented_rows():
     said = invented(np.array([[1.2, 0.3, 0.04], [-2.0, 0.1, 3.0]]))
     assert said.sentences() == [
-        "A 0.82: height 1.5 m (+1.2), born 1998 (+0.3)",
+        "A 0.82: height 1.5 m (+1.2), born 1998 (+0.3); like r7",
         "A 0.75: kind red, or (so) (+3.0), born 2004 (+0.1); against: height missing (-2.0); like r7",
     ]
-    assert invented(np.full((2, 3), 0.01)).sentences()[0] == "A 0.51: no column says much for it"
+    assert invented(np.full((2, 3), 0.01)).sentences()[0] == "A 0.51: no column says much for it; like r7"
+    assert said._replace(examples=None).sentences()[0] == "A 0.82: height 1.5 m (+1.2), born 1998 (+0.3)"
     cells = written_cells(said.columns, GENERIC, np.array([0, 0, 1]), np.array([1, 2, 0]))
     assert cells.value == ["1998", MISSING, MISSING]
     assert cells.unit == ["", "", ""]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,8 @@ import torch
 
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.errors import ConfigurationError
-from ddcl_tab.interpret._model import FittedModel
+from ddcl_tab.interpret import column_contributions
+from ddcl_tab.interpret._model import FittedModel, exchange, shapley_values, take
 from ddcl_tab.interpret._trust import NoveltyScore, prototype_distances
 from ddcl_tab.space._elements import (
     eccentricity_from_altitudes,
@@ -39,7 +41,7 @@ def test_a_sentence_names_the_strongest_columns_for_and_against_with_the_rows_ow
     for i, sentence in enumerate(said.sentences()):
         own = table.filter(pl.col("row") == i).sort("contribution", descending=True)
         head, _, rest = sentence.partition(": ")
-        assert head == f"{own['prediction'][0]} {own['probability'][0]:.2f}"
+        assert head == f"{own['prediction'][0]} {min(own['probability'][0], 0.99):.2f}"
         parts = re.findall(r"\(([+-]\d+\.\d)\)", rest)
         strong = own["contribution"].to_list()
         expected = [c for c in strong[:3] if c >= 0.1] + [c for c in strong[:-3:-1] if c <= -0.1]
@@ -60,9 +62,9 @@ def test_the_example_is_another_row_of_the_class_that_is_said(small_model):
     for said in (clf.decide(some, examples=rows), clf.decide(some)):
         winner = clf.classes_[said.reasons.winner]
         names = [f"{i} {n}" for i, n in some.select("NORAD_CAT_ID", "OBJECT_NAME").rows()]
-        assert [kind[like] for like in said.like] == winner.tolist()
-        assert not any(like == name for like, name in zip(said.like, names, strict=True))
-    assert clf.decide(some.drop("OBJECT_TYPE")).like == [""] * 80
+        assert [kind[like] for like in said.like()] == winner.tolist()
+        assert not any(like == name for like, name in zip(said.like(), names, strict=True))
+    assert clf.decide(some.drop("OBJECT_TYPE")).like() == [""] * 80
 
 
 # --- tables of every kind -------------------------------------------------------------------------------------------
@@ -188,3 +190,64 @@ def test_delta_v_agrees_with_textbook_transfers():
     assert delta_v(same, same) == 0.0
     # Turning a circular orbit by 60 deg takes its own speed: 7.67 km/s at 400 km.
     assert delta_v(orbit(400, 400, 0), orbit(400, 400, 60)) == pytest.approx(7669, abs=5)
+
+
+# --- sampled Shapley values ------------------------------------------------------------------------------------------
+
+
+def test_sampled_contributions_sum_to_the_probability_over_that_of_the_background_row(small_model, model):
+    clf, rows = small_model
+    some, one = rows.head(40), rows[100:101]
+    table = column_contributions(clf, some, one)
+    total = table.group_by("row").agg(pl.col("contribution").sum()).sort("row")["contribution"].to_numpy()
+    probability, at_one = clf.predict_proba(some), clf.predict_proba(one)[0]
+    decided = probability.argmax(axis=1)
+    np.testing.assert_allclose(total, probability.max(axis=1) - at_one[decided], atol=1e-6)
+
+
+def test_a_column_that_row_and_background_share_contributes_nothing(small_model):
+    clf, rows = small_model
+    one = rows[100:101]
+    same = rows.head(20).with_columns(pl.lit(one["INCLINATION"][0]).alias("INCLINATION"))
+    table = column_contributions(clf, same, one)
+    assert table.filter(pl.col("column") == "INCLINATION")["contribution"].abs().max() == 0.0
+    assert table["contribution"].abs().max() > 0.01
+
+
+def test_sampled_contributions_are_close_to_all_orders():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 4))
+    y = (X[:, 0] * X[:, 1] > 0).astype(int) + (X[:, 2] > 0)
+    clf = DDCLClassifier(n_prototypes=6, d_token=16, n_heads=2, max_epochs=10, certify=False, random_state=0).fit(X, y)
+    model = FittedModel(clf)
+    table, background = model.encode(X[:10]), model.encode(X[50:51])
+    decided = model.predict(table).probability.argmax(axis=1)
+    exact = np.zeros((10, 4))
+    orders = list(permutations(range(4)))
+    for order in orders:
+        kept = np.zeros((10, 4), dtype=bool)
+        other = take(background, np.zeros(10, dtype=int))
+        before = model.predict(exchange(table, other, ~kept)).probability[np.arange(10), decided]
+        for column in order:
+            kept[:, column] = True
+            after = model.predict(exchange(table, other, ~kept)).probability[np.arange(10), decided]
+            exact[:, column] += (after - before) / len(orders)
+            before = after
+    sampled = shapley_values(model, table, background, decided, random_state=0)
+    assert np.abs(sampled - exact).mean() < 0.03
+    assert np.corrcoef(sampled.ravel(), exact.ravel())[0, 1] > 0.95
+
+
+def test_of_sampled_contributions_the_same_seed_gives_the_same_bits_in_both_frame_libraries(small_model):
+    clf, rows = small_model
+    one = column_contributions(clf, rows.head(5), rows, random_state=3)
+    other = column_contributions(clf, rows.head(5).to_pandas(), rows.to_pandas(), random_state=3)
+    assert one["contribution"].to_list() == other["contribution"].tolist()
+    assert one["value"].to_list() == other["value"].tolist()
+    assert any(value.endswith(" km") for value in one["value"])
+
+
+def test_a_background_without_rows_is_refused(small_model):
+    clf, rows = small_model
+    with pytest.raises(ConfigurationError, match="background has no rows"):
+        column_contributions(clf, rows.head(3), rows.head(0))

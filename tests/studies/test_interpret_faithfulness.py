@@ -20,7 +20,6 @@ from faithfulness import (
     prototype_parts,
     remove_strongest,
     scorecard,
-    shapley_values,
     token_memberships,
     without,
 )
@@ -29,7 +28,7 @@ from hypothesis import strategies as st
 
 from ddcl_tab.errors import InputError
 from ddcl_tab.estimators._table import EncodedRows
-from ddcl_tab.interpret._model import FittedModel
+from ddcl_tab.interpret._model import FittedModel, shapley_values
 from ddcl_tab.training._rows import Prediction
 
 ROOT = Path(__file__).resolve().parents[2]

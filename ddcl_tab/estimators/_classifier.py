@@ -91,7 +91,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     contribution_weight : float, default=1
         Weight of the loss that makes the contribution of a column what the column does when another row's value takes
         its place. Higher: truer reasons, and a class that is decided less sharply; 0: contributions add up, and need
-        not fall on the columns that matter (pipelines/results/forms).
+        not fall on the columns that matter (pipelines/results/faithfulness).
     augmented_share : float, default=0.7
         Share of the rows of an epoch that are augmented: mixed from two training rows each and labelled by distillation
         from trees (gradient boosting and randomised trees, fitted on the training rows first). 0 trains on the table

@@ -166,7 +166,7 @@ def test_counts_come_in_by_a_setting(rows, fitted, tmp_path):
     state, weights, _ = read_model(tmp_path / "a.ddcl")
     del state["parameters"]["family_counts"]
     write_model(tmp_path / "a.ddcl", state, weights)
-    with pytest.raises(ModelFileError, match="state.parameters lacks 'family_counts'"):
+    with pytest.raises(ModelFileError, match=r"state\.parameters lacks 'family_counts'"):
         DDCLClassifier.load(tmp_path / "a.ddcl")
 
 

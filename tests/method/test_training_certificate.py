@@ -28,7 +28,17 @@ from ddcl_tab.training._rows import Batch
 from ddcl_tab.training._stability import CONDITIONS, STABLE, Stability
 
 CPU = torch.device("cpu")
-QUICK = {"n_prototypes": 6, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 8, "lr": 5e-3, "random_state": 0}
+#: The smallest training of the arrays whose prototypes settle.
+QUICK = {
+    "n_prototypes": 6,
+    "temperature": 0.02,
+    "d_token": 16,
+    "n_heads": 2,
+    "n_blocks": 1,
+    "max_epochs": 16,
+    "lr": 5e-3,
+    "random_state": 0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +274,7 @@ def test_the_last_certificate_is_the_same_at_the_end(arrays, fitted):
 
 def test_an_overshooting_ratio_warns_once_with_the_verdict(arrays):
     with pytest.warns(StabilityWarning, match="lower lr_ratio below") as caught:
-        clf = DDCLClassifier(**(QUICK | {"lr_ratio": 1000.0, "batch_size": 16})).fit(*arrays)
+        clf = DDCLClassifier(**(QUICK | {"lr_ratio": 1e4, "batch_size": 16})).fit(*arrays)
     assert len(caught) == 1
     assert str(caught[0].message) == clf.stability_.verdict
     assert caught[0].filename == __file__

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
+from scipy.spatial import KDTree
 
 from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn
 from ddcl_tab.estimators._domain import Domain
@@ -168,8 +168,9 @@ class Examples(NamedTuple):
             n = min(2, len(candidates))
             if not n:
                 continue
-            search = NearestNeighbors(n_neighbors=n, algorithm="brute").fit(self.among[candidates])
-            near = candidates[search.kneighbors(self.points[rows], return_distance=False)]
+            # A tree answers for each row alone: products of matrices break ties by which rows stand beside it.
+            _, near = KDTree(self.among[candidates]).query(self.points[rows], k=np.arange(1, n + 1))
+            near = candidates[near]
             is_own = near[:, 0] == self.itself[rows]
             found[rows] = np.where(is_own, self.names[near[:, 1]] if n > 1 else "", self.names[near[:, 0]])
         return found.tolist()

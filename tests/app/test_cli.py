@@ -215,7 +215,7 @@ def test_classify_gives_class_probabilities_the_columns_that_decided_and_a_reaso
         assert row["recorded"] == "UNKNOWN"
         assert [row["class"], row["runner_up"]] == ranked[:0:-1]
         assert sum(probability.values()) == pytest.approx(1.0)
-        assert row["reason"].startswith(f"{row['class']} {probability[row['class']]:.2f}: ")
+        assert row["reason"].startswith(f"{row['class']} {min(probability[row['class']], 0.99):.2f}: ")
         assert row["reason"].endswith(f"; like {row['like']}")
         assert typed[row["like"]] == row["class"]
         strength = [abs(float(row[f"contribution_{place}"])) for place in range(1, 6)]

@@ -331,6 +331,8 @@ def test_similar_rows_are_the_nearest_others_of_the_class_by_brute_force(seed, n
         distance = np.linalg.norm(among - points[i], axis=1)
         assert found[i] in others
         assert distance[found[i]] == pytest.approx(min(distance[j] for j in others), abs=1e-7)
+        alone = np.array([i])
+        assert examples.take(alone).nearest(winner[alone]) == [names[i]]  # whichever rows stand beside
 
 
 @given(st.floats(-1e12, 1e12, allow_subnormal=False), st.sampled_from(["", "km"]))

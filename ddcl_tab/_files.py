@@ -4,9 +4,10 @@ The format of model files has a number of its own, apart from the package's vers
 
 1. Written up to ddcl-tab 0.1.0, with entries that came and went while the number stayed.
 2. ``written_by`` in the manifest; exactly the entries that `ddcl_tab.estimators._model_file` lists.
+3. Networks that read every column token. Those before, which had a class token, are not read any more.
 
-Whoever adds, drops or changes an entry raises the number, teaches `ddcl_tab.estimators._model_file` to fill what the
-earlier format lacks, and commits a golden model (tests/golden/README.md).
+Whoever adds, drops or changes an entry raises the number, teaches `ddcl_tab.estimators._model_file` to fill what format
+3 and later lack, and commits a golden model (tests/golden/README.md).
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 FORMAT = "ddcl-tab model"
-VERSION = 2
+VERSION = 3
 _MANIFEST, _STATE, _WEIGHTS = "manifest.json", "state.json", "weights.safetensors"
 #: No part of a model of this package comes near this size in bytes; a larger claim is an attack or damage.
 MAX_PART_BYTES = 1 << 30
@@ -142,7 +143,7 @@ class Kind(NamedTuple):
 MODEL = Kind(
     FORMAT,
     VERSION,
-    1,
+    VERSION,
     "model file",
     "Give one that `ddcl-tab train` or `save` wrote.",
     "Otherwise train again.",

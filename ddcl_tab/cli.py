@@ -85,7 +85,7 @@ def demo(out: Path) -> None:
     run = train_catalog(frame, target="OBJECT_TYPE", split="launch", seed=0, settings={}, verbose=1)
     write_run(run, out)
     _print_run(run, out)
-    _classify(run.classifier, frame, "UNKNOWN", out / "unknown.csv", n_shown=5)
+    _classify(run.classifier, frame, "UNKNOWN", run.held_out, out / "unknown.csv", n_shown=5)
 
 
 @main.command()
@@ -277,16 +277,21 @@ def tune(
 @click.option("--out", type=_FILE, required=True, help="CSV file to write.")
 @_user_errors
 def classify(model: Path, catalog: Path, elsets: Path | None, only: str | None, out: Path) -> None:
-    """Write the class of each object of CATALOG, its probability, and the reason.
+    """Write the class of each object of CATALOG, the surest first: probability, runner-up, the columns that decided.
+
+    Each column stands with the object's own value and what it adds to the log-odds against the runner-up [nats], and a
+    similar typed object of the class is named. Doubts need held_out.csv, which train writes beside MODEL.
 
     Example: ddcl-tab classify run/model.ddcl satcat.csv --out classes.csv
     """
     from ddcl_tab import DDCLClassifier
     from ddcl_tab.app._catalog import load_catalog_for
+    from ddcl_tab.app._train import read_run
 
     _use_one_thread()
     clf = DDCLClassifier.load(model)
-    _classify(clf, load_catalog_for(clf, catalog, elsets), only, out, n_shown=10)
+    held_out, _ = read_run(model, clf)
+    _classify(clf, load_catalog_for(clf, catalog, elsets), only, held_out, out, n_shown=10)
 
 
 @main.command()
@@ -351,14 +356,18 @@ def _print_run(run: TrainingRun, out: Path) -> None:
     click.echo(f"\nwritten to {out}: {', '.join(RUN_FILES)}")
 
 
-def _classify(clf: DDCLClassifier, frame: pl.DataFrame, only: str | None, out: Path, n_shown: int) -> None:
-    from ddcl_tab.app._catalog import classify_catalog, is_synthetic, most_probable
+def _classify(
+    clf: DDCLClassifier, frame: pl.DataFrame, only: str | None, held_out: pl.DataFrame | None, out: Path, n_shown: int
+) -> None:
+    from ddcl_tab.app._catalog import classify_catalog, is_synthetic, most_probable, unknown_doubts
     from ddcl_tab.app._tables import SYNTHETIC_NOTE, as_markdown, write_csv
+    from ddcl_tab.app._train import HELD_OUT_FILE
 
-    table = classify_catalog(clf, frame, only)
+    table = classify_catalog(clf, frame, only, held_out)
     write_csv(out, table)
-    if is_synthetic(frame):
-        click.echo(SYNTHETIC_NOTE)
+    notes = [SYNTHETIC_NOTE if is_synthetic(frame) else None, unknown_doubts(table, held_out, HELD_OUT_FILE)]
+    for note in filter(None, notes):
+        click.echo(note)
     click.echo(f"{len(table)} objects classified, written to {out}; the most probable:\n")
     click.echo(as_markdown(most_probable(table, n_shown)))
 

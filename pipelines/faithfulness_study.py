@@ -1,4 +1,4 @@
-"""Whether the explanations are true: removal, deletion and insertion, SHAP, seeds, dates, rules alone.
+"""Whether the explanations are true: hiding columns, deletion and insertion, SHAP, prototypes taken away, seeds, dates.
 
     python pipelines/faithfulness_study.py ../shared/data pipelines/results/
 
@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shlex
+import sys
 import warnings
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -42,12 +44,19 @@ ROOT = Path(__file__).resolve().parents[1]
 SATCAT = "satcat/spacetrack_satcat_current_2025-03-16.json.gz"
 ELSETS = {year: f"elsets/spacetrack_3le_{day}.txt.gz" for year, day in (("2022", "2022-01-22"), ("2025", "2025-03-15"))}
 SYNTHETIC = ROOT / "data" / "synthetic_satcat.csv.gz"
-#: Columns that both catalogs take from their element sets, so that they show the orbit of that day.
 N_SEEDS = 5
-#: Rows for curves over columns, and for SHAP, which is slow.
-N_ROWS, N_SHAP_ROWS = 1000, 200
+#: Goals: rank correlation with hiding a column, distance of areas from SHAP's, agreement of prototypes over seeds.
+HIDING_GOAL, AREA_GOAL, ARI_GOAL = 0.8, 0.01, 0.8
 #: Prototypes taken away one after another.
 N_REMOVED = 5
+
+
+class Sizes(NamedTuple):
+    """Rows for curves over columns and for matching tokens; for hiding columns; for SHAP, which is slow."""
+
+    rows: int = 1000
+    hidden: int = 500
+    shap: int = 200
 
 
 class Material(NamedTuple):
@@ -56,10 +65,11 @@ class Material(NamedTuple):
     models: list[FittedModel]
     train: pl.DataFrame
     test: pl.DataFrame
+    sizes: Sizes
     same_objects: tuple[pl.DataFrame, pl.DataFrame] | None
 
 
-def fit_all(catalog: pl.DataFrame, cache: Path, settings: dict[str, Any], n_seeds: int) -> Material:
+def fit_all(catalog: pl.DataFrame, cache: Path, settings: dict[str, Any], n_seeds: int, sizes: Sizes) -> Material:
     """Train once a seed on the same rows, or take what was trained before."""
     known = catalog.filter(has_known_class(catalog, "OBJECT_TYPE"))
     parts = split_catalog(known, "OBJECT_TYPE", "launch", 0)
@@ -73,7 +83,7 @@ def fit_all(catalog: pl.DataFrame, cache: Path, settings: dict[str, Any], n_seed
                 warnings.simplefilter("ignore", StabilityWarning)
                 DDCLClassifier(random_state=seed, verbose=1, **settings).fit(known[parts.train]).save(file)
         models.append(FittedModel(DDCLClassifier.load(file)))
-    return Material(models, known[parts.train], known[parts.test], None)
+    return Material(models, known[parts.train], known[parts.test], sizes, None)
 
 
 def two_dates(data: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -84,70 +94,95 @@ def two_dates(data: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     return frames[0].filter(there), frames[1].filter(there)
 
 
+def sample(frame: pl.DataFrame, n: int, seed: int) -> pl.DataFrame:
+    """Some rows, in their order."""
+    return frame[np.sort(np.random.default_rng(seed).choice(len(frame), min(n, len(frame)), replace=False))]
+
+
+def hiding_table(material: Material) -> list[dict[str, Any]]:
+    """Per seed: how well the exact contributions predict what hiding a column does."""
+    rows = []
+    for seed, model in enumerate(material.models):
+        part = sample(material.test, material.sizes.hidden, seed)
+        table, contribution = model.encode(part), model.read(part).reasons.contribution
+        effects = {
+            "values of other rows": checks.hiding_effects(model, table, model.encode(material.train), seed),
+            "set to missing": checks.missing_effects(model, table),
+        }
+        rows += [
+            {"seed": seed, "hidden by": how} | checks.agreement(contribution, effect)._asdict()
+            for how, effect in effects.items()
+        ]
+    return rows
+
+
 def removal_table(material: Material) -> list[dict[str, Any]]:
-    """Per seed: what taking away the strongest prototype does, and how far rules alone come."""
+    """Per seed: what taking away the prototype that adds most does, and how far a scorecard of prototypes comes."""
     rows = []
     y = material.test["OBJECT_TYPE"].to_numpy()
     for seed, model in enumerate(material.models):
-        prediction = model.predict(model.encode(material.test))
-        removal = checks.remove_strongest(model, prediction.q)
-        classes = model.classifier.classes_
-        by_model = classes[prediction.probability.argmax(axis=1)]
-        by_rule = classes[checks.decision_list(model, prediction.q)]
+        q = checks.token_memberships(model, model.encode(material.test))
+        removal, classes = checks.remove_strongest(model, q), model.classifier.classes_
+        by_model = classes[checks.decide_tokens(model, q).argmax(axis=1)]
+        by_card = classes[checks.scorecard(model, q).argmax(axis=1)]
         rows.append(
             {
                 "seed": seed,
                 "probability falls": removal.falls,
                 "mean change": float((removal.after - removal.before).mean()),
                 "decision changes": float(removal.changed.mean()),
-                "of these, as said": removal.changed_as_said,
                 "macro-F1": float(f1_score(y, by_model, average="macro")),
-                "rules alone, macro-F1": float(f1_score(y, by_rule, average="macro")),
-                "rules agree with the model": float((by_rule == by_model).mean()),
+                "scorecard, macro-F1": float(f1_score(y, by_card, average="macro")),
+                "scorecard agrees with the model": float((by_card == by_model).mean()),
             }
         )
     return rows
 
 
 def prototype_table(material: Material) -> list[dict[str, Any]]:
-    """Area under the deletion curve over prototypes: by weight against random order among those with a membership."""
+    """Area under the deletion curve over prototypes: by what they add to the decision against random order."""
     rows = []
     for seed, model in enumerate(material.models):
-        q = model.predict(model.encode(material.test)).q
-        random = np.random.default_rng(seed)
+        q = checks.token_memberships(model, model.encode(sample(material.test, material.sizes.rows, seed)))
+        random, used = np.random.default_rng(seed), q.mean(axis=1)
         orders = {
-            "by weight": np.argsort(-q, axis=1)[:, :N_REMOVED],
-            "random": np.argsort(random.random(q.shape), axis=1)[:, :N_REMOVED],
+            "by what they add": np.argsort(-checks.prototype_parts(model, q), axis=1)[:, :N_REMOVED],
+            "by weight": np.argsort(-used, axis=1)[:, :N_REMOVED],
+            "random": np.argsort(random.random(used.shape), axis=1)[:, :N_REMOVED],
         }
         areas = {name: checks.area(checks.prototype_deletion(model, q, order)) for name, order in orders.items()}
         rows.append({"seed": seed, **areas})
     return rows
 
 
-def column_table(material: Material, n_shap_rows: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Deletion and insertion over columns: ours, SHAP, random order; and how alike ours and SHAP are."""
+def column_table(material: Material) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Deletion and insertion over columns by exact contributions, sampled Shapley values, SHAP and in random order.
+
+    And how alike exact contributions and SHAP are.
+    """
     rows: list[dict[str, Any]] = []
     alike: list[float] = []
     for seed, model in enumerate(material.models):
-        random = np.random.default_rng(seed)
-        chosen = random.choice(len(material.test), min(N_ROWS, len(material.test)), replace=False)
-        table, background = model.encode(material.test[np.sort(chosen)]), model.encode(material.train)
+        part = sample(material.test, material.sizes.rows, seed)
+        table, background = model.encode(part), model.encode(material.train)
         decided = model.predict(table).probability.argmax(axis=1)
-        ours = shapley_values(model, table, background, decided, seed)
-        values = {"ours": ours, "random": random.random(ours.shape)}
-        few = np.arange(min(n_shap_rows, len(ours)))
+        exact = model.read(part).reasons.contribution
+        sampled = shapley_values(model, table, background, decided, seed)
+        values = {"exact": exact, "sampled": sampled, "random": np.random.default_rng(seed).random(exact.shape)}
+        few = np.arange(min(material.sizes.shap, len(exact)))
         if find_spec("shap"):
             theirs = shap_values(model, take(table, few), background, decided[few], seed)
-            alike += [float(np.corrcoef(a, b)[0, 1]) for a, b in zip(ours[few], theirs, strict=True)]
-            values |= {"SHAP": theirs}
+            alike += [float(np.corrcoef(a, b)[0, 1]) for a, b in zip(exact[few], theirs, strict=True)]
+            values = {"SHAP": theirs} | {f"{name}, rows of SHAP": value[few] for name, value in values.items()} | values
         for name, value in values.items():
-            part = take(table, few) if "SHAP" in values else table
-            order = np.argsort(-value[: len(part.numeric)], axis=1)
-            deletion, insertion = checks.column_curves(model, part, background, order, seed)
-            rows.append(
-                {"seed": seed, "order": name, "deletion": checks.area(deletion), "insertion": checks.area(insertion)}
+            judged = take(table, np.arange(len(value)))
+            deletion, insertion = checks.column_curves(
+                model, judged, background, np.argsort(-value, axis=1, kind="stable"), seed
             )
-    return rows, {"correlation of ours with SHAP, median over rows": float(np.median(alike))} if alike else {}
+            areas = {"deletion": checks.area(deletion), "insertion": checks.area(insertion)}
+            rows.append({"seed": seed, "order": name, "rows": len(value)} | areas)
+    said = "correlation of exact contributions with SHAP, median over rows"
+    return rows, {said: float(np.nanmedian(alike))} if alike else {}
 
 
 def shap_values(
@@ -173,21 +208,26 @@ def shap_values(
 
 def stability_tables(material: Material) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Prototypes matched over pairs of seeds, and over two dates by one model."""
-    memberships = [model.predict(model.encode(material.test)).q for model in material.models]
+    part = sample(material.test, material.sizes.rows, 0)
+    memberships = [checks.token_memberships(model, model.encode(part)) for model in material.models]
     seeds = []
     for a, b in combinations(range(len(memberships)), 2):
         matching = checks.match_prototypes(memberships[a], memberships[b])
+        figures = {"ARI": matching.ari, "ARI within columns": matching.ari_within, "tokens matched": matching.agreement}
         overlap = float(np.mean([pair[2] for pair in matching.pairs]))
-        seeds.append(
-            {"seeds": f"{a}, {b}", "ARI": matching.ari, "rows matched": matching.agreement, "overlap": overlap}
-        )
+        seeds.append({"seeds": f"{a}, {b}", **figures, "overlap": overlap})
     dates = []
     for seed, model in enumerate(material.models) if material.same_objects else ():
-        then, now = (model.predict(model.encode(frame)) for frame in material.same_objects)
-        matching = checks.match_prototypes(then.q, now.q)
-        same = float((then.q.argmax(axis=1) == now.q.argmax(axis=1)).mean())
-        decided = float((then.probability.argmax(axis=1) == now.probability.argmax(axis=1)).mean())
-        dates.append({"seed": seed, "ARI": matching.ari, "same prototype": same, "same class": decided})
+        tables = [model.encode(sample(frame, material.sizes.rows, seed)) for frame in material.same_objects]
+        then, now = (checks.token_memberships(model, table).argmax(axis=2) for table in tables)
+        decided = [model.predict(table).probability.argmax(axis=1) for table in tables]
+        dates.append(
+            {
+                "seed": seed,
+                "tokens of the same prototype": float((then == now).mean()),
+                "same class": float((decided[0] == decided[1]).mean()),
+            }
+        )
     return seeds, dates
 
 
@@ -207,30 +247,40 @@ def mean_of(rows: list[dict[str, Any]], name: str) -> str:
 
 def report(figures: dict[str, Any], notes: list[str]) -> str:
     """The results file."""
-    removal, seeds = figures["removal"], figures["seeds"]
+    removal, seeds, hiding = figures["removal"], figures["seeds"], figures["hiding"]
+    by_rows = [row for row in hiding if row["hidden by"] == "values of other rows"]
     parts = [
         "# Are the explanations true?",
         *notes,
-        "## Taking away the strongest prototype, and rules alone",
+        "## Contributions beside what hiding a column does",
+        "A contribution belongs to a column as seen beside the others. Here one column at a time is hidden from the "
+        f"network, by values that it has in {checks.N_HIDDEN} other rows or as missing, and the fall of the log-odds "
+        "of the class against the runner-up is compared with the contribution: Spearman's correlation over all rows "
+        "and columns, over the columns of a row (median), and the share of rows in which both are largest in one "
+        "column.",
+        rounded(hiding),
+        f"With values of other rows {mean_of(by_rows, 'pooled')} (goal: {HIDING_GOAL}).",
+        "## Deletion and insertion of columns",
+        "Areas under the curves of the decided class's probability; deletion: lower is truer, insertion: higher. All "
+        "orders on the same rows with the same background rows; SHAP, which is slow, on the first of them.",
+        rounded(figures["columns"]),
+        *_against_shap(figures["columns"]),
+        *(f"{name}: {value:.3f}." for name, value in figures["alike"].items()),
+        "## Taking away the prototype that adds most, and a scorecard",
         rounded(removal),
-        f"The decision changes in {mean_of(removal, 'decision changes')} of the rows, and then in "
-        f"{mean_of(removal, 'of these, as said')} of them away from the class for which the prototype spoke (goal: "
-        f"0.95). The probability of that class falls in only {mean_of(removal, 'probability falls')} of all rows: "
-        "elsewhere other prototypes of the same class take over, and some of them are surer. So `explain` gives each "
-        "prototype's own `effect`, with its sign. A decision list, *the class of the strongest prototype*, agrees with "
-        f"the model on {mean_of(removal, 'rules agree with the model')} of the rows: macro-F1 "
-        f"{mean_of(removal, 'rules alone, macro-F1')} against {mean_of(removal, 'macro-F1')}.",
+        f"Without the prototype that adds most, the probability of the class falls in "
+        f"{mean_of(removal, 'probability falls')} of the rows and another class is decided in "
+        f"{mean_of(removal, 'decision changes')}; elsewhere the tokens' other prototypes say the same. A scorecard, "
+        "*each column's strongest prototype alone*, agrees with the model on "
+        f"{mean_of(removal, 'scorecard agrees with the model')} of the rows: macro-F1 "
+        f"{mean_of(removal, 'scorecard, macro-F1')} against {mean_of(removal, 'macro-F1')}.",
         "## Deletion of prototypes",
         f"Area under the curve of the decided class's probability as up to {N_REMOVED} prototypes go; lower is truer.",
         rounded(figures["prototypes"]),
-        "## Deletion and insertion of columns",
-        "Areas under the curves of the decided class's probability; deletion: lower is truer, insertion: higher. All "
-        "orders on the same rows with the same background rows.",
-        rounded(figures["columns"]),
-        *(f"{name}: {value:.3f}." for name, value in figures["alike"].items()),
         "## The same prototypes from other seeds",
         rounded(seeds),
-        f"ARI {mean_of(seeds, 'ARI')} (goal: 0.8).",
+        f"ARI of all tokens {mean_of(seeds, 'ARI')}, of those of one column {mean_of(seeds, 'ARI within columns')} "
+        f"(goal: {ARI_GOAL}).",
     ]
     if figures["dates"]:
         parts += [
@@ -241,6 +291,24 @@ def report(figures: dict[str, Any], notes: list[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _against_shap(columns: list[dict[str, Any]]) -> list[str]:
+    """How far the areas of exact contributions are from SHAP's on the same rows, mean over the seeds."""
+    said = []
+    for name in ("exact", "sampled"):
+        gaps = {
+            curve: float(
+                np.mean([row[curve] for row in columns if row["order"] == f"{name}, rows of SHAP"])
+                - np.mean([row[curve] for row in columns if row["order"] == "SHAP"])
+            )
+            for curve in ("deletion", "insertion")
+            if any(row["order"] == "SHAP" for row in columns)
+        }
+        if gaps:
+            far = ", ".join(f"{curve} {gap:+.3f}" for curve, gap in gaps.items())
+            said.append(f"{name.capitalize()} less SHAP, mean over the seeds: {far} (goal: within {AREA_GOAL}).")
+    return said
+
+
 def main() -> None:
     """Compute all tables and write them as Markdown and JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -248,19 +316,23 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder of the results")
     parser.add_argument("--short", action="store_true", help="the synthetic catalog and small networks")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "faithfulness", help="folder of the models")
+    parser.add_argument("--seeds", type=int, default=N_SEEDS, help="trainings; agreement over seeds needs two")
     args = parser.parse_args()
     commit()
     torch.set_num_threads(1)
     settings: dict[str, Any] = {}
     if args.short:
         settings = {"max_epochs": 3, "n_prototypes": 8, "d_token": 16, "n_heads": 2, "certify": False}
-        material = fit_all(read_satcat(SYNTHETIC).sample(800, seed=0), args.cache, settings, n_seeds=2)
+        material = fit_all(read_satcat(SYNTHETIC).sample(800, seed=0), args.cache, settings, 2, Sizes(40, 40, 10))
     else:
         catalog = join_elsets(read_satcat(args.data / SATCAT), read_elsets(args.data / ELSETS["2025"]))
-        material = fit_all(catalog, args.cache, settings, N_SEEDS)._replace(same_objects=two_dates(args.data))
-    columns, alike = column_table(material, 10 if args.short else N_SHAP_ROWS)
+        material = fit_all(catalog, args.cache, settings, args.seeds, Sizes())._replace(
+            same_objects=two_dates(args.data)
+        )
+    columns, alike = column_table(material)
     seeds, dates = stability_tables(material)
     figures = {
+        "hiding": hiding_table(material),
         "removal": removal_table(material),
         "prototypes": prototype_table(material),
         "columns": columns,
@@ -271,8 +343,8 @@ def main() -> None:
     packages = ("ddcl-tab", "torch", "scikit-learn", "numpy", "polars", *(["shap"] if find_spec("shap") else []))
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     notes = [
-        f"Made by `python pipelines/faithfulness_study.py {'--short ' if args.short else ''}../shared/data "
-        f"pipelines/results/` (python {platform.python_version()}, {versions}); {len(material.models)} trainings on "
+        f"Made by `{shlex.join(['python', 'pipelines/faithfulness_study.py', *sys.argv[1:]])}` (python "
+        f"{platform.python_version()}, {versions}); {len(material.models)} trainings on "
         f"the same {len(material.train)} rows, all figures on the {len(material.test)} rows of launches held out.",
         *([f"{SYNTHETIC_NOTE}. Small networks: this shows that the command works, nothing else."] * args.short),
     ]

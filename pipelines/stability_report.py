@@ -38,7 +38,7 @@ TEXT = """# Falsification study: does the verdict see what becomes of the protot
 
 **Outcome**, measured on held-out launches after the last epoch. *Overshooting*: in an epoch after the first the
 prototypes' mean step was longer than half of the tokens' standard deviation. *Dead*: more than a quarter of the
-prototypes carries less than 1/(4K) of the rows. *Collapsed*: the prototypes' mean distance is under a quarter of that
+prototypes carries less than 1/(4K) of the tokens. *Collapsed*: the prototypes' mean distance is under a quarter of that
 deviation, or it gets there when the same prototypes are trained on alone, by another optimiser, at the same encoder, or
 it is under half of what it becomes then. *Healthy*: none of these. **Verdict**: `stability_.verdict`, from the
 certificate on training rows.

@@ -49,7 +49,7 @@ TARGET = "OBJECT_TYPE"
 #: Optimiser and the encoder's rate: plain SGD has no preconditioner and needs a far larger one.
 OPTIMIZERS = {"SGD": (torch.optim.SGD, 0.05), "Adam": (torch.optim.AdamW, 2e-3)}
 SIZES = {"n_prototypes": 16, "d_token": 32, "n_blocks": 1, "n_heads": 4, "dropout": 0.0}
-WEIGHTS = {"quantization_weight": 0.1, "column_weight": 0.1}
+WEIGHTS = {"quantization_weight": 0.1, "column_weight": 0.1, "contribution_weight": 3.0}
 #: The encoder under "readout alone" is trained soundly first: this many epochs at these settings.
 SOUND = {"optimizer": torch.optim.AdamW, "lr": 2e-3, "lr_ratio": 10.0, "final_temperature": 0.1, "max_epochs": 8}
 BATCH_SIZE = 128
@@ -95,13 +95,13 @@ class Start(NamedTuple):
 class QuantizationAlone(torch.nn.Module):
     """``L_q`` and nothing else: the objective of a readout alone, called like :class:`Objective`."""
 
-    quantization_weight = 1.0
+    quantization_weight, contribution_weight = 1.0, 0.0
 
-    def forward(self, output: Any, batch: Batch, prototypes: Any, temperature: Any) -> Loss:
+    def forward(self, output: Any, batch: Batch, prototypes: Any, temperature: Any, exchanged: None = None) -> Loss:
         """Loss of a batch."""
         quantization = quantization_loss(assign(output.reading.z.detach(), prototypes, temperature), batch.weight)
         nothing = torch.zeros(())
-        return Loss(quantization, nothing, nothing, quantization, nothing)
+        return Loss(quantization, nothing, nothing, quantization, nothing, nothing)
 
 
 class Steps(Callback):
@@ -234,15 +234,15 @@ def outcome_of(
 
     - ``overshooting``: in an epoch after the first, their mean step was longer than half of the tokens' standard
       deviation.
-    - ``dead``: more than a quarter carries less than ``1 / (4 K)`` of the held-out rows.
+    - ``dead``: more than a quarter carries less than ``1 / (4 K)`` of the held-out tokens.
     - ``collapsed``: their mean distance is under a quarter of that deviation, or gets there when the same prototypes
       are trained on alone at the same encoder, with another optimiser, or is under half of what it becomes then.
     """
     test = RowsDataset(start.test, hard_targets(start.test, start.sizes["n_classes"]), CPU)
     with torch.no_grad():
         output = network.eval()(test.numeric, test.categorical)
-    z, q, prototypes = output.reading.z, output.reading.assignment.q, network.readout.prototypes.detach()
-    sigma = z.var(dim=0, correction=0).sum().sqrt()
+    z, q = (part.flatten(0, 1) for part in (output.reading.z, output.reading.assignment.q))  # all tokens of all rows
+    prototypes, sigma = network.readout.prototypes.detach(), z.var(dim=0, correction=0).sum().sqrt()
     separation = float(torch.pdist(prototypes).mean() / sigma)
     settled = float(torch.pdist(settle(network, objective, start, seed)).mean() / sigma)
     longest = max(steps.epochs_[1:]) / float(sigma)
@@ -273,7 +273,7 @@ def settle(network: TableNetwork, objective: torch.nn.Module, start: Start, seed
     with torch.no_grad():
         output = network.eval()(rows.numeric, rows.categorical)
     z, direct = output.reading.z, output.direct_logits
-    sigma = z.var(dim=0, correction=0).sum().sqrt()
+    sigma = z.flatten(0, 1).var(dim=0, correction=0).sum().sqrt()
     prototypes = network.readout.prototypes.detach().clone().requires_grad_()
     optimizer = torch.optim.Adam([prototypes], lr=SETTLING_LR * float(sigma))
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, SETTLING_STEPS)

@@ -15,7 +15,8 @@ from sklearn.neighbors import LocalOutlierFactor
 
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.app._evaluation import split_catalog
-from ddcl_tab.interpret._trust import CATEGORY_WEIGHT, NoveltyScore, prototype_distances
+from ddcl_tab.estimators._table import CATEGORY_WEIGHT
+from ddcl_tab.interpret._trust import NoveltyScore, prototype_distances
 from ddcl_tab.space import regime
 
 ORBIT = ("PERIOD", "APOGEE", "PERIGEE", "INCLINATION", "SEMIMAJOR_AXIS", "ECCENTRICITY")

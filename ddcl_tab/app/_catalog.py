@@ -1,16 +1,22 @@
-"""A catalog as the commands use it: read with its element sets, its rows of known class, its objects classified."""
+"""A catalog as the commands use it: read with its element sets, its objects decided with reasons and doubts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from ddcl_tab.app._tables import rounded_shares
+from ddcl_tab.app._tables import HeldOut, held_out_arrays, rounded_shares
 from ddcl_tab.errors import CatalogError, InputError, did_you_mean
 from ddcl_tab.estimators._classifier import DDCLClassifier
+from ddcl_tab.estimators._explain import N_WRITTEN, Explained, written_cells
 from ddcl_tab.estimators._validation import target_of
+from ddcl_tab.interpret._trust import N_NEIGHBOURS, ConformalSets, NoveltyScore
 from ddcl_tab.space._families import Families
 from ddcl_tab.space._gp import read_gp
 from ddcl_tab.space._join import FROM_ELSETS, join_elsets, launch_of
@@ -18,6 +24,14 @@ from ddcl_tab.space._satcat import read_satcat
 from ddcl_tab.space._schema import UNKNOWN
 
 _IDENTIFIERS = ("NORAD_CAT_ID", "OBJECT_ID", "OBJECT_NAME")
+#: How an object without a recorded class stands in tables.
+NO_RECORD = "no record"
+#: Coverage of the sets of classes, launch by launch.
+LEVEL = 0.9
+#: Share of the held-out objects that pass as ordinary.
+ORDINARY = 0.99
+#: What tables and pages call the two doubts, and a row that fits no class.
+COULD_BE, UNLIKE, NONE_FITS = "could also be", "unlike the typed objects", "no class fits well"
 
 
 def load_catalog(catalog: Path, elsets: Path | None) -> pl.DataFrame:
@@ -163,8 +177,139 @@ def siblings_of(frame: pl.DataFrame) -> pl.Series | None:
     return number.set(launch_of(frame).str.starts_with("NORAD "), None)
 
 
-def classify_catalog(clf: DDCLClassifier, frame: pl.DataFrame, only: str | None) -> pl.DataFrame:
-    """Class, probabilities, top prototype and a one-sentence reason for each object.
+class Inputs(NamedTuple):
+    """What the model says of a catalog, computed once for all that is written of it.
+
+    Attributes
+    ----------
+    classifier : DDCLClassifier
+    frame : polars.DataFrame
+        The catalog.
+    target : str
+        Its column of the classes.
+    recorded : ndarray of str, shape (n,)
+        Recorded classes, :data:`NO_RECORD` where there is none.
+    said : Explained
+        Of all objects.
+    held_out : HeldOut or None
+        None where no held-out rows are known.
+    """
+
+    classifier: DDCLClassifier
+    frame: pl.DataFrame
+    target: str
+    recorded: NDArray[np.object_]
+    said: Explained
+    held_out: HeldOut | None
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes."""
+        return [str(name) for name in self.said.classes]
+
+    @property
+    def probability(self) -> NDArray[np.float64]:
+        """Class probabilities, shape (n, C)."""
+        return self.said.prediction.probability
+
+
+def read_inputs(clf: DDCLClassifier, frame: pl.DataFrame, held_out: pl.DataFrame | None) -> Inputs:
+    """Decide all objects of a catalog.
+
+    Parameters
+    ----------
+    clf : DDCLClassifier
+        Fitted.
+    frame : polars.DataFrame
+        Catalog with the columns of the model. Families are counted in it, and similar objects are sought in it.
+    held_out : polars.DataFrame or None
+        As :func:`ddcl_tab.app._tables.read_held_out` returns it.
+
+    Returns
+    -------
+    Inputs
+    """
+    target = str(target_of(clf.target, frame))
+    recorded = np.full(len(frame), NO_RECORD, dtype=object)
+    if target in frame.columns:
+        known = has_known_class(frame, target).to_numpy()
+        recorded[known] = frame[target].cast(pl.String).to_numpy()[known]
+    arrays = None if held_out is None else held_out_arrays(held_out, clf.classes_)
+    return Inputs(clf, frame, target, recorded, clf.decide(frame), arrays)
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """Of each row asked about, what stands against taking its class for granted.
+
+    Attributes
+    ----------
+    sets : ndarray of bool, shape (n, C), or None
+        Classes that cannot be excluded at :data:`LEVEL`; None where the held-out launches are too few, or not known.
+    unlike : ndarray of bool, shape (n,), or None
+        Farther from the objects of known class than :data:`ORDINARY` of the held-out ones; None without those.
+    """
+
+    sets: NDArray[np.bool_] | None
+    unlike: NDArray[np.bool_] | None
+
+    def could_be(self, row: int, predicted: int, classes: list[str]) -> str | None:
+        """Classes besides number ``predicted``; :data:`NONE_FITS`; empty without any; None where nobody knows."""
+        if self.sets is None:
+            return None
+        others = [name for k, name in enumerate(classes) if self.sets[row, k] and k != predicted]
+        return " or ".join(others) if others or self.sets[row, predicted] else NONE_FITS
+
+    def is_unlike(self, row: int) -> str | None:
+        """``"yes"`` or ``"no"``; None where nobody knows."""
+        return None if self.unlike is None else "yes" if self.unlike[row] else "no"
+
+    def notes(self, row: int, predicted: int, classes: list[str]) -> list[str]:
+        """Remarks on a row whose predicted class is number ``predicted``."""
+        other = self.could_be(row, predicted, classes)
+        notes = [other if other == NONE_FITS else f"{COULD_BE} {other}"] if other else []
+        return notes + [UNLIKE] * (self.is_unlike(row) == "yes")
+
+
+def doubts_of(inputs: Inputs, rows: NDArray[np.intp]) -> Doubts:
+    """Class sets and novelty of some rows of the catalog, calibrated on the held-out rows.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    rows : ndarray of int, shape (n,)
+        Rows asked about.
+    """
+    if inputs.held_out is None:
+        return Doubts(None, None)
+    return Doubts(_sets(inputs, inputs.held_out, rows), _unlike(inputs, inputs.held_out, rows))
+
+
+def _sets(inputs: Inputs, held_out: HeldOut, rows: NDArray[np.intp]) -> NDArray[np.bool_] | None:
+    known = np.isin(held_out.recorded.astype(str), inputs.classes)
+    probability = held_out.probability[known]
+    sets = ConformalSets(inputs.classifier, level=LEVEL)
+    try:
+        sets.fit(probability, held_out.recorded[known], groups=held_out.launch[known], probability=probability)
+    except InputError:  # too few launches of a class
+        return None
+    return sets._sets_of(inputs.probability[rows])
+
+
+def _unlike(inputs: Inputs, held_out: HeldOut, rows: NDArray[np.intp]) -> NDArray[np.bool_] | None:
+    known = inputs.recorded != NO_RECORD
+    spared = inputs.frame["NORAD_CAT_ID"].is_in(held_out.number).to_numpy() & known
+    if not spared.any() or (known & ~spared).sum() < N_NEIGHBOURS:
+        return None
+    points = inputs.classifier.encoder_.coordinates(inputs.said.columns, inputs.said.encoded)
+    score = NoveltyScore(inputs.classifier)._fit_points(points[known & ~spared])
+    return score._novelty_at(points[rows]) > np.quantile(score._novelty_at(points[spared]), ORDINARY)
+
+
+def classify_catalog(
+    clf: DDCLClassifier, frame: pl.DataFrame, only: str | None, held_out: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """Class, probabilities, the columns that decided, doubts and a sentence for each object, the surest first.
 
     Parameters
     ----------
@@ -173,14 +318,19 @@ def classify_catalog(clf: DDCLClassifier, frame: pl.DataFrame, only: str | None)
     frame : polars.DataFrame
         Catalog with the columns of the model.
     only : str or None
-        Keep the objects whose recorded class is this one, in any case of letters.
+        Keep the objects whose recorded class is this one, in any case of letters. The others count all the same: as
+        members of launches, and as the typed objects that the chosen ones are compared with.
+    held_out : polars.DataFrame, optional
+        Rows that the model was not trained on. Without them nobody knows the doubts.
 
     Returns
     -------
     polars.DataFrame
-        One row an object: identifiers, ``siblings`` (see :func:`siblings_of`; ``only`` takes none of them away), the
-        recorded class as ``recorded``, ``class``, ``p(CLASS)`` for each class (six significant digits), ``prototype``,
-        ``prototype_weight``, ``reason``.
+        One row an object: identifiers, the recorded class as ``recorded``, ``class``, ``p(CLASS)`` for each class (six
+        significant digits), ``runner_up``, ``baseline`` [nats], the strongest contributions as ``column_1``,
+        ``value_1`` (the object's own), ``unit_1``, ``contribution_1`` [nats] to ``column_5`` and so on, ``siblings``
+        (see :func:`siblings_of`), ``like`` (the most similar typed object of the class), ``could also be`` (other
+        classes that cannot be excluded), ``unlike the typed objects`` (yes or no), ``reason``.
 
     Raises
     ------
@@ -189,24 +339,64 @@ def classify_catalog(clf: DDCLClassifier, frame: pl.DataFrame, only: str | None)
     """
     target = str(target_of(clf.target, frame))
     recorded = frame[target] if target in frame.columns else pl.Series([None] * len(frame), dtype=pl.String)
-    if only is not None:
-        chosen = _recorded_as(recorded, only, target)
+    kept = np.ones(len(frame), dtype=bool) if only is None else _recorded_as(recorded, only, target).to_numpy()
+    inputs = read_inputs(clf, frame, held_out)
     siblings = siblings_of(frame)
-    # Objects that are not asked about are siblings of those that are, where the model counts families.
-    decide_all = only is None or clf.families_ is not None
-    if not decide_all:
-        frame, recorded = frame.filter(chosen), recorded.filter(chosen)
-        siblings = None if siblings is None else siblings.filter(chosen)
-    probability, q, reasons = clf.decide(frame)
-    written = rounded_shares(probability)
-    table = pl.DataFrame(
-        {name: frame[name] for name in _IDENTIFIERS if name in frame.columns}
-        | ({} if siblings is None else {"siblings": siblings})
-        | {"recorded": recorded, "class": clf.classes_[probability.argmax(axis=1)]}
-        | {f"p({name})": written[:, i] for i, name in enumerate(clf.classes_)}
-        | {"prototype": q.argmax(axis=1), "prototype_weight": q.max(axis=1), "reason": reasons}
+    rows = np.argsort(-inputs.said.reasons.probability, kind="stable")
+    rows = rows[kept[rows]]
+    said, doubts = inputs.said.take(rows), doubts_of(inputs, rows)
+    probability, winner = rounded_shares(said.prediction.probability), said.reasons.winner.tolist()
+    could_be = [doubts.could_be(i, c, inputs.classes) for i, c in enumerate(winner)]
+    return pl.DataFrame(
+        {name: frame[name][rows] for name in _IDENTIFIERS if name in frame.columns}
+        | {"recorded": recorded[rows], "class": clf.classes_[winner]}
+        | {f"p({name})": probability[:, i] for i, name in enumerate(clf.classes_)}
+        | {"runner_up": clf.classes_[said.reasons.runner_up], "baseline": said.reasons.baseline}
+        | _strongest(said)
+        | ({} if siblings is None else {"siblings": siblings[rows]})
+        | {
+            "like": said.like(),
+            COULD_BE: pl.Series(could_be, dtype=pl.String),
+            UNLIKE: pl.Series([doubts.is_unlike(i) for i in range(len(rows))], dtype=pl.String),
+            "reason": said.sentences(),
+        }
     )
-    return table.filter(chosen) if decide_all and only is not None else table
+
+
+def _strongest(said: Explained) -> dict[str, pl.Series]:
+    """Columns, values, units and contributions of the strongest contributions, :data:`N_WRITTEN` of each."""
+    strongest = said.strongest(N_WRITTEN)
+    n, there = strongest.shape
+    cells = written_cells(said.columns, said.domain, np.repeat(np.arange(n), there), strongest.ravel())
+    names = np.array(list(said.columns), dtype=object)[strongest]
+    value, unit = (np.array(texts, dtype=object).reshape(n, there) for texts in (cells.value, cells.unit))
+    contribution = np.take_along_axis(said.reasons.contribution, strongest, axis=1)
+    nothing = [None] * n
+    table = {}
+    for place in range(N_WRITTEN):
+        for name, part in (("column", names), ("value", value), ("unit", unit)):
+            texts = part[:, place].tolist() if place < there else nothing
+            table[f"{name}_{place + 1}"] = pl.Series(texts, dtype=pl.String)
+        numbers = contribution[:, place].tolist() if place < there else nothing
+        table[f"contribution_{place + 1}"] = pl.Series(numbers, dtype=pl.Float64)
+    return table
+
+
+def unknown_doubts(table: pl.DataFrame, held_out: pl.DataFrame | None, where: str) -> str | None:
+    """A line that says why nobody knows a doubt of the objects of :func:`classify_catalog`; None where all are known.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+    held_out : polars.DataFrame or None
+    where : str
+        File of the held-out rows.
+    """
+    empty = [f'"{name}"' for name in (COULD_BE, UNLIKE) if table[name].null_count() == len(table)]
+    if not empty:
+        return None
+    reason = f"no {where} beside the model" if held_out is None else f"too few objects of {where} in this catalog"
+    return f"{' and '.join(empty)} stay{'s' * (len(empty) == 1)} empty: {reason}"
 
 
 def _recorded_as(recorded: pl.Series, only: str, target: str) -> pl.Series:
@@ -226,12 +416,10 @@ def _recorded_as(recorded: pl.Series, only: str, target: str) -> pl.Series:
 
 
 def most_probable(table: pl.DataFrame, n: int) -> pl.DataFrame:
-    """The ``n`` objects with the highest class probability, in the columns that fit a screen."""
-    probability = pl.max_horizontal(pl.selectors.starts_with("p("))
-    shown = table.with_columns(probability=probability).sort("probability", descending=True).head(n)
-    return shown.select(
+    """The first ``n`` objects of :func:`classify_catalog`, the surest ones, in the columns that fit a screen."""
+    return table.head(n).select(
         pl.selectors.by_name("NORAD_CAT_ID", "OBJECT_NAME", require_all=False),
         "class",
-        pl.col("probability").round(4),
+        pl.max_horizontal(pl.selectors.starts_with("p(")).round(4).alias("probability"),
         "reason",
     )

@@ -10,7 +10,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ddcl_tab.app._svg import N_TICKS, Ink, Scale, Tick, line_path, number, points_path, tick_label
-from ddcl_tab.estimators._prototypes import CategorySummary, NumberSummary
 from ddcl_tab.space._schema import SATCAT_ORBIT
 from ddcl_tab.training._stability import CONDITIONS, Condition, Stability
 
@@ -22,10 +21,6 @@ N_ACROSS = 9
 LOW_PERIOD, LOW_ALTITUDE = 130.0, 2000.0
 #: Size and margins of a curve of the certificate.
 CURVE, CURVE_MARGIN = (360, 200), (52, 12, 12, 28)
-#: Width and height of a strip.
-STRIP = (300, 24)
-#: A strip is logarithmic if its ends are further apart than this factor.
-LOG_RATIO = 20.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Panel:
-    """Objects on two axes, one path a prototype.
+    """Objects on two axes, one path a group.
 
     Attributes
     ----------
@@ -53,9 +48,10 @@ class Panel:
     title : str
     x, y : Axis
     paths : dict of str
-        Prototype to its path, the largest first, so that small ones lie on top.
+        Group to its path. Dots come first, the largest group of each kind of mark before the others: so small groups
+        lie on top, and all other marks on dots.
     counts : dict of int
-        Prototype to its objects in this panel.
+        Group to its objects in this panel.
     n_objects : int
     """
 
@@ -84,10 +80,9 @@ class OrbitFigures:
     map: list[Panel]
     n_without: int
 
-    def home(self, prototype: int) -> Panel | None:
-        """The panel of the map with most objects of a prototype, or None without any."""
-        best = max(self.map, key=lambda panel: panel.counts.get(prototype, 0))
-        return best if best.counts.get(prototype, 0) else None
+    def count(self, group: int) -> int:
+        """Objects of a group that are drawn."""
+        return sum(panel.counts.get(group, 0) for panel in self.map)
 
 
 @dataclass(frozen=True)
@@ -117,49 +112,16 @@ class Curve:
     limit_words: str
 
 
-@dataclass(frozen=True)
-class NumberStrip:
-    """Quantiles of a column: members above, the whole catalog below.
-
-    Attributes
-    ----------
-    summary : NumberSummary
-    members, catalog : list of float
-        Places of the quantiles, in units of the drawing.
-    """
-
-    summary: NumberSummary
-    members: list[float]
-    catalog: list[float]
-
-
-@dataclass(frozen=True)
-class CategoryStrip:
-    """Most common category of a column: share of the members above, of the whole catalog below.
-
-    Attributes
-    ----------
-    summary : CategorySummary
-    category : str
-    members, catalog : float
-        Lengths of the bars, in units of the drawing.
-    """
-
-    summary: CategorySummary
-    category: str
-    members: float
-    catalog: float
-
-
-def orbit_figures(frame: pl.DataFrame, member: NDArray[np.intp], inks: Sequence[Ink]) -> OrbitFigures | None:
+def orbit_figures(frame: pl.DataFrame, group: NDArray[np.intp], inks: Sequence[Ink]) -> OrbitFigures | None:
     """Gabbard diagram and inclination-altitude map, each in two panels, every object in one of them.
 
     Parameters
     ----------
     frame : polars.DataFrame
-    member : ndarray of int, shape (n,)
-        Prototype of each object.
+    group : ndarray of int, shape (n,)
+        Of each object.
     inks : sequence of Ink
+        Of each group.
 
     Returns
     -------
@@ -173,7 +135,7 @@ def orbit_figures(frame: pl.DataFrame, member: NDArray[np.intp], inks: Sequence[
     if not known.any():
         return None
     period, inclination, apogee, perigee = orbit[known].T
-    member, middle = member[known], (apogee + perigee) / 2
+    group, middle = group[known], (apogee + perigee) / 2
     low_period, low = period < LOW_PERIOD, middle < LOW_ALTITUDE
     markers = [ink.marker for ink in inks]
     both = np.concatenate([apogee, perigee])
@@ -184,19 +146,19 @@ def orbit_figures(frame: pl.DataFrame, member: NDArray[np.intp], inks: Sequence[
             ("g0", "Low orbits, period below 130 min"),
             ("period", "min", Scale(86.0, LOW_PERIOD, *_across())),
             ("apogee and perigee altitude", "km", Scale(0.0, top, *_down())),
-            (np.tile(period, 2), both, np.tile(member, 2), np.tile(low_period, 2)),
+            (np.tile(period, 2), both, np.tile(group, 2), np.tile(low_period, 2)),
             markers,
         ),
         _panel(
             ("g1", "All others, logarithmic"),
             ("period", "min", Scale(LOW_PERIOD, max(float(period.max()), 3000.0), *_across(), log=True)),
             ("apogee and perigee altitude", "km", Scale(100.0, far, *_down(), log=True)),
-            (np.tile(period, 2), both, np.tile(member, 2), np.tile(~low_period, 2)),
+            (np.tile(period, 2), both, np.tile(group, 2), np.tile(~low_period, 2)),
             markers,
         ),
     ]
     steep = Scale(0.0, max(120.0, _round_up(float(inclination.max()), 10.0)), *_across())
-    both_axes = (inclination, middle, member)
+    both_axes = (inclination, middle, group)
     inclination_map = [
         _panel(
             ("m0", f"Low orbits, below {LOW_ALTITUDE:,.0f} km"),
@@ -235,16 +197,17 @@ def _panel(
     points: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.intp], NDArray[np.bool_]],
     markers: list[str],
 ) -> Panel:
-    values_x, values_y, member, here = points
-    at_x, at_y, member = x[2](values_x[here]), y[2](values_y[here]), member[here]
-    n_each = np.bincount(member, minlength=len(markers))
+    values_x, values_y, group, here = points
+    at_x, at_y, group = x[2](values_x[here]), y[2](values_y[here]), group[here]
+    n_each = np.bincount(group, minlength=len(markers))
     twice = 2 if named[0].startswith("g") else 1  # a Gabbard diagram has every object twice
-    order = [int(k) for k in np.argsort(-n_each, kind="stable") if n_each[k]]
+    drawn = [k for k in range(len(markers)) if n_each[k]]
+    order = sorted(drawn, key=lambda k: (markers[k] != "dot", -n_each[k]))
     return Panel(
         *named,
         x=Axis(x[0], x[1], x[2].ticks(N_TICKS if x[2].log else N_ACROSS)),
         y=Axis(y[0], y[1], y[2].ticks()),
-        paths={k: points_path(at_x[member == k], at_y[member == k], markers[k]) for k in order},
+        paths={k: points_path(at_x[group == k], at_y[group == k], markers[k]) for k in order},
         counts={k: int(n_each[k]) // twice for k in order},
         n_objects=int(n_each.sum()) // twice,
     )
@@ -272,7 +235,10 @@ _CURVES: tuple[tuple[str, str, tuple[tuple[str, str], ...], str | None, bool], .
     (
         "Usage",
         "number of prototypes",
-        (("usage_perplexity", "effective number over all rows"), ("effective_prototypes", "effective number per row")),
+        (
+            ("usage_perplexity", "effective number over all columns"),
+            ("effective_prototypes", "effective number per column"),
+        ),
         None,
         False,
     ),
@@ -327,19 +293,3 @@ def _curve_scale(values: NDArray[np.float64], log: bool) -> Scale:
         return Scale(min(0.0, float(finite.min(initial=0.0))), 1.08 * float(finite.max(initial=1e-9)), *down)
     low, high = float(finite.min(initial=1.0)), float(finite.max(initial=1e-12))
     return Scale(10.0 ** np.floor(np.log10(low) - 0.05), 10.0 ** np.ceil(np.log10(high) + 0.05), *down, log=True)
-
-
-def strip(summary: NumberSummary | CategorySummary) -> NumberStrip | CategoryStrip:
-    """A column among the members against the whole catalog."""
-    if isinstance(summary, CategorySummary):
-        category, members, catalog = summary.top[0]
-        return CategoryStrip(summary, category, members * STRIP[0], catalog * STRIP[0])
-    ends = np.array([*summary.quantiles, *summary.table_quantiles])
-    ends = ends[np.isfinite(ends)]
-    low, high = (float(ends.min()), float(ends.max())) if len(ends) else (0.0, 1.0)
-    log = low > 0 and high / low > LOG_RATIO
-    pad = (high - low) * 0.03 if not log else 0.0
-    scale = Scale(low - pad, high + pad if high > low else high + 1.0, 2.0, STRIP[0] - 2.0, log)
-    ends_of = (summary.quantiles, summary.table_quantiles)
-    members, catalog = (np.round(scale(np.array(quantiles)), 1).tolist() for quantiles in ends_of)
-    return NumberStrip(summary, members, catalog)

@@ -6,29 +6,21 @@ import base64
 import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import NamedTuple
 
 import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from ddcl_tab.app._catalog import NONE_FITS, UNLIKE
 from ddcl_tab.app._evaluation import Estimate, Scores
-from ddcl_tab.app._figures import (
-    CURVE,
-    CURVE_MARGIN,
-    MARGIN,
-    PANEL,
-    STRIP,
-    CategoryStrip,
-    Curve,
-    NumberStrip,
-    OrbitFigures,
-)
-from ddcl_tab.app._svg import MARKERS, Ink, Scale, number, percent, span, unit_words
-from ddcl_tab.estimators._prototypes import without_number
-from ddcl_tab.interpret._cards import PrototypeCard
+from ddcl_tab.app._figures import CURVE, CURVE_MARGIN, MARGIN, PANEL, Curve, OrbitFigures
+from ddcl_tab.app._svg import MARKERS, Ink, Scale, number, percent, signed, unit_words
 
 #: Probability from which a decision counts as confident.
 SURE = 0.9
+#: Cards that stand open; smaller prototypes, and those not in use, are folded.
+N_OPEN = 24
 
 
 @dataclass(frozen=True)
@@ -74,36 +66,79 @@ class Peer:
 
 @dataclass(frozen=True)
 class Card:
-    """A prototype as it is shown.
+    """A prototype as it is shown: what ``prototypes_`` says of it.
 
     Attributes
     ----------
-    card : PrototypeCard
-    ink : Ink
-    predicted : int
-        Index of the class that it holds most probable.
-    n_objects : int
-        Objects of the catalog whose largest membership it has.
-    n_held_out, n_right : int
-        Held-out objects among them, and those whose recorded class the model gives.
-    strips : list of NumberStrip and CategoryStrip
-    home : str or None
-        Panel of the map with most of its objects.
+    prototype : int
+    name : str
+        Without its number, which stands before it everywhere on the page.
+    share : float
+        Of all column tokens of the training rows.
+    in_use : bool
+        Whether that is more than a quarter of the even share.
+    votes : dict of float
+        What a column at it adds to the log-odds of each class [nats].
+    members : dict of float
+        Classes of its training rows.
+    columns : list of (str, float, str)
+        The columns that it speaks of: name, share of its members, their values.
+    medoid : str
+        The training row of the class it votes for that is most made of it.
+    typical : list of str
+        Objects of the catalog of that class that are most made of it.
     """
 
-    card: PrototypeCard
-    ink: Ink
-    predicted: int
-    n_objects: int
-    n_held_out: int
-    n_right: int
-    strips: list[NumberStrip | CategoryStrip]
-    home: str | None
+    prototype: int
+    name: str
+    share: float
+    in_use: bool
+    votes: dict[str, float]
+    members: dict[str, float]
+    columns: list[tuple[str, float, str]]
+    medoid: str
+    typical: list[str]
 
     @property
-    def name(self) -> str:
-        """Name of the prototype; everywhere on the page its number stands before it."""
-        return without_number(self.card.name, self.card.prototype)
+    def votes_for(self) -> str:
+        """The class that it votes for."""
+        return max(self.votes, key=lambda name: self.votes[name])
+
+    @property
+    def other(self) -> float:
+        """Share of its members in columns that are not named."""
+        return 1.0 - sum(share for _, share, _ in self.columns)
+
+
+class Orbit(NamedTuple):
+    """Where an object is.
+
+    Attributes
+    ----------
+    perigee, apogee : float
+        Altitudes [km].
+    inclination : float
+        [deg]
+    """
+
+    perigee: float
+    apogee: float
+    inclination: float
+
+
+class Part(NamedTuple):
+    """A column that decided an object, or spoke against.
+
+    Attributes
+    ----------
+    text : str
+        The column with the object's own value and its unit.
+    contribution : float
+        What it adds to the log-odds of the class against the runner-up [nats].
+    """
+
+    text: str
+    contribution: float
 
 
 @dataclass(frozen=True)
@@ -115,15 +150,20 @@ class DecidedObject:
     number, name, recorded : str
     siblings : int or None
         Number of other objects of its launch in the catalog; None where that is not known or not shown.
+    orbit : Orbit or None
     predicted : int
         Index of the predicted class.
     confidence : float
         Its probability.
-    prototype : int or None
-        The strongest one; None where the object is not in the catalog.
-    reason : str
-    columns : list of (str, str, float)
-        The strongest columns: name, value with unit, contribution to the probability.
+    runner_up : str
+        The second most probable class; empty where nothing is said of the columns.
+    parts : list of Part
+        The strongest columns, strongest first.
+    n_other, other, baseline : int, float, float
+        Number of all other columns, what they add together [nats], and the log-odds of an average object: the parts,
+        these and the baseline sum to the log-odds of the class against the runner-up.
+    like : str
+        The most similar typed object of the predicted class; empty without any.
     notes : list of str
         What stands against taking the class for granted.
     """
@@ -132,11 +172,15 @@ class DecidedObject:
     name: str
     recorded: str
     siblings: int | None
+    orbit: Orbit | None
     predicted: int
     confidence: float
-    prototype: int | None
-    reason: str
-    columns: list[tuple[str, str, float]]
+    runner_up: str
+    parts: list[Part]
+    n_other: int
+    other: float
+    baseline: float
+    like: str
     notes: list[str]
 
 
@@ -154,6 +198,11 @@ class Listing:
 
     rows: list[DecidedObject]
     n_all: int
+
+    @property
+    def largest(self) -> float:
+        """The largest contribution of a column to any of them, for or against [nats]."""
+        return max((abs(part.contribution) for one in self.rows for part in one.parts), default=1.0)
 
 
 @dataclass(frozen=True)
@@ -191,14 +240,13 @@ class Report:
     target : str
         Column of the classes.
     classes : list of str
-    class_inks : list of Ink
+    inks : list of Ink
+        Of the typed objects of each class, then of the unknown ones that are given it.
     features : list of str
     n_objects, n_sure_unknown : int
         Objects of the catalog; those of unknown class decided with at least :data:`SURE`.
     recorded : dict of int
         Objects by recorded class.
-    n_in_use : int
-        Prototypes with more than a quarter of the even share.
     scores : Scores or None
         Of held-out objects; None where none are known.
     split : str
@@ -218,12 +266,11 @@ class Report:
     provenance: Provenance
     target: str
     classes: list[str]
-    class_inks: list[Ink]
+    inks: list[Ink]
     features: list[str]
     n_objects: int
     n_sure_unknown: int
     recorded: dict[str, int]
-    n_in_use: int
     scores: Scores | None
     split: str
     peers: list[Peer]
@@ -236,6 +283,11 @@ class Report:
     curves: list[Curve]
     n_epochs: int
     best_epoch: int
+
+    @property
+    def groups(self) -> list[str]:
+        """What is drawn with each ink."""
+        return [*self.classes, *(f"{name}, unknown object" for name in self.classes)]
 
 
 #: Scores of the page: name in ``metrics.json``, words, whether more is better.
@@ -270,7 +322,7 @@ def render_report(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent, "unit": unit_words}
+    environment.filters |= {"number": number, "percent": percent, "signed": signed, "unit": unit_words}
     script = _asset("script.js")
     return environment.get_template("report.html.j2").render(
         report=report,
@@ -280,14 +332,15 @@ def render_report(report: Report) -> str:
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         shown_scores=SHOWN_SCORES,
         interval_plot=_interval_plot,
-        span=span,
+        none_fits=NONE_FITS,
+        unlike=UNLIKE,
         markers=MARKERS,
         sure=SURE,
+        n_open=N_OPEN,
         panel=PANEL,
         margin=MARGIN,
         curve=CURVE,
         curve_margin=CURVE_MARGIN,
-        strip_size=STRIP,
     )
 
 

@@ -1,11 +1,10 @@
-"""Numbers as a person reads them, and the few characters of SVG that draw them; colours and markers of prototypes."""
+"""Numbers as a person reads them, and the few characters of SVG that draw them; colours and markers of classes."""
 
 from __future__ import annotations
 
 import colorsys
 import math
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,25 +33,6 @@ def number(value: float) -> str:
     if size >= 100:
         return f"{sign}{size:,.0f}"
     return sign + _short(f"{size:.{DIGITS - 1 - math.floor(math.log10(size))}f}")
-
-
-def span(low: float, high: float, unit: str) -> str:
-    """An interval with its unit.
-
-    Examples
-    --------
-    >>> span(761.2, 878.0, "km"), span(1968.0, 2008.0, "year"), span(-3.0, 12.0, "rev/day^2")
-    ('761–878 km', '1968–2008', '−3 to 12 rev/day²')
-    >>> span(53.0, 53.01, "deg")
-    '53 deg'
-    """
-    if unit == "year":
-        ends = [f"{low:.0f}", f"{high:.0f}"] if math.isfinite(low) else ["not known"] * 2
-    else:
-        ends = [number(low), number(high)]
-    joint = " to " if low < 0 or any("×" in end for end in ends) else "–"
-    text = ends[0] if ends[0] == ends[1] else joint.join(ends)
-    return f"{text} {unit_words(unit)}".rstrip()
 
 
 def superscript(power: int) -> str:
@@ -86,6 +66,17 @@ def percent(share: float) -> str:
     return ">\xa099.9\xa0%" if share >= 0.9995 else f"{100 * share:.1f}\xa0%"
 
 
+def signed(value: float, decimals: int = 1) -> str:
+    """A number with its sign.
+
+    Examples
+    --------
+    >>> signed(0.25), signed(-1.52), signed(-0.0123, 3)
+    ('+0.2', '−1.5', '−0.012')
+    """
+    return f"{value:+.{decimals}f}".replace("-", "−")
+
+
 def _short(text: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -97,11 +88,7 @@ N_TICKS = 6
 #: caps only.
 MARKERS: dict[str, tuple[str, int, int]] = {
     "dot": ("h0", 0, 0),
-    "dash": ("h4", 4, 0),
     "square": ("h1", 1, 0),
-    "bar": ("v4", 0, 4),
-    "slash": ("l3-3", 3, -3),
-    "backslash": ("l3 3", 3, 3),
 }
 
 
@@ -243,15 +230,14 @@ def line_path(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
 LIGHT, DARK = "#ffffff", "#14181f"
 #: Hue [deg] and saturation of the classes in turn: the first three differ to all common kinds of sight.
 HUES = ((24, 0.85), (212, 0.75), (158, 0.85), (300, 0.45), (48, 0.95), (265, 0.55), (185, 0.85), (345, 0.75))
-#: Contrast with the background of the shades of a class; graphics need 3:1 (WCAG 2.2, 1.4.11).
-SHADES = (5.2, 3.2, 8.5)
-#: Contrast of a class as a whole.
-CLASS_CONTRAST = 4.8
+#: Contrast with the background of a class's typed objects, and of its unknown ones, which must stand out before them;
+#: graphics need 3:1 (WCAG 2.2, 1.4.11).
+CLASS_CONTRAST, UNKNOWN_CONTRAST = 4.0, 9.0
 
 
 @dataclass(frozen=True)
 class Ink:
-    """How a prototype or class is drawn.
+    """How a group of objects is drawn.
 
     Attributes
     ----------
@@ -271,28 +257,9 @@ def class_inks(n_classes: int) -> list[Ink]:
     return [Ink(*_both(c, CLASS_CONTRAST), "dot") for c in range(n_classes)]
 
 
-def prototype_inks(says: list[int]) -> list[Ink]:
-    """One ink a prototype.
-
-    Parameters
-    ----------
-    says : list of int
-        Class of each prototype.
-
-    Examples
-    --------
-    >>> first, second = prototype_inks([0, 0])
-    >>> first == second
-    False
-    """
-    seen: dict[int, count[int]] = {}
-    inks, markers = [], list(MARKERS)
-    for c in says:
-        rank = next(seen.setdefault(c, count()))
-        # Marker and shade change together, so that neighbours in rank differ in both.
-        shade = SHADES[(rank + rank // len(markers)) % len(SHADES)]
-        inks.append(Ink(*_both(c, shade), markers[rank % len(markers)]))
-    return inks
+def unknown_inks(n_classes: int) -> list[Ink]:
+    """One ink a class for objects that are only thought to be of it: the same hue, another shade and marker."""
+    return [Ink(*_both(c, UNKNOWN_CONTRAST), "square") for c in range(n_classes)]
 
 
 def contrast(first: str, second: str) -> float:

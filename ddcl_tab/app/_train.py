@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import platform
 import time
@@ -19,12 +18,17 @@ from numpy.typing import NDArray
 from ddcl_tab._files import remove_leftovers, write_whole
 from ddcl_tab.app._catalog import has_known_class, is_synthetic, require_target
 from ddcl_tab.app._evaluation import Split, make_peers, peer_frame, score, split_catalog
-from ddcl_tab.app._tables import as_written, rounded_shares, with_rounded_shares, without_empty_columns, write_csv
+from ddcl_tab.app._tables import (
+    held_out_arrays,
+    held_out_frame,
+    read_held_out,
+    rounded_shares,
+    with_rounded_shares,
+    write_csv,
+)
 from ddcl_tab.errors import CatalogError, ConfigurationError, InputError, LeakWarning
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._validation import refuse_parameters
-from ddcl_tab.space._content import separator_of
-from ddcl_tab.space._join import launch_of
 from ddcl_tab.space._text import read_text, text_chunks
 from ddcl_tab.training._certificate import in_use
 from ddcl_tab.training._checkpoint import CheckpointFile
@@ -206,118 +210,6 @@ def train_catalog(
     return TrainingRun(clf, metrics, held_out)
 
 
-def held_out_frame(
-    frame: pl.DataFrame, target: str, probability: NDArray[np.float64], classes: NDArray[Any]
-) -> pl.DataFrame:
-    """What the model said of the rows that it was not trained on, for whoever scores it later.
-
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        The rows held out.
-    target : str
-        Column of the recorded classes.
-    probability : ndarray, shape (n, C)
-    classes : ndarray, shape (C,)
-
-    Returns
-    -------
-    polars.DataFrame
-        ``NORAD_CAT_ID``, ``launch``, the recorded class as ``recorded``, ``p(CLASS)`` for each class.
-
-    Examples
-    --------
-    >>> frame = pl.DataFrame({"NORAD_CAT_ID": [90001], "OBJECT_ID": ["2031-007C"], "OBJECT_TYPE": ["DEBRIS"]})
-    >>> held_out_frame(frame, "OBJECT_TYPE", np.array([[0.9, 0.1]]), np.array(["DEBRIS", "PAYLOAD"])).row(0)
-    (90001, '2031-007', 'DEBRIS', 0.9, 0.1)
-    """
-    return pl.DataFrame(
-        {"NORAD_CAT_ID": frame["NORAD_CAT_ID"], "launch": launch_of(frame), "recorded": frame[target]}
-        | {f"p({name})": probability[:, i] for i, name in enumerate(classes)}
-    )
-
-
-class HeldOut(NamedTuple):
-    """What ``train`` wrote of the rows held out, as arrays.
-
-    Attributes
-    ----------
-    number : list of int
-        Catalog numbers.
-    launch, recorded : ndarray of str, shape (n,)
-    probability : ndarray, shape (n, C)
-    """
-
-    number: list[int]
-    launch: NDArray[np.object_]
-    recorded: NDArray[np.object_]
-    probability: NDArray[np.float64]
-
-    @property
-    def predicted(self) -> NDArray[np.intp]:
-        """Index of the predicted class of each row."""
-        return self.probability.argmax(axis=1)
-
-
-def held_out_arrays(table: pl.DataFrame, classes: NDArray[Any]) -> HeldOut:
-    """The rows that :func:`held_out_frame` made, as arrays.
-
-    Parameters
-    ----------
-    table : polars.DataFrame
-    classes : ndarray, shape (C,)
-        Their order is that of the probabilities.
-
-    Returns
-    -------
-    HeldOut
-    """
-    return HeldOut(
-        table["NORAD_CAT_ID"].to_list(),
-        table["launch"].to_numpy(),
-        table["recorded"].cast(pl.String).to_numpy(),
-        table.select([f"p({name})" for name in classes]).to_numpy(),
-    )
-
-
-def read_held_out(path: Path, clf: DDCLClassifier) -> pl.DataFrame | None:
-    """What ``train`` wrote of the rows held out; None without the file.
-
-    Parameters
-    ----------
-    path : path
-    clf : DDCLClassifier
-        The model beside the file.
-
-    Returns
-    -------
-    polars.DataFrame or None
-        As :func:`held_out_frame` makes it.
-
-    Raises
-    ------
-    InputError
-        It is no such table, or of a model with other classes.
-    """
-    if not path.is_file():
-        return None
-    wanted = {"NORAD_CAT_ID": pl.Int64, "launch": pl.String, "recorded": pl.String}
-    wanted |= {f"p({name})": pl.Float64 for name in clf.classes_}
-    try:
-        text = read_text(path)
-        separator_of(text, path, ",")  # a spreadsheet may have saved it again
-        table = pl.read_csv(io.BytesIO(text.encode()), schema_overrides=wanted)
-        table = table.with_columns(as_written(pl.col(pl.String)))
-    except (pl.exceptions.PolarsError, CatalogError) as error:
-        raise InputError(f"{path}: not a table as ddcl-tab train writes it ({error}). Train again.") from error
-    if table.columns != list(wanted) or not len(table) or sum(table.null_count().row(0)):
-        raise InputError(
-            f"{path}: a table of held-out rows has the columns {', '.join(wanted)} and no gaps; this one has "
-            f"{', '.join(table.columns)} and {len(table)} rows. Put the file of this model's training there."
-        )
-    return table
-
-
 def read_metrics(path: Path, clf: DDCLClassifier, held_out: pl.DataFrame | None) -> dict[str, Any] | None:
     """What ``train`` wrote of its scores; None without the file.
 
@@ -419,10 +311,26 @@ def _by_class(column: str, clf: DDCLClassifier) -> list[str]:
 
 
 def _written_prototypes(clf: DDCLClassifier) -> pl.DataFrame:
-    """``prototypes_`` without columns that say nothing: of a text column without any value, "missing" is the top."""
-    silent = {f"{name} {what}" for name in clf.encoder_.empty_ for what in ("top", "top share")}
-    table = without_empty_columns(pl.DataFrame(clf.prototypes_).drop(silent, strict=False))
+    """``prototypes_`` with shares that sum to 1 as they are written."""
+    table = pl.DataFrame(clf.prototypes_)
     table = table.with_columns(share=rounded_shares(table["share"].to_numpy()[None])[0])
-    for columns in ("share {}", "says {}"):
-        table = with_rounded_shares(table, _by_class(columns, clf))
-    return table
+    return with_rounded_shares(table, _by_class("share {}", clf))
+
+
+def read_run(model: Path, clf: DDCLClassifier) -> tuple[pl.DataFrame | None, dict[str, Any] | None]:
+    """What ``train`` wrote beside a model of the rows held out, and of its scores; None where a file is missing.
+
+    Parameters
+    ----------
+    model : path
+        Of the model file.
+    clf : DDCLClassifier
+        What stands in it.
+
+    Raises
+    ------
+    InputError
+        A file is not as ``train`` writes it, or belongs to another training.
+    """
+    held_out = read_held_out(model.parent / HELD_OUT_FILE, clf)
+    return held_out, read_metrics(model.parent / METRICS_FILE, clf, held_out)

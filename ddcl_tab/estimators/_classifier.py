@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ddcl_tab.errors import ConfigurationError, InputError, LeakWarning
 from ddcl_tab.estimators._columns import as_table, is_frame
 from ddcl_tab.estimators._domain import Domain, domain_of
-from ddcl_tab.estimators._explain import fitted_html, reasons, top_prototypes
+from ddcl_tab.estimators._explain import Examples, Explained, fitted_html, reasons_of
 from ddcl_tab.estimators._families import (
     Families,
     GroupFamilies,
@@ -29,7 +29,7 @@ from ddcl_tab.estimators._families import (
     with_family_columns,
 )
 from ddcl_tab.estimators._model_file import read_state, write_state
-from ddcl_tab.estimators._prototypes import Members, describe_prototypes
+from ddcl_tab.estimators._prototypes import Columns, Members, default_prototypes, describe_prototypes
 from ddcl_tab.estimators._table import EncodedRows, TableEncoder
 from ddcl_tab.estimators._validation import (
     check_groups,
@@ -38,8 +38,10 @@ from ddcl_tab.estimators._validation import (
     check_weight,
     class_weights,
     display_names,
+    is_named,
     library_of,
     names_unknown_parameters,
+    recorded_classes,
     take,
     take_target,
     target_of,
@@ -50,7 +52,15 @@ from ddcl_tab.training._checkpoint import CheckpointFile, training_fingerprint
 from ddcl_tab.training._distillation import hard_targets, training_rows
 from ddcl_tab.training._net import build_network, train_network
 from ddcl_tab.training._objective import Objective
-from ddcl_tab.training._rows import Prediction, Rows, RowsDataset, merge_equal, predict_rows, split_validation
+from ddcl_tab.training._rows import (
+    Prediction,
+    Rows,
+    RowsDataset,
+    decide_rows,
+    merge_equal,
+    predict_rows,
+    split_validation,
+)
 from ddcl_tab.training._stability import Stability, warn_unstable
 
 _log = logging.getLogger("ddcl_tab")
@@ -59,16 +69,16 @@ _log = logging.getLogger("ddcl_tab")
 class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     """Classify the rows of a table by prototypes (DDCL-Attention, arXiv:2604.03850).
 
-    Columns become tokens, a transformer encoder mixes them into one token ``z`` a row, and ``z`` is assigned softly
-    to ``n_prototypes`` prototypes. The class probabilities are decided by the prototypes alone, so the memberships of
-    a row (:meth:`transform`, :meth:`explain`) are the whole reason for its class.
+    Columns become tokens, a transformer encoder lets each token see the others, and every token is assigned softly to
+    ``n_prototypes`` prototypes that all columns share. The class is decided by the mean of what the prototypes say, so
+    the part of each column in a decision is exact (:meth:`explain`), not estimated.
 
     Parameters
     ----------
-    n_prototypes : int, default=32
-        Number ``K`` of prototypes.
-    temperature : float, default=0.02
-        Final temperature relative to the critical one, ``T / T_c`` in (0, 1). Lower: fewer prototypes share a row.
+    n_prototypes : int, optional
+        Number ``K`` of prototypes. Default: 4 a column, at least 32 and at most 128.
+    temperature : float, default=0.05
+        Final temperature relative to the critical one, ``T / T_c`` in (0, 1). Lower: fewer prototypes share a token.
     lr : float, default=0.002
         Learning rate of the encoder (AdamW).
     lr_ratio : float, default=10
@@ -76,8 +86,12 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     quantization_weight : float, default=0.1
         Weight ``lambda`` of the soft quantisation loss.
     column_weight : float, default=0.1
-        Weight of the loss of the row's own columns, predicted from its prototypes. Higher: prototypes follow the
-        physical structure inside a class more closely, and decide the class less sharply.
+        Weight of the loss of the row's own columns, each read off the prototypes of its token. Higher: prototypes keep
+        closer to the values of columns, and decide the class less sharply.
+    contribution_weight : float, default=1
+        Weight of the loss that makes the contribution of a column what the column does when another row's value takes
+        its place. Higher: truer reasons, and a class that is decided less sharply; 0: contributions add up, and need
+        not fall on the columns that matter (pipelines/results/faithfulness).
     augmented_share : float, default=0.7
         Share of the rows of an epoch that are augmented: mixed from two training rows each and labelled by distillation
         from trees (gradient boosting and randomised trees, fitted on the training rows first). 0 trains on the table
@@ -136,10 +150,12 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     feature_names_in_ : ndarray of str
         Columns learned from; only when fitted on a frame.
     prototypes_ : frame
-        One row a prototype, largest first: ``name``, ``share`` of the training rows, ``share CLASS`` of its rows,
-        ``says CLASS`` (its own probability for each class), ``medoid`` (its most typical training row), quantiles of
-        each numeric column in its unit, most common category of each categorical one. polars if fitted on polars, else
-        pandas.
+        One row a prototype, largest first: ``name`` (columns, their values among its members, the class it votes for),
+        ``share`` of all column tokens of the training rows, ``share CLASS`` of its rows, ``votes CLASS`` (what a column
+        there adds to the log-odds of the class, in nats, more than columns do on average), ``medoid`` (the training row
+        of that class that is most made of it), and up to four columns that it speaks of: ``column_1``,
+        ``column_1_share`` of its members, ``column_1_values`` (true of 95 % of those), and so on. polars if fitted on
+        polars, else pandas.
     stability_ : Stability
         Certificate of the training: ``verdict``, ``margins``, ``to_frame()``.
     history_ : list of dict
@@ -184,12 +200,13 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        n_prototypes: int = 32,
-        temperature: float = 0.02,
+        n_prototypes: int | None = None,
+        temperature: float = 0.05,
         lr: float = 2e-3,
         lr_ratio: float = 10.0,
         quantization_weight: float = 0.1,
         column_weight: float = 0.1,
+        contribution_weight: float = 1.0,
         augmented_share: float = 0.7,
         d_token: int = 64,
         n_blocks: int = 2,
@@ -215,6 +232,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.lr_ratio = lr_ratio
         self.quantization_weight = quantization_weight
         self.column_weight = column_weight
+        self.contribution_weight = contribution_weight
         self.augmented_share = augmented_share
         self.d_token = d_token
         self.n_blocks = n_blocks
@@ -399,48 +417,81 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self._frame_of(self._prototype_table, self._frame_library)
 
-    def explain(self, X: Any, n_top: int = 3, catalog: Any = None) -> Any:
-        """Reasons per row: the strongest prototypes and what they say.
+    def explain(self, X: Any, examples: Any = None, catalog: Any = None) -> Any:
+        """Reasons per row: what each column adds to its class against the runner-up.
 
         Parameters
         ----------
         X : frame or array, shape (n, p)
-        n_top : int, default=3
-            Prototypes named per row.
+        examples : frame, optional
+            Rows of known class, in the target column, among which a similar one is found for each row. Default: ``X``,
+            where it has that column.
         catalog : frame, optional
             As in :meth:`predict_proba`.
 
         Returns
         -------
         frame
-            ``n * n_top`` rows with ``row``, ``prediction``, ``probability``, ``rank``, ``prototype``, ``weight``,
-            ``says``, ``effect`` (what the probability owes to it: as it is, minus without this prototype; NaN where
-            the row has no other), ``name`` and ``medoid``; polars for polars, else pandas.
+            One row a row and column, strongest contribution first: ``row``, ``prediction``, ``probability``,
+            ``runner_up``, ``baseline``, ``rank``, ``column``, ``value`` (the row's own), ``unit``, ``contribution``
+            (nats), ``prototype`` (strongest one of the column's token), ``like`` (the most similar row of known class
+            that has the predicted one; empty without any); polars for polars, else pandas. For each row ``baseline``
+            plus all contributions is the log-odds of its class against the runner-up.
 
-        Raises
-        ------
-        ConfigurationError
-            ``n_top`` is not between 1 and ``n_prototypes``.
+        Notes
+        -----
+        The logits are the mean over the columns' tokens of what their prototypes say. A contribution is a column's part
+        of it, less that of the column on average over the training rows; it belongs to the column as seen beside the
+        others, for tokens have seen each other. What hiding a column does is measured in
+        pipelines/results/faithfulness.
         """
-        prediction = self._predict(X, catalog)
-        n_prototypes = prediction.q.shape[1]
-        if not 1 <= n_top <= n_prototypes:
-            raise ConfigurationError(f"n_top must be between 1 and n_prototypes ({n_prototypes}), not {n_top!r}")
-        table = top_prototypes(prediction.q, prediction.probability, self.classes_, self._prototype_table, n_top)
-        return self._frame_of(table, library_of(X))
+        return self._frame_of(self.decide(X, examples, catalog).table(), library_of(X))
 
-    def decide(self, X: Any, catalog: Any = None) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
-        """Probabilities, memberships and reasons in one pass; parameters as in :meth:`predict_proba`.
+    def decide(self, X: Any, examples: Any = None, catalog: Any = None) -> Explained:
+        """Everything that is said of rows, computed once: probabilities, memberships, reasons and sentences.
+
+        Parameters as in :meth:`explain`.
 
         Returns
         -------
-        probability : ndarray, shape (n, C)
-        q : ndarray, shape (n, K)
-        reasons : list of str
-            One sentence a row: its strongest prototype with its weight, in physical units.
+        Explained
         """
-        probability, q = self._predict(X, catalog)
-        return probability, q, reasons(q, probability, self.classes_, self._prototype_table)
+        check_is_fitted(self)
+        X = as_table(X)
+        features = self._features_of(X, catalog)
+        columns, encoded = self._token_columns(features), self.encoder_.transform(features)
+        decision = decide_rows(self.network_, *encoded, torch.device(self.device))
+        reasons = reasons_of(decision, self._column_means, self.network_.head.bias.detach().double().cpu().numpy())
+        points = self.encoder_.coordinates(columns, encoded)
+        return Explained(
+            encoded,
+            decision,
+            reasons,
+            columns,
+            self._examples(X, points, examples, catalog),
+            self.classes_,
+            self.domain_,
+        )
+
+    def _examples(self, X: Any, points: NDArray[np.float64], examples: Any, catalog: Any) -> Examples | None:
+        """The rows of known class among ``examples``, by default ``X``; None where ``X`` has no classes."""
+        given = X if examples is None else as_table(examples)
+        recorded = recorded_classes(given, self.target)
+        if recorded is None:
+            if examples is None:
+                return None
+            raise InputError("examples must be a frame with the classes in its target column; hand over one as in fit.")
+        known = np.flatnonzero([label is not None for label in recorded])
+        names = np.array(display_names(given, len(recorded)), dtype=object)[known]
+        if given is X:
+            place = np.full(len(recorded), -1)
+            place[known] = np.arange(len(known))
+            return Examples(points, place, points[known], recorded[known], names)
+        features = self._features_of(nw.from_native(given, eager_only=True)[known.tolist()].to_native(), catalog)
+        among = self.encoder_.coordinates(self._token_columns(features), self.encoder_.transform(features))
+        by_name = {name: i for i, name in enumerate(names)} if is_named(given) and is_named(X) else {}
+        itself = np.array([by_name.get(name, -1) for name in display_names(X, len(points))])
+        return Examples(points, itself, among, recorded[known], names)
 
     @property
     def stability_(self) -> Stability:
@@ -517,6 +568,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             Objective(
                 quantization_weight=self.quantization_weight,
                 column_weight=self.column_weight,
+                contribution_weight=self.contribution_weight,
                 cardinalities=self.encoder_.cardinalities_,
             ),
             training_rows(train, n_classes, self.augmented_share, seed, device),
@@ -539,7 +591,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return build_network(
             seed,
             torch.device(self.device),
-            n_prototypes=self.n_prototypes,
+            n_prototypes=self.n_prototypes or default_prototypes(len(self.encoder_.feature_names_)),
             n_numeric=len(self.encoder_.numeric_),
             cardinalities=self.encoder_.cardinalities_,
             n_classes=len(self.classes_),
@@ -554,14 +606,24 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     ) -> None:
         """Order the prototypes by their share of the training rows and describe them."""
         device = torch.device(self.device)
-        q = predict_rows(self.network_, *encoded, device).q
-        order = np.argsort(-(q * weight[:, None]).sum(axis=0), kind="stable")
+        share = weight @ predict_rows(self.network_, *encoded, device).q
+        order = np.argsort(-share, kind="stable")
         prototypes = self.network_.readout.prototypes
         with torch.no_grad():
             prototypes.copy_(prototypes[torch.from_numpy(order).to(device)])
-            probability = self.network_.head(prototypes).double().softmax(dim=1).cpu().numpy()
-        members = Members(self.encoder_.read(X), q[:, order], weight, label, self.classes_, names)
-        self._prototype_table = describe_prototypes(members, probability, self.domain_)
+            said = (prototypes @ self.network_.head.weight.mT).double().cpu().numpy()
+        decision = decide_rows(self.network_, *encoded, device)
+        self._column_means = np.average(decision.contribution, axis=0, weights=weight)
+        votes = (said - share[order] @ said / share.sum()) / len(self.encoder_.feature_names_)
+        votes -= votes.mean(axis=1, keepdims=True)
+        columns = self._token_columns(X)
+        members = Members(columns, decision.prototype, decision.prediction.q, weight, label, self.classes_, names)
+        self._prototype_table = describe_prototypes(members, votes, self.domain_)
+
+    def _token_columns(self, features: Any) -> Columns:
+        """Columns of each token as they are, in their units, in the order of the tokens."""
+        columns = self.encoder_.read(features)
+        return {name: columns[name] for name in self.encoder_.feature_names_}
 
     def _count_families(self, X: Any, catalog: Any) -> Any:
         """Count the families of the rows of fit and of a catalog; the frame with what follows for each row."""

@@ -34,6 +34,10 @@ class NumericColumn:
     unit: str
     values: NDArray[np.float64]
 
+    def take(self, rows: NDArray[np.intp]) -> NumericColumn:
+        """Some values, in that order."""
+        return replace(self, values=self.values[rows])
+
 
 @dataclass(frozen=True)
 class CategoricalColumn:
@@ -41,6 +45,10 @@ class CategoricalColumn:
 
     name: str
     values: NDArray[np.object_]
+
+    def take(self, rows: NDArray[np.intp]) -> CategoricalColumn:
+        """Some values, in that order."""
+        return replace(self, values=self.values[rows])
 
 
 def as_table(X: Any) -> Any:

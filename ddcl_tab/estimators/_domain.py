@@ -60,10 +60,9 @@ class Domain:
         evidence, such as objects of one launch.
     families : type, optional
         What is counted of the rows of a table, and the columns that follow for each row.
-    name_prototype : callable, optional
-        Class and column summaries of a prototype to its name, or to None where the columns do not suffice.
-    named_columns : frozenset of str
-        Columns that such a name describes.
+    say : callable, optional
+        Column, its values as numbers (one, or both ends of an interval; none for texts and missing values) and as text
+        with the unit, to a phrase such as ``"96 % of its launch small"``; None where the domain has no own words.
 
     Examples
     --------
@@ -83,8 +82,7 @@ class Domain:
     group_columns: tuple[str, ...] = ()
     group: Callable[[Any], NDArray[Any]] | None = None
     families: type[DomainFamilies] | None = None
-    name_prototype: Callable[[str, Mapping[str, Any]], str | None] | None = None
-    named_columns: frozenset[str] = frozenset()
+    say: Callable[[str, tuple[float, ...], str], str | None] | None = None
 
     def recognises(self, columns: Iterable[str]) -> bool:
         """Whether a table with these columns is of this domain."""
@@ -133,6 +131,25 @@ class Domain:
             stacklevel=4,
         )
         return [name for name in kept if name not in self.leaks]
+
+    def phrase(self, column: str, numbers: tuple[float, ...], text: str) -> str:
+        """A column and its value, or the values of several rows, in words.
+
+        Parameters
+        ----------
+        column : str
+        numbers : tuple of float
+            The value, or both ends of an interval; empty for texts and missing values.
+        text : str
+            The same as text, with the unit.
+
+        Examples
+        --------
+        >>> Domain().phrase("height", (1.5,), "1.5 m")
+        'height 1.5 m'
+        """
+        own = None if self.say is None else self.say(column, numbers, text)
+        return f"{column} {text}" if own is None else own
 
     def group_of(self, X: Any) -> NDArray[Any] | None:
         """Group of each row, shape (n,); None where they cannot be known."""

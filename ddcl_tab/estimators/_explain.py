@@ -1,136 +1,274 @@
-"""Reasons per row: which prototypes decided, and what each says; what a notebook shows of a fitted classifier."""
+"""Reasons per row: what each column adds to the decision, with the row's own values; what a notebook shows of a fit."""
 
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.spatial import KDTree
 
-from ddcl_tab.estimators._prototypes import without_number
+from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn
+from ddcl_tab.estimators._domain import Domain
+from ddcl_tab.estimators._prototypes import MISSING, Columns, without_number
+from ddcl_tab.estimators._table import EncodedRows
 from ddcl_tab.training._certificate import in_use
+from ddcl_tab.training._rows import Decision, Prediction
 
 if TYPE_CHECKING:
     from ddcl_tab.estimators._classifier import DDCLClassifier
 
+#: Columns that a sentence names for the class, and against it; smaller contributions than this [nats] are not worth it.
+N_FOR, N_AGAINST, WORTH_NAMING = 3, 2, 0.1
+#: Columns in which `classify` writes the strongest contributions.
+N_WRITTEN = 5
+#: Largest probability that a sentence writes: two digits would call 0.997 certain.
+CERTAIN = 0.99
+#: Significant digits of a number in a sentence.
+DIGITS = 4
 
-def top_prototypes(
-    q: NDArray[np.float64],
-    probability: NDArray[np.float64],
-    classes: NDArray[Any],
-    prototypes: dict[str, list[Any]],
-    n_top: int,
-) -> dict[str, list[Any]]:
-    """Long table of the strongest prototypes of each row.
+
+class Reasons(NamedTuple):
+    """Why rows are of a class and not of the runner-up.
+
+    Attributes
+    ----------
+    winner, runner_up : ndarray of int, shape (n,)
+        Index of the most probable class ``a`` and of the second, ``b``; the same where there is one class.
+    probability : ndarray, shape (n,)
+        Of the most probable class.
+    baseline : ndarray, shape (n,)
+        Log-odds of ``a`` against ``b`` of a row whose columns say what they say on average [nats].
+    contribution : ndarray, shape (n, T)
+        What each column adds to them [nats]: ``baseline + contribution.sum(axis=1) = log(p_a / p_b)``.
+    """
+
+    winner: NDArray[np.intp]
+    runner_up: NDArray[np.intp]
+    probability: NDArray[np.float64]
+    baseline: NDArray[np.float64]
+    contribution: NDArray[np.float64]
+
+    def take(self, rows: NDArray[np.intp]) -> Reasons:
+        """Some rows, in that order."""
+        a, b, *numbers = self
+        return Reasons(a[rows], b[rows], *(part[rows] for part in numbers))
+
+
+def reasons_of(decision: Decision, means: NDArray[np.float64], bias: NDArray[np.float64]) -> Reasons:
+    """Split the log-odds of each row's two most probable classes among its columns.
 
     Parameters
     ----------
-    q : ndarray, shape (n, K)
-    probability : ndarray, shape (n, C)
-    classes : ndarray, shape (C,)
-    prototypes : dict of list
-        See :func:`ddcl_tab.estimators._prototypes.describe_prototypes`.
-    n_top : int
-        Prototypes named per row.
+    decision : Decision
+    means : ndarray, shape (T, C)
+        Weighted mean of ``decision.contribution`` over the training rows.
+    bias : ndarray, shape (C,)
+        Of the head.
 
     Returns
     -------
-    dict of list
-        ``n * n_top`` rows: ``row``, ``prediction``, ``probability``, ``rank``, ``prototype``, ``weight``, ``says``
-        (the prototype's own class), ``effect`` (see :func:`effects`), ``name``, ``medoid``.
+    Reasons
     """
-    top = np.argsort(-q, axis=1, kind="stable")[:, :n_top]
-    chosen = probability.argmax(axis=1)
-    says = classes[_says(prototypes, classes)].tolist()
-    n, width = top.shape
-    flat = top.ravel()
-    return {
-        "row": np.repeat(np.arange(n), width).tolist(),
-        "prediction": np.repeat(classes[chosen], width).tolist(),
-        "probability": np.repeat(probability[np.arange(n), chosen], width).tolist(),
-        "rank": np.tile(np.arange(1, width + 1), n).tolist(),
-        "prototype": flat.tolist(),
-        "weight": np.take_along_axis(q, top, axis=1).ravel().tolist(),
-        "says": [says[k] for k in flat],
-        "effect": effects(q, top, chosen, _own_probability(prototypes, classes)).ravel().tolist(),
-        "name": [prototypes["name"][k] for k in flat],
-        "medoid": [prototypes["medoid"][k] for k in flat],
-    }
+    probability = decision.prediction.probability
+    order = np.argsort(-probability, axis=1, kind="stable")
+    a, b, rows = order[:, 0], order[:, min(1, order.shape[1] - 1)], np.arange(len(order))
+    own = decision.contribution[rows, :, a] - decision.contribution[rows, :, b]
+    average = means.T[a] - means.T[b]
+    return Reasons(a, b, probability[rows, a], bias[a] - bias[b] + average.sum(axis=1), own - average)
 
 
-def effects(
-    q: NDArray[np.float64], top: NDArray[np.intp], chosen: NDArray[np.intp], own: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """What the probability of the decided class owes to each of some prototypes, shape (n, m).
+class Cells(NamedTuple):
+    """Values of some cells of a table as a person reads them: lists of texts.
 
-    The probability as it is minus what it would be without that one prototype: above 0 where it speaks for the
-    decision more than the others do together. Exact, for the logits of a row are the ``q``-mean of the prototypes'.
+    Attributes
+    ----------
+    value, unit, said : list of str
+        Value and unit apart, and a phrase with the column's name: ``"65"``, ``"deg"``, ``"inclination 65 deg"``.
+    """
+
+    value: list[str]
+    unit: list[str]
+    said: list[str]
+
+
+def written_cells(columns: Columns, domain: Domain, row: NDArray[np.intp], column: NDArray[np.intp]) -> Cells:
+    """Cells in the given rows and columns, one text each.
 
     Parameters
     ----------
-    q : ndarray, shape (n, K)
-    top : ndarray of int, shape (n, m)
-        Prototypes asked about.
-    chosen : ndarray of int, shape (n,)
-        Decided class.
-    own : ndarray, shape (K, C)
-        Probabilities that the prototypes hold.
+    columns : dict of NumericColumn and CategoricalColumn
+    domain : Domain
+    row, column : ndarray of int, shape (m,)
+    """
+    texts = np.empty((3, len(row)), dtype=object)
+    for t, one in enumerate(columns.values()):
+        here = np.flatnonzero(column == t)
+        for j, v in zip(here, one.values[row[here]], strict=True):
+            texts[:, j] = _written(one, v, domain)
+    return Cells(*texts.tolist())
+
+
+def _written(column: NumericColumn | CategoricalColumn, value: Any, domain: Domain) -> tuple[str, str, str]:
+    """Value, unit and phrase of one cell."""
+    if isinstance(column, CategoricalColumn) or np.isnan(value):
+        is_missing = value is None or not isinstance(value, str)
+        text = MISSING if is_missing else value
+        return text, "", domain.phrase(column.name, (), text)
+    if column.unit == "year":
+        year = f"{np.floor(value):.0f}"  # a date is a decimal year
+        return year, "", domain.phrase(column.name, (float(value),), year)
+    text = number_text(float(value), column.unit)
+    return f"{value:.{DIGITS + 2}g}", column.unit, domain.phrase(column.name, (float(value),), text)
+
+
+def number_text(value: float, unit: str) -> str:
+    """A number in a sentence, to :data:`DIGITS` digits or all before the point, with its unit.
 
     Examples
     --------
-    >>> own = np.array([[0.9, 0.1], [0.2, 0.8]])
-    >>> effects(np.array([[1.0, 0.0], [0.5, 0.5]]), np.array([[1], [1]]), np.array([0, 0]), own).round(2)
-    array([[ 0. ],
-           [-0.3]])
+    >>> number_text(65.0012, "deg"), number_text(35786.4, "km"), number_text(3.2e-7, ""), number_text(float("nan"), "m")
+    ('65 deg', '35786 km', '3.2e-07', 'missing')
     """
-    logits = np.log(np.clip(own, 1e-300, None))
-    rows = np.arange(len(q))
-    with_all = softmax(q @ logits, axis=1)[rows, chosen]
-    result = np.empty(top.shape)
-    for j, k in enumerate(top.T):
-        others = q.copy()
-        others[rows, k] = 0.0
-        total = others.sum(axis=1)  # not 1 - q: of a membership near 1 rounding would leave nothing
-        without = softmax(others @ logits / np.where(total > 0.0, total, 1.0)[:, None], axis=1)[rows, chosen]
-        result[:, j] = np.where(total > 0.0, with_all - without, np.nan)
-    return result
+    if np.isnan(value):
+        return MISSING
+    whole = 10.0**DIGITS - 0.5 <= abs(value) < 1e9
+    return f"{value:.0f}" * whole + f"{value:.{DIGITS}g}" * (not whole) + (f" {unit}" if unit else "")
 
 
-def reasons(
-    q: NDArray[np.float64], probability: NDArray[np.float64], classes: NDArray[Any], prototypes: dict[str, list[Any]]
-) -> list[str]:
-    """One sentence a row.
+class Examples(NamedTuple):
+    """Rows of known class among which similar ones are found.
 
-    Names the strongest prototype; where it speaks for another class than the decision, names the strongest one that
-    agrees as well.
+    Attributes
+    ----------
+    points : ndarray, shape (n, D)
+        Coordinates of the rows that are explained.
+    itself : ndarray of int, shape (n,)
+        Where each of them stands among the examples, -1 where it does not: no row is like itself.
+    among : ndarray, shape (m, D); label, names : ndarray, shape (m,)
+        Coordinates, classes and names of the examples.
     """
-    top = q.argmax(axis=1)
-    chosen = probability.argmax(axis=1)
-    says = _says(prototypes, classes)
-    names = [without_number(name, k) for k, name in enumerate(prototypes["name"])]
-    sentences = []
-    for i, k in enumerate(top):
-        sentence = f"{100 * q[i, k]:.0f} % prototype {k}: {names[k]}, such as {prototypes['medoid'][k]}"
-        agreeing = np.where(says == chosen[i], q[i], 0.0)
-        if says[k] != chosen[i] and agreeing.any():
-            first = agreeing.argmax()
-            sentence += (
-                f"; outvoted by {100 * agreeing.sum():.0f} % on prototypes of {classes[chosen[i]]}, "
-                f"first prototype {first}: {names[first]}"
+
+    points: NDArray[np.float64]
+    itself: NDArray[np.intp]
+    among: NDArray[np.float64]
+    label: NDArray[Any]
+    names: NDArray[np.object_]
+
+    def take(self, rows: NDArray[np.intp]) -> Examples:
+        """Some of the rows that are explained, in that order."""
+        return self._replace(points=self.points[rows], itself=self.itself[rows])
+
+    def nearest(self, wanted: NDArray[Any]) -> list[str]:
+        """Name of the example nearest to each row among those of the class wanted, shape (n,); empty without any."""
+        found = np.full(len(self.points), "", dtype=object)
+        for label in np.unique(wanted):
+            rows, candidates = np.flatnonzero(wanted == label), np.flatnonzero(self.label == label)
+            n = min(2, len(candidates))
+            if not n:
+                continue
+            # A tree answers for each row alone: products of matrices break ties by which rows stand beside it.
+            _, near = KDTree(self.among[candidates]).query(self.points[rows], k=np.arange(1, n + 1))
+            near = candidates[near]
+            is_own = near[:, 0] == self.itself[rows]
+            found[rows] = np.where(is_own, self.names[near[:, 1]] if n > 1 else "", self.names[near[:, 0]])
+        return found.tolist()
+
+
+class Explained(NamedTuple):
+    """Everything that is said of rows.
+
+    Attributes
+    ----------
+    encoded : EncodedRows
+    decision : Decision
+    reasons : Reasons
+    columns : dict of NumericColumn and CategoricalColumn
+        Of each token, with the rows' own values.
+    examples : Examples or None
+        None where no classes are recorded.
+    classes : ndarray, shape (C,)
+    domain : Domain
+    """
+
+    encoded: EncodedRows
+    decision: Decision
+    reasons: Reasons
+    columns: Columns
+    examples: Examples | None
+    classes: NDArray[Any]
+    domain: Domain
+
+    @property
+    def prediction(self) -> Prediction:
+        """Class probabilities and memberships."""
+        return self.decision.prediction
+
+    def like(self) -> list[str]:
+        """Name of the most similar row of known class that has the predicted one; empty without any."""
+        if self.examples is None:
+            return [""] * len(self.reasons.winner)
+        return self.examples.nearest(self.classes[self.reasons.winner])
+
+    def take(self, rows: NDArray[np.intp]) -> Explained:
+        """Some rows, in that order."""
+        return self._replace(
+            encoded=EncodedRows(self.encoded.numeric[rows], self.encoded.categorical[rows]),
+            decision=self.decision.take(rows),
+            reasons=self.reasons.take(rows),
+            columns={name: one.take(rows) for name, one in self.columns.items()},
+            examples=None if self.examples is None else self.examples.take(rows),
+        )
+
+    def strongest(self, n: int) -> NDArray[np.intp]:
+        """Columns of the strongest contributions of each row, strongest first, shape (rows, n)."""
+        return np.argsort(-np.abs(self.reasons.contribution), axis=1, kind="stable")[:, :n]
+
+    def sentences(self) -> list[str]:
+        """One sentence a row: its class, the columns that decided with the row's own values, what spoke against."""
+        own = self.reasons.contribution
+        order = np.argsort(-own, axis=1, kind="stable")
+        named = [
+            (
+                [t for t in ranked[:N_FOR] if c[t] >= WORTH_NAMING],
+                [t for t in ranked[: -N_AGAINST - 1 : -1] if c[t] <= -WORTH_NAMING],
             )
-        sentences.append(sentence)
-    return sentences
+            for ranked, c in zip(order, own, strict=True)
+        ]
+        flat = [(i, int(t)) for i, parts in enumerate(named) for part in parts for t in part]
+        row, column = np.array(flat, dtype=np.intp).reshape(-1, 2).T
+        said = iter(written_cells(self.columns, self.domain, row, column).said)
+        result, like = [], self.like()
+        for i, (speaks_for, against) in enumerate(named):
+            texts = [", ".join(f"{next(said)} ({own[i, t]:+.1f})" for t in part) for part in (speaks_for, against)]
+            sentence = f"{self.classes[self.reasons.winner[i]]} {min(self.reasons.probability[i], CERTAIN):.2f}"
+            sentence += f": {texts[0] or 'no column says much for it'}" + (f"; against: {texts[1]}" if against else "")
+            result.append(sentence + (f"; like {like[i]}" if like[i] else ""))
+        return result
 
-
-def _says(prototypes: dict[str, list[Any]], classes: NDArray[Any]) -> NDArray[np.intp]:
-    """Index of the class that each prototype itself holds most probable, shape (K,)."""
-    return _own_probability(prototypes, classes).argmax(axis=1)
-
-
-def _own_probability(prototypes: dict[str, list[Any]], classes: NDArray[Any]) -> NDArray[np.float64]:
-    return np.stack([prototypes[f"says {name}"] for name in classes], axis=1)
+    def table(self) -> dict[str, list[Any]]:
+        """Long table of the columns of each row, strongest contribution first, as `DDCLClassifier.explain` has it."""
+        reasons = self.reasons
+        n, n_columns = reasons.contribution.shape
+        row, column = np.repeat(np.arange(n), n_columns), self.strongest(n_columns).ravel()
+        cells = written_cells(self.columns, self.domain, row, column)
+        names, labels, like = list(self.columns), self.classes.tolist(), self.like()
+        second = [None if a == b else labels[b] for a, b in zip(reasons.winner, reasons.runner_up, strict=True)]
+        return {
+            "row": row.tolist(),
+            "prediction": [labels[c] for c in reasons.winner[row]],
+            "probability": reasons.probability[row].tolist(),
+            "runner_up": [second[i] for i in row],
+            "baseline": reasons.baseline[row].tolist(),
+            "rank": np.tile(np.arange(1, n_columns + 1), n).tolist(),
+            "column": [names[t] for t in column],
+            "value": cells.value,
+            "unit": cells.unit,
+            "contribution": reasons.contribution[row, column].tolist(),
+            "prototype": self.decision.prototype[row, column].tolist(),
+            "like": [like[i] for i in row],
+        }
 
 
 #: Prototypes named.

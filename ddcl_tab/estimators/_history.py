@@ -319,10 +319,10 @@ class DDCLHistoryClassifier(ClassifierMixin, BaseEstimator):
         truth = check_labels(wide, y)
         return float(accuracy_score(truth, self.classifier_.predict(self._features(wide)), sample_weight=sample_weight))
 
-    def explain(self, X: Any, n_top: int = 3) -> pl.DataFrame:
+    def explain(self, X: Any) -> pl.DataFrame:
         """Reasons per object: those of :meth:`DDCLClassifier.explain`, with the object in the place of the row."""
         wide = self.wide(X)
-        reasons = self.classifier_.explain(self._features(wide), n_top)
+        reasons = pl.DataFrame(self.classifier_.explain(self._features(wide)))
         objects = wide[find_column(wide, self._id)].gather(reasons["row"]).alias(self._id)
         return reasons.drop("row").insert_column(0, objects)
 

@@ -1,4 +1,4 @@
-"""State of a fitted classifier as JSON and tensors, and back; what earlier formats lack is filled.
+"""State of a fitted classifier as JSON and tensors, and back.
 
 A file may come from a stranger: types, counts and sizes are checked before anything is made of it.
 """
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from ddcl_tab._files import plain, read_model, write_model
 from ddcl_tab.errors import ConfigurationError, ModelFileError
 from ddcl_tab.estimators._columns import unit_of
-from ddcl_tab.estimators._domain import UnknownDomainError, domain_named, domain_with
+from ddcl_tab.estimators._domain import UnknownDomainError, domain_named
 from ddcl_tab.estimators._families import Families, GroupFamilies
-from ddcl_tab.estimators._table import CLIP, NumericScale, TableEncoder
+from ddcl_tab.estimators._prototypes import default_prototypes
+from ddcl_tab.estimators._table import NumericScale, TableEncoder
 from ddcl_tab.estimators._validation import Requirement, check_parameters
 from ddcl_tab.training._certificate import EpochCertificate
 from ddcl_tab.training._rows import N_RESERVED
@@ -31,6 +32,8 @@ Classifier = TypeVar("Classifier", bound="DDCLClassifier")
 
 #: Weights of these names are the counts of families, where a model has them.
 _FAMILIES = "families."
+#: Weights of this name are the mean contributions of the columns.
+_MEANS = "column_means"
 
 #: Integers beyond this are no count, and some no float.
 _LARGEST = 2**53
@@ -147,12 +150,15 @@ def _check_keys(value: Any, wanted: dict[str, Any], where: str) -> None:
 def _check_sizes(state: dict[str, Any], weights: dict[str, NDArray[Any]]) -> None:
     parameters, encoder, attributes = state["parameters"], state["encoder"], state["attributes"]
     widest = max((size for value in weights.values() for size in value.shape), default=0)
-    bounds = {"n_prototypes": widest, "d_token": widest, "n_heads": widest, "n_blocks": len(weights)}
+    bounds = {"d_token": widest, "n_heads": widest, "n_blocks": len(weights)}
     for name, bound in bounds.items():
         if not _COUNT.holds(parameters[name]) or not 1 <= parameters[name] <= bound:
             raise ValueError(
                 f"state.parameters.{name} is {_short(parameters[name])}; the weights have room for {bound}"
             )
+    wanted = parameters["n_prototypes"]
+    if wanted is not None and (not _COUNT.holds(wanted) or not 1 <= wanted <= widest):
+        raise ValueError(f"state.parameters.n_prototypes is {_short(wanted)}; the weights have room for {widest}")
     used = [column["name"] for column in encoder["numeric"] + encoder["categorical"]]
     if sorted(used + encoder["empty"]) != sorted(encoder["columns"]) or len(set(used)) != len(used):
         raise ValueError("state.encoder.columns are not those of its scales and categories")
@@ -166,7 +172,7 @@ def _check_sizes(state: dict[str, Any], weights: dict[str, NDArray[Any]]) -> Non
         raise ValueError("state.classes.values must be different labels of one type")
     if attributes["n_iter_"] != len(attributes["history_"]):
         raise ValueError(f"state.attributes.n_iter_ is not the length of history_, {len(attributes['history_'])}")
-    _check_prototypes(attributes["_prototype_table"], parameters["n_prototypes"], state["classes"]["values"])
+    _check_prototypes(attributes["_prototype_table"], _n_prototypes(state), state["classes"]["values"])
 
 
 def _check_shapes(state: dict[str, Any], weights: dict[str, NDArray[Any]]) -> None:
@@ -174,8 +180,9 @@ def _check_shapes(state: dict[str, Any], weights: dict[str, NDArray[Any]]) -> No
     parameters, encoder = state["parameters"], state["encoder"]
     width, n_numeric = parameters["d_token"], len(encoder["numeric"])
     shapes: dict[str, tuple[int, ...]] = {
-        "readout.prototypes": (parameters["n_prototypes"], width),
+        "readout.prototypes": (_n_prototypes(state), width),
         "head.weight": (len(state["classes"]["values"]), width),
+        _MEANS: (n_numeric + len(encoder["categorical"]), len(state["classes"]["values"])),
     }
     for i in range(parameters["n_blocks"]):
         shapes[f"encoder.blocks.{i}.attention.out.weight"] = (width, width)
@@ -191,10 +198,15 @@ def _check_shapes(state: dict[str, Any], weights: dict[str, NDArray[Any]]) -> No
             raise ValueError(f"weights of {name} have the shape {found}; the state describes {shape}")
 
 
+def _n_prototypes(state: dict[str, Any]) -> int:
+    encoder, n = state["encoder"], state["parameters"]["n_prototypes"]
+    return int(default_prototypes(len(encoder["numeric"]) + len(encoder["categorical"])) if n is None else n)
+
+
 def _check_prototypes(table: dict[str, Any], n_prototypes: int, classes: list[Any]) -> None:
     where = "state.attributes._prototype_table"
     wanted = {"prototype": _COUNT, "name": _TEXT, "medoid": _TEXT, "share": _FINITE}
-    wanted |= {f"{what} {label}": _FINITE for what in ("share", "says") for label in classes}
+    wanted |= {f"{what} {label}": _FINITE for what in ("share", "votes") for label in classes}
     _check(table, {name: [wanted.get(name, _CELL)] for name in table | wanted}, where)
     for name, column in table.items():
         if len(column) != n_prototypes:
@@ -259,6 +271,7 @@ def write_state(clf: DDCLClassifier, path: str | os.PathLike[str]) -> None:
         "attributes": {name: getattr(clf, name) for name in _PLAIN_ATTRIBUTES},
     }
     weights = {name: value.cpu().contiguous().numpy() for name, value in clf.network_.state_dict().items()}
+    weights[_MEANS] = clf._column_means
     if clf.families_ is not None:
         weights |= {_FAMILIES + name: array for name, array in clf.families_.to_arrays().items()}
     write_model(path, plain(state), weights)
@@ -272,11 +285,8 @@ def read_state(cls: type[Classifier], path: str | os.PathLike[str]) -> Classifie
     ModelFileError
         The file is no whole model, or of a format that is not read.
     """
-    state, weights, version = read_model(path)
+    state, weights, _ = read_model(path)
     try:
-        if version == 1:
-            state, weights = _from_format_1(state, weights)
-        state["parameters"] = {"family_counts": False} | state["parameters"]
         families = {name: weights.pop(name) for name in list(weights) if name.startswith(_FAMILIES)}
         check_state(state, weights, set(cls().get_params(deep=False)))
         clf = _restore(cls, state, weights)
@@ -310,35 +320,6 @@ def _read_families(arrays: dict[str, NDArray[Any]], clf: DDCLClassifier) -> Fami
     return kind.from_arrays(arrays)
 
 
-def _from_format_1(
-    state: dict[str, Any], weights: dict[str, NDArray[Any]]
-) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """State and weights in format 2: predictions are those of the version that wrote them.
-
-    Parameters that did not exist get the value that says what was done then, and what the network says of its columns,
-    which decides no class, is zero where it was not learned. Certificates that lack figures of today's conditions, or
-    had others, cannot be judged and are left out.
-    """
-    parameters = {"certify": False, "column_weight": 0.0, "augmented_share": 0.0, "family": None} | state["parameters"]
-    # Weight of the labels of an earlier kind of distillation, which augmented no rows.
-    parameters.pop("teacher_weight", None)
-    if "teacher_share" in parameters:
-        parameters["augmented_share"] = parameters.pop("teacher_share")
-    encoder = dict(state["encoder"])
-    encoder["numeric"] = [{"low": -CLIP, "high": CLIP} | scale for scale in encoder["numeric"]]
-    certificates = state.get("certificates", [])
-    if any(epoch.keys() != EpochCertificate.__dataclass_fields__.keys() for epoch in certificates):
-        certificates = []
-    attributes = {name: value for name, value in state["attributes"].items() if name != "_names"}
-    if "decoder.weight" not in weights:
-        n_codes = sum(len(column["categories"]) + N_RESERVED for column in encoder["categorical"])
-        decoder = np.zeros((len(encoder["numeric"]) + n_codes, weights["head.weight"].shape[1]), dtype=np.float32)
-        weights = weights | {"decoder.weight": decoder, "decoder.bias": decoder[:, 0].copy()}
-    domain = domain_with([*encoder["columns"], parameters["target"]] if state["named"] else [])
-    filled = {"encoder": encoder, "certificates": certificates, "attributes": attributes, "parameters": parameters}
-    return {"interrupted": None, "domain": domain.name} | state | filled, weights
-
-
 def _restore(cls: type[Classifier], state: dict[str, Any], weights: dict[str, Any]) -> Classifier:
     parameters = state["parameters"]
     if isinstance(parameters["class_weight"], list):
@@ -359,7 +340,9 @@ def _restore(cls: type[Classifier], state: dict[str, Any], weights: dict[str, An
     if state["named"]:
         clf.feature_names_in_ = np.array(clf.encoder_.columns_, dtype=object)
     clf.network_ = clf._build_network(0)
-    clf.network_.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+    clf._column_means = weights[_MEANS].copy()
+    tensors = {name: torch.from_numpy(value.copy()) for name, value in weights.items() if name != _MEANS}
+    clf.network_.load_state_dict(tensors)
     clf.network_.eval()
     return clf
 

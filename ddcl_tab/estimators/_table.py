@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple, Self
 
@@ -30,6 +31,10 @@ HEAVY_TAIL = 6.0
 CLIP = 8.0
 #: Values beyond this count as this: files write the largest float for "unknown", and differences must not overflow.
 LARGEST = 1e300
+#: Two different categories are 0.2 sqrt(2) standard deviations apart: at a full one, a rare site outweighs any orbit.
+CATEGORY_WEIGHT = 0.2
+#: Scaled numbers are held here in coordinates, in standard deviations.
+FARTHEST = 50.0
 
 
 class EncodedRows(NamedTuple):
@@ -283,6 +288,35 @@ class TableEncoder(BaseEstimator):
         for i, codes in enumerate(self.categorical_):
             categorical[:, i] = codes(_as_texts(columns[codes.name]))
         return EncodedRows(numeric, categorical)
+
+    def coordinates(
+        self, columns: Mapping[str, NumericColumn | CategoricalColumn], encoded: EncodedRows
+    ) -> NDArray[np.float64]:
+        """Where rows lie, for distances between them: shape (n, D), in standard deviations.
+
+        Scaled numbers, also beyond the training range (0 where missing), which of them are missing, and categories as
+        indicators.
+
+        Parameters
+        ----------
+        columns : dict of NumericColumn and CategoricalColumn
+            As they are, in their units.
+        encoded : EncodedRows
+            The same rows encoded.
+        """
+        codes = encoded.categorical
+        numbers = np.zeros((len(codes), len(self.numeric_)))
+        for i, scale in enumerate(self.numeric_):
+            column = columns[scale.name]
+            # A column of numbers without any value is read as one of texts.
+            values = column.values if isinstance(column, NumericColumn) else np.full(len(codes), np.nan)
+            with np.errstate(over="ignore"):  # the largest floats are held like any other
+                numbers[:, i] = np.clip((scale.squash(values) - scale.mean) / scale.std, -FARTHEST, FARTHEST)
+        missing = np.isnan(numbers)
+        indicators = [np.eye(n)[codes[:, i]] for i, n in enumerate(self.cardinalities_)]
+        return np.concatenate(
+            [np.where(missing, 0.0, numbers), CATEGORY_WEIGHT * np.concatenate([missing, *indicators], axis=1)], axis=1
+        )
 
     def to_json(self) -> dict[str, Any]:
         """State as plain values."""

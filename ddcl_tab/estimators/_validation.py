@@ -66,7 +66,9 @@ _POSITIVE = number(lambda v: 0.0 < v < float("inf"), "above 0")
 _NOT_NEGATIVE = number(lambda v: 0.0 <= v < float("inf"), "of at least 0")
 
 PARAMETERS: dict[str, Requirement] = {
-    "n_prototypes": integer(2),
+    "n_prototypes": Requirement(
+        lambda v: v is None or (is_integer(v) and int(v) >= 2), "an integer of at least 2, or None"
+    ),
     "temperature": number(
         lambda v: 0.0 < v < 1.0,
         "in (0, 1): it is relative to the critical temperature, and from 1 on collapsed prototypes stay so",
@@ -75,6 +77,7 @@ PARAMETERS: dict[str, Requirement] = {
     "lr_ratio": _POSITIVE,
     "quantization_weight": _POSITIVE,
     "column_weight": _NOT_NEGATIVE,
+    "contribution_weight": _NOT_NEGATIVE,
     "augmented_share": number(lambda v: 0.0 <= v <= 1.0, "in [0, 1]"),
     "d_token": integer(1),
     "n_blocks": integer(1),
@@ -470,6 +473,28 @@ def library_of(X: Any) -> Literal["pandas", "polars"]:
     frame = nw.from_native(X, pass_through=True)
     is_polars = isinstance(frame, (nw.DataFrame, nw.LazyFrame)) and frame.implementation.is_polars()
     return "polars" if is_polars else "pandas"
+
+
+def recorded_classes(X: Any, target: str | None) -> NDArray[np.object_] | None:
+    """Recorded class of each row, None where it is missing or unknown; None where a table has no column of classes."""
+    if not is_frame(X):
+        return None
+    frame, target = nw.from_native(X, eager_only=True), target_of(target, X)
+    if target is None or target not in frame.columns:
+        return None
+    labels, missing = read_labels(frame[target])
+    return known_labels(labels, missing, domain_of(X))
+
+
+def known_labels(labels: NDArray[Any], missing: NDArray[np.bool_], domain: Domain) -> NDArray[np.object_]:
+    """Labels as objects, None where they are missing or the domain's word for unknown."""
+    known = (None if gone or is_unknown(label, domain) else label for label, gone in zip(labels, missing, strict=True))
+    return np.fromiter(known, dtype=object)
+
+
+def is_named(X: Any) -> bool:
+    """Whether a table has columns that name its rows."""
+    return is_frame(X) and bool(set(domain_of(X).display) & set(nw.from_native(X, eager_only=True).columns))
 
 
 def display_names(X: Any, n_rows: int) -> list[str]:

@@ -1,7 +1,6 @@
 """What a fitted classifier has learned, why it decides as it does, and when not to trust it."""
 
 from ddcl_tab.interpret._cards import (
-    Neighbour,
     PrototypeCard,
     plot_card,
     plot_certificate,
@@ -14,7 +13,6 @@ from ddcl_tab.interpret._trust import ConformalSets, NoveltyScore, prototype_dis
 
 __all__ = [
     "ConformalSets",
-    "Neighbour",
     "NoveltyScore",
     "OutOfFold",
     "PrototypeCard",

@@ -1,12 +1,13 @@
-"""Prototypes as cards: who their members are, what sets them apart, what they attend to, in physical units.
+"""Prototypes as cards: of which columns they speak, which of their values, for which class; typical rows.
 
-And figures of them and of their training, on matplotlib axes, readable in black and white.
+And figures of cards, contributions and training, on matplotlib axes, readable in black and white.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -19,87 +20,63 @@ from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._columns import NumericColumn, as_table, is_frame, to_columns
 from ddcl_tab.estimators._domain import domain_of
-from ddcl_tab.estimators._prototypes import LEVELS, CategorySummary, NumberSummary, interval, name_prototypes, summarise
-from ddcl_tab.estimators._table import EncodedRows
-from ddcl_tab.estimators._validation import display_names, is_unknown, read_labels, target_of
-from ddcl_tab.interpret._model import FittedModel, ModelRows, exchange, take
+from ddcl_tab.estimators._explain import Explained
+from ddcl_tab.estimators._prototypes import Statement, named_statements, statements
+from ddcl_tab.estimators._validation import display_names, known_labels, read_labels, recorded_classes
+from ddcl_tab.interpret._model import FittedModel
 from ddcl_tab.training._stability import CONDITIONS
-
-#: Columns that a card says set the prototype apart, and columns that it says the prototype captures.
-N_DISTINGUISHING, N_CAPTURED = 3, 4
-#: Prototypes named as its nearest.
-N_NEIGHBOURS = 3
-#: Rows whose columns are exchanged to see which a prototype depends on.
-CAPTURE_ROWS = 2000
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """Another prototype that shares rows.
-
-    Attributes
-    ----------
-    prototype : int
-    overlap : float
-        Share of the card's own memberships in rows where the other holds as much: ``sum min(q_k, q_j) / sum q_k``.
-    """
-
-    prototype: int
-    overlap: float
 
 
 @dataclass(frozen=True)
 class PrototypeCard:
     """One prototype for a person to read.
 
+    Its members are the column tokens of which it is the strongest prototype: a row has one token a column, so its
+    columns may be members of different prototypes.
+
     Attributes
     ----------
     prototype : int
         Its number, as in ``prototypes_`` and :meth:`DDCLClassifier.transform`.
     name : str
-        One line, as in ``prototypes_``: "small debris, 760-880 km, 98.6 deg".
+        One line, as in ``prototypes_``: ``"inclination 97.6-98.9 deg: PAYLOAD"``.
     share : float
-        Of the memberships of all rows.
-    says : dict of float
-        Its own probability of each class.
+        Of all column tokens.
+    says : str
+        The class that it votes for.
+    votes : dict of float
+        What a column at it adds to the log-odds of each class against the mean of the classes, more than columns do on
+        average [nats], as in ``prototypes_``.
     members : dict of float
-        Recorded classes of its members, shares of those whose class is known; empty without recorded classes.
-    medoid : str
-        The row with the largest membership.
+        Recorded classes of the rows, each counted by how much of it the prototype makes; empty without recorded
+        classes.
+    statements : list of Statement
+        The columns of its members, largest share first, and which of their values they have; empty without members.
     typical : list of str
-        The rows with the largest memberships, from different groups (launches) where those are known; the medoid first.
-    columns : dict of NumberSummary and CategorySummary
-        Every column against the whole table.
-    distinguishing : list of str
-        The columns that set it apart most, largest effect first, none saying the same as another.
-    captured : dict of float
-        The columns it depends on: share of its memberships lost when the column comes from another row.
-    neighbours : list of Neighbour
-        Most overlapping first.
+        Of the rows of the class that it votes for, those most made of it, from different groups (launches) first where
+        those are known. Of the predicted class without recorded ones.
     """
 
     prototype: int
     name: str
     share: float
-    says: dict[str, float]
+    says: str
+    votes: dict[str, float]
     members: dict[str, float]
-    medoid: str
+    statements: list[Statement]
     typical: list[str]
-    columns: dict[str, NumberSummary | CategorySummary]
-    distinguishing: list[str]
-    captured: dict[str, float]
-    neighbours: list[Neighbour]
 
     @property
-    def predicted_class(self) -> str:
-        """The class that it holds most probable."""
-        return max(self.says, key=lambda name: self.says[name])
+    def medoid(self) -> str:
+        """The first of the typical rows; empty without any."""
+        return self.typical[0] if self.typical else ""
 
 
-def prototype_cards(
-    classifier: DDCLClassifier, X: Any, y: Any = None, *, n_typical: int = 5, random_state: int = 0
-) -> list[PrototypeCard]:
+def prototype_cards(classifier: DDCLClassifier, X: Any, y: Any = None, *, n_typical: int = 5) -> list[PrototypeCard]:
     """Cards of all prototypes over the rows of a table, largest prototype of the training rows first.
+
+    Names and votes are those of ``prototypes_``, made of the training rows. All else is counted in the rows of known
+    class, or in all rows where no class is known: over the table of ``fit`` a card says what ``prototypes_`` says.
 
     Parameters
     ----------
@@ -112,8 +89,6 @@ def prototype_cards(
         Recorded classes. Default: the classifier's target column, where ``X`` has it.
     n_typical : int, default=5
         Rows named on each card.
-    random_state : int, default=0
-        Of the exchanged rows that show which columns a prototype captures.
 
     Returns
     -------
@@ -133,104 +108,107 @@ def prototype_cards(
     >>> X, y = load_iris(return_X_y=True, as_frame=True)
     >>> clf = DDCLClassifier(n_prototypes=6, max_epochs=20, random_state=0).fit(X, y)
     >>> card = prototype_cards(clf, X, y)[0]
-    >>> card.prototype, len(card.columns), len(card.typical)
-    (0, 4, 5)
+    >>> card.prototype, len(card.typical), card.name == clf.prototypes_["name"][0]
+    (0, 5, True)
     """
     if n_typical < 1:
         raise ConfigurationError(f"n_typical must be at least 1, not {n_typical!r}")
     model, X = FittedModel(classifier), as_table(X)
-    return cards_of(model, X, model.read(X), y, n_typical=n_typical, random_state=random_state)
+    return cards_of(model, X, model.read(X), y, n_typical=n_typical)
 
 
-def cards_of(
-    model: FittedModel, X: Any, rows: ModelRows, y: Any = None, *, n_typical: int = 5, random_state: int = 0
-) -> list[PrototypeCard]:
+def cards_of(model: FittedModel, X: Any, rows: Explained, y: Any = None, *, n_typical: int = 5) -> list[PrototypeCard]:
     """As :func:`prototype_cards`, of rows that the model has read before; ``X`` names them and knows their groups."""
-    classifier, q = model.classifier, rows.prediction.q
-    summaries = summarise(rows.columns, q, np.ones(len(q)))
-    recorded = _recorded(classifier, X, y, len(q))
-    named = name_prototypes([""] * q.shape[1], rows.columns, summaries, classifier.domain_)
-    apart = [name.distinguishing for name in named]
-    typical = _typical(q, display_names(X, len(q)), _groups(X), n_typical)
-    captured = capture(model, rows.encoded, q, random_state)
+    classifier = model.classifier
+    names = np.array(display_names(X, len(rows.reasons.winner)), dtype=object)
+    groups = domain_of(X).group_of(X)
+    recorded = _recorded(classifier, X, y, len(names))
+    if recorded is not None and any(label is not None for label in recorded):
+        known = np.flatnonzero([label is not None for label in recorded])
+        rows, names, recorded = rows.take(known), names[known], recorded[known]
+        groups = None if groups is None else groups[known]
+        label = recorded
+    else:
+        recorded, label = None, classifier.classes_[rows.reasons.winner]
+    q, table = rows.prediction.q, classifier._prototype_table
+    said = statements(rows.columns, rows.decision.prototype, np.ones(len(q)), q.shape[1])
     cards = []
     for k in range(q.shape[1]):
-        own = {name: parts[k] for name, parts in summaries.items()}
+        votes = np.array([table[f"votes {name}"][k] for name in classifier.classes_])
+        winner = classifier.classes_[votes.argmax()]
         cards.append(
             PrototypeCard(
                 prototype=k,
-                name=classifier._prototype_table["name"][k],
+                name=table["name"][k],
                 share=float(q[:, k].sum() / len(q)),
-                says=_by_class(classifier.classes_, model.decide(np.eye(q.shape[1])[[k]])[0]),
+                says=str(winner),
+                votes=_by_class(classifier.classes_, votes),
                 members=_members(recorded, q[:, k], classifier.classes_),
-                medoid=typical[k][0],
-                typical=typical[k],
-                columns=own,
-                distinguishing=apart[k][:N_DISTINGUISHING],
-                captured=_largest(dict(zip(model.columns, captured[k].tolist(), strict=True)), N_CAPTURED),
-                neighbours=_neighbours(q, k),
+                statements=said[k],
+                typical=_typical(np.where(label == winner, q[:, k], 0.0), names, groups, n_typical),
             )
         )
     return cards
 
 
-def capture(
-    model: FittedModel, encoded: EncodedRows, q: NDArray[np.float64], random_state: int, n_rows: int = CAPTURE_ROWS
-) -> NDArray[np.float64]:
-    """Share of its memberships that each prototype loses when a column comes from another row, shape (K, T).
+def name_truth(classifier: DDCLClassifier, X: Any, cards: Sequence[PrototypeCard]) -> NDArray[np.float64]:
+    """Of how many column tokens of a table the names of cards are true: members, and others.
 
-    Measured on the rows with the largest memberships mixed evenly over prototypes, at most ``n_rows``. Column tokens
-    are not assigned to prototypes one by one (training never asks for it); what a prototype captures of a column is
-    measured by taking the column away.
+    A name is true of a token if it names the token's column and the value lies in what it says of it.
+
+    Parameters
+    ----------
+    classifier : DDCLClassifier
+        Fitted.
+    X : frame or array, shape (n, p)
+        Also rows that the cards have not been made from.
+    cards : sequence of PrototypeCard
+        Over the training rows, so that their statements are those of their names.
+
+    Returns
+    -------
+    ndarray, shape (len(cards), 2)
+        Share of the prototype's members that the name is true of, and share of the other tokens of the columns that it
+        names (those of other columns would be no test). NaN where there are no such tokens.
     """
-    random = np.random.default_rng(random_state)
-    per_prototype = max(1, n_rows // q.shape[1])
-    chosen = np.unique(np.argsort(-q, axis=0, kind="stable")[:per_prototype].ravel())
-    rows, q = take(encoded, chosen), q[chosen]
-    lost = np.empty((q.shape[1], len(model.columns)))
-    held = np.maximum((q**2).sum(axis=0), np.finfo(float).tiny)
-    for j in range(len(model.columns)):
-        swapped = np.zeros((len(chosen), len(model.columns)), dtype=bool)
-        swapped[:, j] = True
-        other = take(encoded, random.integers(len(encoded.numeric), size=len(chosen)))
-        after = model.predict(exchange(rows, other, swapped)).q
-        lost[:, j] = 1.0 - (q * after).sum(axis=0) / held
-    return np.clip(lost, 0.0, 1.0)
+    rows = FittedModel(classifier).read(X)
+    result = np.full((len(cards), 2), np.nan)
+    order = list(rows.columns)
+    for i, card in enumerate(cards):
+        member = rows.decision.prototype == card.prototype
+        named = named_statements(card.statements)
+        columns = [order.index(one.column) for one in named]
+        true = np.zeros_like(member)
+        for t, one in zip(columns, named, strict=True):
+            true[:, t] = one.holds(rows.columns[one.column])
+        other = ~member[:, columns]
+        if member.any():
+            result[i, 0] = true[member].mean()
+        if other.any():
+            result[i, 1] = true[:, columns][other].mean()
+    return result
 
 
-def _recorded(classifier: DDCLClassifier, X: Any, y: Any, n_rows: int) -> NDArray[Any] | None:
+def _recorded(classifier: DDCLClassifier, X: Any, y: Any, n_rows: int) -> NDArray[np.object_] | None:
     """Recorded classes as objects, None where unknown."""
-    if y is None and is_frame(X):
-        frame = nw.from_native(X, eager_only=True)
-        target = target_of(classifier.target, X)
-        y = frame[target] if target in frame.columns else None
     if y is None:
-        return None
+        return recorded_classes(X, classifier.target)
     labels, missing = read_labels(y)
     if len(labels) != n_rows:
         raise InputError(f"y has {len(labels)} values for {n_rows} rows: give one for each row.")
-    domain = classifier.domain_
-    known = (None if gone or is_unknown(label, domain) else label for label, gone in zip(labels, missing, strict=True))
-    return np.fromiter(known, dtype=object)
-
-
-def _groups(X: Any) -> NDArray[np.object_] | None:
-    groups = domain_of(X).group_of(X)
-    return None if groups is None else groups.astype(object)
+    return known_labels(labels, missing, classifier.domain_)
 
 
 def _typical(
-    q: NDArray[np.float64], names: Sequence[str], groups: NDArray[np.object_] | None, n_typical: int
-) -> list[list[str]]:
-    """Rows with the largest memberships of each prototype; one a group first, others of it only to fill up."""
-    result = []
-    for k in range(q.shape[1]):
-        order = np.argsort(-q[:, k], kind="stable")[: 200 * n_typical]
-        if groups is not None:
-            _, first = np.unique(groups[order].astype(str), return_index=True)
-            order = np.concatenate([order[np.sort(first)], np.delete(order, first)])
-        result.append([names[i] for i in order[:n_typical]])
-    return result
+    made: NDArray[np.float64], names: NDArray[np.object_], groups: NDArray[Any] | None, n_typical: int
+) -> list[str]:
+    """Rows most made of a prototype, none that is not at all; one a group first, others of it only to fill up."""
+    order = np.argsort(-made, kind="stable")[: 200 * n_typical]
+    order = order[made[order] > 0.0]
+    if groups is not None:
+        _, first = np.unique(groups[order].astype(str), return_index=True)
+        order = np.concatenate([order[np.sort(first)], np.delete(order, first)])
+    return [str(name) for name in names[order[:n_typical]]]
 
 
 def _members(recorded: NDArray[Any] | None, mass: NDArray[np.float64], classes: NDArray[Any]) -> dict[str, float]:
@@ -244,16 +222,6 @@ def _by_class(classes: NDArray[Any], values: NDArray[np.float64]) -> dict[str, f
     return {str(name): float(value) for name, value in zip(classes, values, strict=True)}
 
 
-def _largest(values: dict[str, float], n: int) -> dict[str, float]:
-    return dict(sorted(values.items(), key=lambda item: -item[1])[:n])
-
-
-def _neighbours(q: NDArray[np.float64], k: int) -> list[Neighbour]:
-    shared = np.minimum(q, q[:, [k]]).sum(axis=0) / max(q[:, k].sum(), np.finfo(float).tiny)
-    order = [int(j) for j in np.argsort(-shared, kind="stable") if j != k]
-    return [Neighbour(j, float(shared[j])) for j in order[:N_NEIGHBOURS]]
-
-
 #: Marker and grey of each class, so that classes differ without colour; the hues differ in lightness, too.
 MARKERS = "os^Dv*PX"
 HUES = ("#1b6ca8", "#d1495b", "#7a7a7a", "#edae49", "#2a9d5c", "#6a3d9a", "#000000", "#8c564b")
@@ -262,24 +230,35 @@ MAX_POINTS = 20_000
 
 
 def plot_card(card: PrototypeCard, *, ax: Axes | None = None) -> Axes:
-    """Numeric columns of a prototype as bars on the percentiles of the whole table, largest effect on top.
+    """What a prototype says of its columns, as bars: how many of its members, and of the other tokens, it is true of.
 
-    A thin line spans 5 to 95 % of the members, a thick one the middle half, a dot is the median; a prototype like the
-    table itself would reach from 5 to 95. The text gives the middle half in the column's unit.
+    One pair of bars for each column that the name names, with values and unit, largest share of the members on top:
+    filled for the members of this column, hollow for the column's other tokens. The shorter the hollow bar, the more
+    the values say.
+
+    Parameters
+    ----------
+    card : PrototypeCard
+    ax : matplotlib axes, optional
+        Default: a new figure.
+
+    Returns
+    -------
+    matplotlib axes
     """
     ax = axes_or_new(ax)
-    numbers = [s for s in card.columns.values() if isinstance(s, NumberSummary) and not np.isnan(s.quantiles[2])]
-    numbers.sort(key=lambda summary: summary.effect)
-    for y, summary in enumerate(numbers):
-        at = 100.0 * np.interp(summary.quantiles, summary.table_quantiles, LEVELS)
-        ax.plot([5, 95], [y, y], color="0.85", lw=1, zorder=0)
-        ax.plot(at[[0, -1]], [y, y], color=HUES[0], lw=1.5)
-        ax.plot(at[[1, 3]], [y, y], color=HUES[0], lw=6, solid_capstyle="butt")
-        ax.plot(at[2], y, "o", color="black", ms=5)
-        words = interval("", summary.quantiles[1], summary.quantiles[3], summary.unit).strip()
-        ax.annotate(words, (1.02, y), xycoords=("axes fraction", "data"), va="center")
-    ax.set_yticks(range(len(numbers)), [summary.name for summary in numbers])
-    ax.set(xlim=(0, 100), xlabel="percentile of the whole table", title=card.name)
+    said = named_statements(card.statements)[::-1]
+    for y, one in enumerate(said):
+        ax.barh(y + 0.15, 100.0 * one.held, height=0.3, color=HUES[0], edgecolor="black")
+        ax.barh(y - 0.15, 100.0 * one.held_elsewhere, height=0.3, color="white", edgecolor="black")
+    words = [
+        f"{one.column}, {100.0 * one.share:.0f} % of members\n{fill(one.values, 40, break_on_hyphens=False)}"
+        for one in said
+    ]
+    ax.set_yticks(range(len(said)), words)
+    ax.set(xlim=(0, 100))
+    ax.set_xlabel("true of % of members (filled) and of others (hollow)", loc="right")
+    ax.set_title(fill(card.name, 60, break_on_hyphens=False), loc="right", fontsize="medium")
     return ax
 
 
@@ -305,62 +284,66 @@ def plot_certificate(classifier: DDCLClassifier, *, ax: Axes | None = None) -> A
     return ax
 
 
-def plot_contributions(contributions: Any, *, row: int = 0, ax: Axes | None = None) -> Axes:
-    """Contributions of the columns of one row as bars; hatched where a column speaks against the decision.
+def plot_contributions(explained: Any, *, row: int = 0, n_columns: int = 12, ax: Axes | None = None) -> Axes:
+    """Contributions of the columns of one row as bars [nats]; hatched where they speak against its class.
+
+    The last bar, grey, is the baseline: all bars sum to the log-odds of the class against the runner-up.
 
     Parameters
     ----------
-    contributions : frame
-        Of :func:`ddcl_tab.interpret.column_contributions`.
+    explained : frame
+        Of :meth:`DDCLClassifier.explain`.
     row : int, default=0
+    n_columns : int, default=12
+        Strongest ones, which have a bar of their own; the others share one.
     ax : matplotlib axes, optional
+
+    Returns
+    -------
+    matplotlib axes
 
     Raises
     ------
     InputError
-        The row is not among the contributions.
+        The row is not among the explained ones.
     """
-    frame = nw.from_native(contributions, eager_only=True).filter(nw.col("row") == row)
+    frame = nw.from_native(explained, eager_only=True).filter(nw.col("row") == row).sort("rank")
     if not len(frame):
-        raise InputError(f"there is no row {row!r} among the contributions")
+        raise InputError(f"there is no row {row!r} among the explained ones: give the number of a row of explain's X.")
     ax = axes_or_new(ax)
-    value = frame["contribution"].to_numpy()[::-1]
-    names = [f"{c} = {v}" for c, v in zip(frame["column"].to_list(), frame["value"].to_list(), strict=True)][::-1]
-    bars = ax.barh(range(len(value)), value, color=[HUES[0] if v >= 0 else "white" for v in value], edgecolor="black")
+    contribution = frame["contribution"].to_numpy()
+    cells = zip(*(frame[name].to_list() for name in ("column", "value", "unit")), strict=True)
+    names = [f"{column} = {value} {unit}".rstrip() for column, value, unit in cells]
+    if len(names) > n_columns:
+        names = [*names[:n_columns], f"{len(names) - n_columns} others"]
+        contribution = np.append(contribution[:n_columns], contribution[n_columns:].sum())
+    said, second, probability, baseline = (
+        frame[name].to_list()[0] for name in ("prediction", "runner_up", "probability", "baseline")
+    )
+    value, names = np.append(contribution, baseline)[::-1], [*names, "baseline"][::-1]
+    fills = ["0.8", *[HUES[0] if v >= 0 else "white" for v in value[1:]]]
+    bars = ax.barh(range(len(value)), value, color=fills, edgecolor="black")
     for bar, v in zip(bars, value, strict=True):
         bar.set_hatch("" if v >= 0 else "////")
     ax.set_yticks(range(len(value)), names)
     ax.axvline(0.0, color="black", lw=0.8)
-    ax.set(xlabel=f"contribution to the probability of {frame['prediction'].to_list()[0]}")
+    ax.set_xlabel(f"contribution to {said}{'' if second is None else f' against {second}'} [nats]", loc="right")
+    ax.set_title(f"{said} {probability:.2f}", loc="right")
     return ax
 
 
-def layers(
-    classifier: DDCLClassifier, X: Any, prototypes: Sequence[int]
-) -> list[tuple[str, NDArray[np.intp], dict[str, Any]]]:
-    """What to draw, pale rows first: label, rows, style."""
+def layers(classifier: DDCLClassifier, X: Any) -> list[tuple[str, NDArray[np.intp], dict[str, Any]]]:
+    """What to draw, one layer a predicted class: label, rows, style."""
     model = FittedModel(classifier)
-    prediction = model.predict(model.encode(X))
-    strongest, decided = prediction.q.argmax(axis=1), prediction.probability.argmax(axis=1)
-    unknown = [k for k in prototypes if not 0 <= k < prediction.q.shape[1]]
-    if unknown:
-        raise ConfigurationError(
-            f"there are no prototypes {unknown}; they are numbered 0 to {prediction.q.shape[1] - 1}"
-        )
-    drawn = np.arange(len(strongest))
+    decided = model.predict(model.encode(X)).probability.argmax(axis=1)
+    drawn = np.arange(len(decided))
     if len(drawn) > MAX_POINTS:
         drawn = np.sort(np.random.default_rng(0).choice(drawn, MAX_POINTS, replace=False))
-    groups = (
-        [(f"prototype {k}", drawn[strongest[drawn] == k]) for k in prototypes]
-        if prototypes
-        else [(str(name), drawn[decided[drawn] == c]) for c, name in enumerate(classifier.classes_)]
-    )
-    pale = {"s": 3, "color": "0.85", "marker": ".", "linewidths": 0.3, "rasterized": True}
-    layers = [("other objects", drawn[~np.isin(strongest[drawn], prototypes)], pale)] if prototypes else []
-    for i, (label, rows) in enumerate(groups):
-        style = {"s": 12, "color": HUES[i % len(HUES)], "marker": MARKERS[i % len(MARKERS)], "linewidths": 0.5}
-        layers.append((label, rows, style | {"rasterized": True}))
-    return layers
+    found = []
+    for c, name in enumerate(classifier.classes_):
+        style = {"s": 12, "color": HUES[c % len(HUES)], "marker": MARKERS[c % len(MARKERS)], "linewidths": 0.5}
+        found.append((str(name), drawn[decided[drawn] == c], style | {"rasterized": True}))
+    return found
 
 
 def read_numbers(X: Any, *names: str) -> list[NDArray[np.float64]]:

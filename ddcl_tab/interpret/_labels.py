@@ -20,9 +20,11 @@ from ddcl_tab.estimators._validation import (
     check_groups,
     check_labels,
     is_integer,
+    is_named,
     library_of,
     take,
     take_target,
+    target_of,
 )
 from ddcl_tab.training._stability import warn_unstable
 
@@ -40,8 +42,9 @@ class OutOfFold(NamedTuple):
     fold : ndarray of int, shape (n,)
         Fold of the row, -1 where the class is unknown.
     reasons : list of str, length n
-        One sentence a row (see :meth:`DDCLClassifier.decide`), empty where the class is unknown. Numbers of prototypes
-        are those of the fold's model.
+        One sentence a row of its fold's model (see :meth:`DDCLClassifier.decide`), empty where the class is unknown. In
+        frames that name their rows, it ends with the most similar row of the predicted class among those that the model
+        was fitted on.
     """
 
     classes: NDArray[Any]
@@ -128,11 +131,12 @@ def out_of_fold(
         model.fit_with_checkpoint(_take(known.X, train), known.y[train], groups=given, catalog=X)
         if model.certify and not model.stability_.is_stable:
             warn_unstable(model.stability_)
-        said, _, why = model.decide(_take(known.X, test), catalog=None if model.families_ is None else X)
+        asked, examples = _examples(model, known, train, test)
+        said = model.decide(asked, examples, None if model.families_ is None else X)
         probability[known.rows[test]] = 0.0  # a class that a small training part lacks
-        probability[np.ix_(known.rows[test], np.searchsorted(classes, model.classes_))] = said
+        probability[np.ix_(known.rows[test], np.searchsorted(classes, model.classes_))] = said.prediction.probability
         fold[known.rows[test]] = number
-        for row, sentence in zip(known.rows[test], why, strict=True):
+        for row, sentence in zip(known.rows[test], said.sentences(), strict=True):
             reasons[row] = sentence
     return OutOfFold(classes, probability, fold, reasons)
 
@@ -234,6 +238,9 @@ def _labelled(classifier: DDCLClassifier, X: Any, y: Any, groups: Any) -> _Label
         X, y, kept = take_target(X, classifier.target)
         rows, groups = rows[kept], take(groups, kept)
     y = check_labels(X, y)
+    target = target_of(classifier.target, X)
+    if is_frame(X) and target is not None:
+        X = nw.from_native(X, eager_only=True).drop(target, strict=False).to_native()  # y says the classes
     group = check_groups(family_groups(classifier.family, X) if groups is None else groups, X, len(y))
     given = None if groups is None else np.asarray(as_table(groups))
     return _Labelled(rows, X, y, given, np.arange(len(y)) if group is None else group)
@@ -253,6 +260,18 @@ def _probability_of(judged: OutOfFold, known: _Labelled, n_rows: int) -> NDArray
     if unknown:
         raise InputError(f"judged does not hold the classes {unknown}: call out_of_fold on the same rows.")
     return probability
+
+
+def _examples(
+    classifier: DDCLClassifier, known: _Labelled, train: NDArray[np.intp], test: NDArray[np.intp]
+) -> tuple[Any, Any]:
+    """Rows of a fold without classes, and rows that its model was fitted on with theirs; None where none has a name."""
+    asked, target = _take(known.X, test), target_of(classifier.target, known.X)
+    if not is_named(known.X) or target is None:
+        return asked, None
+    frame = nw.from_native(known.X, eager_only=True)[train.tolist()]
+    label = nw.new_series(target, known.y[train].tolist(), backend=frame.implementation)
+    return asked, frame.with_columns(label).to_native()
 
 
 def _length(X: Any) -> int:

@@ -1,12 +1,8 @@
-"""A fitted classifier as arrays: encode rows, exchange columns, predict; and what each column contributes.
-
-Contributions are Shapley values by sampling: how much each column of a row speaks for the class that is decided.
-"""
+"""A fitted classifier as arrays: encode rows, exchange columns, predict; sampled Shapley values of columns."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,34 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.estimators._classifier import DDCLClassifier
-from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn
+from ddcl_tab.estimators._explain import Explained, written_cells
 from ddcl_tab.estimators._table import EncodedRows
 from ddcl_tab.estimators._validation import library_of
 from ddcl_tab.training._rows import Prediction, predict_rows
-
-
-class ModelRows(NamedTuple):
-    """Rows as a fitted model reads and decides them: made once by :meth:`FittedModel.read`, for all explanations.
-
-    Attributes
-    ----------
-    columns : dict of NumericColumn and CategoricalColumn
-        Of each token, as they are, in their units.
-    encoded : EncodedRows
-    prediction : Prediction
-    """
-
-    columns: dict[str, NumericColumn | CategoricalColumn]
-    encoded: EncodedRows
-    prediction: Prediction
-
-    def take(self, rows: NDArray[np.intp]) -> ModelRows:
-        """Some rows, in that order."""
-        return ModelRows(
-            {name: _take_values(column, rows) for name, column in self.columns.items()},
-            take(self.encoded, rows),
-            Prediction(self.prediction.probability[rows], self.prediction.q[rows]),
-        )
 
 
 class FittedModel:
@@ -60,7 +32,8 @@ class FittedModel:
     columns : list of str
         Column of each token, numeric ones first.
     prototype_logits : ndarray, shape (K, C)
-        What each prototype says; the logits of a row are their ``q``-mean.
+        What each prototype says without the bias; the logits of a row are their ``q``-mean, plus :attr:`bias`.
+    bias : ndarray, shape (C,)
 
     Raises
     ------
@@ -80,18 +53,17 @@ class FittedModel:
         self.columns = classifier.encoder_.feature_names_
         network = classifier.network_
         with torch.no_grad():
-            logits = network.head(network.readout.prototypes).double().cpu().numpy()
+            logits = (network.readout.prototypes @ network.head.weight.mT).double().cpu().numpy()
+            self.bias: NDArray[np.float64] = network.head.bias.double().cpu().numpy()
         self.prototype_logits: NDArray[np.float64] = logits
 
     def encode(self, X: object) -> EncodedRows:
         """Scaled numbers and category codes of a frame or array."""
         return self.classifier.encoder_.transform(self.classifier._features_of(X))
 
-    def read(self, X: object) -> ModelRows:
-        """Columns of a frame or array, the rows encoded, and what the network says about them."""
-        encoder, features = self.classifier.encoder_, self.classifier._features_of(X)
-        columns, encoded = encoder.read(features), encoder.transform(features)
-        return ModelRows({name: columns[name] for name in self.columns}, encoded, self.predict(encoded))
+    def read(self, X: object, examples: object = None, catalog: object = None) -> Explained:
+        """A frame or array encoded, and everything that the model says of it; parameters as of `explain`."""
+        return self.classifier.decide(X, examples, catalog)
 
     def predict(self, encoded: EncodedRows) -> Prediction:
         """Class probabilities and memberships of encoded rows."""
@@ -99,15 +71,7 @@ class FittedModel:
 
     def decide(self, q: NDArray[np.float64]) -> NDArray[np.float64]:
         """Class probabilities, shape (n, C), of memberships ``(n, K)``: the head is linear in them."""
-        return softmax(q @ self.prototype_logits, axis=1)
-
-
-def _take_values(
-    column: NumericColumn | CategoricalColumn, rows: NDArray[np.intp]
-) -> NumericColumn | CategoricalColumn:
-    if isinstance(column, NumericColumn):
-        return replace(column, values=column.values[rows])
-    return replace(column, values=column.values[rows])
+        return softmax(q @ self.prototype_logits + self.bias, axis=1)
 
 
 def take(encoded: EncodedRows, rows: NDArray[np.intp]) -> EncodedRows:
@@ -131,7 +95,10 @@ CHUNK = 512
 
 
 def column_contributions(classifier: DDCLClassifier, X: Any, background: Any = None, *, random_state: int = 0) -> Any:
-    """Contribution of each column to the probability of the decided class, row by row.
+    """Sampled Shapley values: contribution of each column to the probability of the decided class, row by row.
+
+    `DDCLClassifier.explain` splits the log-odds exactly and at no cost. These values ask the network again and again
+    instead, and follow what exchanging columns does more closely (pipelines/results/faithfulness).
 
     The columns of a background row are exchanged for those of the row, one after another in random order; a column's
     contribution is the change of probability that it brings, on average over orders and background rows. The
@@ -174,27 +141,19 @@ def column_contributions(classifier: DDCLClassifier, X: Any, background: Any = N
     """
     model = FittedModel(classifier)
     rows = model.read(X)
-    among = rows.encoded if background is None else model.encode(background)
-    return classifier._frame_of(contributions_of(model, rows, among, random_state=random_state), library_of(X))
-
-
-def contributions_of(
-    model: FittedModel, rows: ModelRows, background: EncodedRows, *, random_state: int = 0
-) -> dict[str, list[Any]]:
-    """As :func:`column_contributions`, of rows that the model has read before: the columns of the frame."""
-    decided = rows.prediction.probability.argmax(axis=1)
-    values = shapley_values(model, rows.encoded, background, decided, random_state)
-    order = np.argsort(-np.abs(values), axis=1, kind="stable")
-    written = values_with_units(rows)
+    background = rows.encoded if background is None else model.encode(background)
+    values = shapley_values(model, rows.encoded, background, rows.reasons.winner, random_state)
     n, n_columns = values.shape
-    row, column = np.repeat(np.arange(n), n_columns), order.ravel()
-    return {
+    row, column = np.repeat(np.arange(n), n_columns), np.argsort(-np.abs(values), axis=1, kind="stable").ravel()
+    cells = written_cells(rows.columns, rows.domain, row, column)
+    table = {
         "row": row.tolist(),
-        "prediction": model.classifier.classes_[decided[row]].tolist(),
-        "column": [model.columns[j] for j in column],
-        "value": [written[model.columns[j]][i] for i, j in zip(row, column, strict=True)],
+        "prediction": classifier.classes_[rows.reasons.winner[row]].tolist(),
+        "column": [model.columns[t] for t in column],
+        "value": [f"{value} {unit}".strip() for value, unit in zip(cells.value, cells.unit, strict=True)],
         "contribution": values[row, column].tolist(),
     }
+    return classifier._frame_of(table, library_of(X))
 
 
 def shapley_values(
@@ -217,7 +176,7 @@ def shapley_values(
     if not len(background.numeric):
         raise ConfigurationError("background has no rows: pass rows to compare with, or leave it out")
     random = np.random.default_rng(random_state)
-    n, n_columns = len(decided), len(model.columns)
+    n, n_columns = len(decided), encoded.numeric.shape[1] + encoded.categorical.shape[1]
     orders = np.array([random.permutation(n_columns) for _ in range(N_ORDERS)])
     values = np.zeros((n, n_columns))
     for start in range(0, n, CHUNK):
@@ -241,18 +200,3 @@ def _along(
     probability = model.predict(together).probability[np.arange(len(together.numeric)), np.tile(decided, n_columns + 1)]
     gained = np.diff(probability.reshape(n_columns + 1, n), axis=0)
     return gained[position].T
-
-
-def values_with_units(rows: ModelRows) -> dict[str, list[str]]:
-    """Values of the columns as a person reads them, by column."""
-    written = {}
-    for name, column in rows.columns.items():
-        if isinstance(column, NumericColumn):
-            year = column.unit == "year"
-            unit = "" if year or not column.unit else f" {column.unit}"
-            written[name] = [
-                "missing" if np.isnan(v) else f"{v:.0f}" if year else f"{v:.6g}{unit}" for v in column.values
-            ]
-        else:
-            written[name] = ["missing" if v is None else str(v) for v in column.values]
-    return written

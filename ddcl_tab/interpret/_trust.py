@@ -14,8 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators._classifier import DDCLClassifier
-from ddcl_tab.estimators._columns import CategoricalColumn, NumericColumn, as_table
-from ddcl_tab.estimators._table import EncodedRows, TableEncoder
+from ddcl_tab.estimators._columns import as_table
 from ddcl_tab.estimators._validation import check_groups, check_labels, library_of, take, take_target
 from ddcl_tab.interpret._model import FittedModel
 from ddcl_tab.training._rows import token_distances
@@ -231,10 +230,6 @@ def _covered(inside: NDArray[np.bool_], k: int, group: NDArray[np.int64]) -> dic
 
 #: Training rows that a row is compared with.
 N_NEIGHBOURS = 5
-#: Two different categories are 0.2 sqrt(2) standard deviations apart: at a full one, a rare site outweighs any orbit.
-CATEGORY_WEIGHT = 0.2
-#: Scaled numbers are held here, in standard deviations: files write the largest float for "unknown".
-FARTHEST = 50.0
 
 
 class NoveltyScore(BaseEstimator):
@@ -325,7 +320,7 @@ class NoveltyScore(BaseEstimator):
     def _points(self, X: Any) -> NDArray[np.float64]:
         encoder = FittedModel(self.classifier).classifier.encoder_
         features = self.classifier._features_of(X)
-        return novelty_coordinates(encoder, encoder.read(features), encoder.transform(features))
+        return encoder.coordinates(encoder.read(features), encoder.transform(features))
 
 
 def prototype_distances(classifier: DDCLClassifier, X: Any) -> NDArray[np.float64]:
@@ -360,34 +355,3 @@ def prototype_distances(classifier: DDCLClassifier, X: Any) -> NDArray[np.float6
     """
     table = FittedModel(classifier).encode(X)
     return token_distances(classifier.network_, *table, torch.device(classifier.device))
-
-
-def novelty_coordinates(
-    encoder: TableEncoder, columns: dict[str, NumericColumn | CategoricalColumn], table: EncodedRows
-) -> NDArray[np.float64]:
-    """Where rows lie for :class:`NoveltyScore`, shape (n, D), in standard deviations.
-
-    Scaled numbers (0 where missing), which of them are missing, and categories as indicators.
-
-    Parameters
-    ----------
-    encoder : TableEncoder
-        Fitted.
-    columns : dict of NumericColumn and CategoricalColumn
-        As they are, in their units.
-    table : EncodedRows
-        The same rows encoded.
-    """
-    codes = table.categorical
-    numbers = np.zeros((len(codes), len(encoder.numeric_)))
-    for i, scale in enumerate(encoder.numeric_):
-        column = columns[scale.name]
-        # A column of numbers without any value is read as one of texts.
-        values = column.values if isinstance(column, NumericColumn) else np.full(len(codes), np.nan)
-        with np.errstate(over="ignore"):  # the largest floats are held like any other
-            numbers[:, i] = np.clip((scale.squash(values) - scale.mean) / scale.std, -FARTHEST, FARTHEST)
-    missing = np.isnan(numbers)
-    indicators = [np.eye(n)[codes[:, i]] for i, n in enumerate(encoder.cardinalities_)]
-    return np.concatenate(
-        [np.where(missing, 0.0, numbers), CATEGORY_WEIGHT * np.concatenate([missing, *indicators], axis=1)], axis=1
-    )

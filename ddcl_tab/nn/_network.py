@@ -110,7 +110,7 @@ class Dropout(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention ``(B, T, D) -> (B, R, D)`` where only the first ``R`` tokens ask."""
+    """Multi-head self-attention ``(B, T, D) -> (B, T, D)``."""
 
     def __init__(self, d_token: int, n_heads: int) -> None:
         super().__init__()
@@ -119,13 +119,12 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(d_token, 2 * d_token)
         self.out = nn.Linear(d_token, d_token)
 
-    def forward(self, tokens: Tensor, n_read: int) -> Tensor:
-        """Attend from the first ``n_read`` tokens to all of them."""
-        b, t, d = tokens.shape
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Attend from every token to all of them."""
         key, value = self._heads(self.key_value(tokens), 2)
-        (query,) = self._heads(self.query(_first(tokens, n_read)), 1)
-        attend = _attend_few if t < FEW_TOKENS else functional.scaled_dot_product_attention
-        return self.out(attend(query, key, value).transpose(1, 2).reshape(b, n_read, d))
+        (query,) = self._heads(self.query(tokens), 1)
+        attend = _attend_few if tokens.shape[1] < FEW_TOKENS else functional.scaled_dot_product_attention
+        return self.out(attend(query, key, value).transpose(1, 2).reshape(tokens.shape))
 
     def _heads(self, x: Tensor, n: int) -> Tensor:
         """``(B, T, n D) -> (n, B, heads, T, D / heads)``."""
@@ -141,11 +140,6 @@ def _attend_few(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     scores = torch.bmm(key.flatten(0, 1), query.flatten(0, 1).mT) * query.shape[-1] ** -0.5
     share = scores.transpose(0, 1).softmax(dim=0).transpose(0, 1)
     return torch.bmm(share.mT, value.flatten(0, 1)).view_as(query)
-
-
-def _first(tokens: Tensor, n: int) -> Tensor:
-    """The first ``n`` tokens; a slice of all of them would copy its gradient for nothing."""
-    return tokens if n == tokens.shape[1] else tokens[:, :n]
 
 
 class Block(nn.Module):
@@ -164,14 +158,14 @@ class Block(nn.Module):
         )
         self.dropout = Dropout(dropout, generator)
 
-    def forward(self, tokens: Tensor, n_read: int) -> Tensor:
-        """``(B, T, D) -> (B, n_read, D)``: the first ``n_read`` tokens after the block."""
-        read = _first(tokens, n_read) + self.dropout(self.attention(self.attention_norm(tokens), n_read))
-        return read + self.dropout(self.feed_forward(read))
+    def forward(self, tokens: Tensor) -> Tensor:
+        """``(B, T, D) -> (B, T, D)``."""
+        tokens = tokens + self.dropout(self.attention(self.attention_norm(tokens)))
+        return tokens + self.dropout(self.feed_forward(tokens))
 
 
 class Encoder(nn.Module):
-    """Stack of pre-norm blocks with a class token in front and a final layer norm.
+    """Stack of pre-norm blocks and a final layer norm.
 
     Parameters
     ----------
@@ -184,25 +178,20 @@ class Encoder(nn.Module):
 
     Shapes
     ------
-    ``(B, T, D) -> (B, 1 + T, D)``, or ``(B, 1, D)`` with ``class_only=True``: the last block then computes the class
-    token alone, which saves most of its work.
+    ``(B, T, D) -> (B, T, D)``.
     """
 
     def __init__(
         self, *, d_token: int, n_blocks: int, n_heads: int, dropout: float, generator: torch.Generator
     ) -> None:
         super().__init__()
-        self.class_token = nn.Parameter(torch.empty(d_token))
-        nn.init.normal_(self.class_token, std=d_token**-0.5)
         self.blocks = nn.ModuleList(Block(d_token, n_heads, dropout, generator) for _ in range(n_blocks))
         self.norm = nn.LayerNorm(d_token)
 
-    def forward(self, tokens: Tensor, *, class_only: bool = False) -> Tensor:
-        """Encode column tokens; the class token stands first in the result."""
-        tokens = torch.cat([self.class_token.expand(len(tokens), 1, -1), tokens], dim=1)
-        for i, block in enumerate(self.blocks):
-            last = i == len(self.blocks) - 1
-            tokens = block(tokens, n_read=1 if class_only and last else tokens.shape[1])
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Encode column tokens: each has seen all others."""
+        for block in self.blocks:
+            tokens = block(tokens)
         return self.norm(tokens)
 
 
@@ -213,10 +202,10 @@ class Reading(NamedTuple):
     ----------
     summary : Tensor, shape (B, D)
         Vector that the head decides from.
-    z : Tensor, shape (B, D)
-        The pooled token before quantisation; the same as ``summary`` for readouts without prototypes.
+    z : Tensor, shape (B, T, D)
+        The tokens that were read.
     assignment : Assignment or None
-        Assignment of ``z`` to the prototypes.
+        Assignment of the tokens to the prototypes, ``q`` of shape (B, T, K); None for readouts without prototypes.
     """
 
     summary: Tensor
@@ -225,11 +214,15 @@ class Reading(NamedTuple):
 
 
 class DDCLReadout(PreciseBuffers):
-    """DDCL-Attention readout: the row's token as a mixture of prototypes shared by all rows (arXiv:2604.03850).
+    """DDCL-Attention readout: every token as a mixture of prototypes shared by all (arXiv:2604.03850).
 
-    The class token ``z`` has attended to all columns; the readout assigns it softly to ``K`` prototypes and hands on
-    ``zhat = sum_k q_k p_k``. A linear head on ``zhat`` decides by the prototypes alone: its logits are the ``q``-mean
-    of the logits of the prototypes, so the assignment is the whole explanation.
+    It takes the place of a class token: each of the ``T`` tokens of a row is assigned softly to ``K`` prototypes, and
+    the row's summary is the mean of their mixtures ``zhat_t = sum_k q_tk p_k``. A linear head ``h`` on it decides by a
+    sum over tokens and prototypes::
+
+        h(mean_t zhat_t) = (1/T) sum_t sum_k q_tk h(p_k)
+
+    so the part of each column in the decision is exact, not sampled.
 
     Assignments and temperature are in float32 or better, also where the module is cast to a half precision or runs
     under autocast; the summary has the tokens' dtype.
@@ -250,12 +243,10 @@ class DDCLReadout(PreciseBuffers):
     Examples
     --------
     >>> readout = DDCLReadout(n_prototypes=3, d_token=4)
-    >>> reading = readout(torch.randn(2, 1, 4))
+    >>> reading = readout(torch.randn(2, 5, 4))
     >>> reading.summary.shape, reading.assignment.q.shape
-    (torch.Size([2, 4]), torch.Size([2, 3]))
+    (torch.Size([2, 4]), torch.Size([2, 5, 3]))
     """
-
-    class_only = True
 
     def __init__(self, n_prototypes: int, d_token: int) -> None:
         super().__init__()
@@ -264,11 +255,10 @@ class DDCLReadout(PreciseBuffers):
         self.register_buffer("temperature", torch.ones((), dtype=precise(self.prototypes.dtype)))
 
     def forward(self, tokens: Tensor) -> Reading:
-        """Read ``(B, 1 + T, D)``; only the class token is used."""
-        z = tokens[:, 0]
-        assignment = assign(z, self.prototypes, self.temperature)
-        zhat = assignment.zhat
-        return Reading(zhat if zhat.dtype is z.dtype else zhat.to(z.dtype), z, assignment)
+        """Read ``(B, T, D)``."""
+        assignment = assign(tokens, self.prototypes, self.temperature)
+        summary = assignment.zhat.mean(dim=1)
+        return Reading(summary if summary.dtype is tokens.dtype else summary.to(tokens.dtype), tokens, assignment)
 
 
 class Output(NamedTuple):
@@ -277,17 +267,21 @@ class Output(NamedTuple):
     Attributes
     ----------
     logits : Tensor, shape (B, C)
-        Decision of the readout's summary: ``h(zhat)`` where there are prototypes.
+        Decision of the readout's summary.
     direct_logits : Tensor, shape (B, C)
-        Decision of the pooled token itself, ``h(z)``: trains the encoder past its prototypes.
+        Decision of the mean token itself: trains the encoder past its prototypes.
     reading : Reading
+    contributions : Tensor, shape (B, T, C)
+        What each column adds to the logits: they are its sum over the columns, plus the bias of the head.
     columns : Tensor, shape (B, n_numeric + sum of cardinalities)
-        What the summary says of the row's own columns: scaled numbers, then logits of the categories.
+        What the mixture of each column's token says of that column: scaled numbers, then logits of the categories.
+        Both are empty, (B, 0), for readouts without prototypes.
     """
 
     logits: Tensor
     direct_logits: Tensor
     reading: Reading
+    contributions: Tensor
     columns: Tensor
 
 
@@ -297,8 +291,7 @@ class TableNetwork(nn.Module):
     Parameters
     ----------
     readout : nn.Module
-        Maps encoded tokens ``(B, 1 + T, D)``, the class token first, to a :class:`Reading`; its ``class_only`` says
-        that the class token is all it reads. A :class:`DDCLReadout`, or a peer to compare it with.
+        Maps encoded tokens ``(B, T, D)`` to a :class:`Reading`: a :class:`DDCLReadout`, or a peer to compare it with.
     n_numeric, cardinalities, d_token, n_blocks, n_heads, dropout, generator
         See :class:`ColumnTokenizer` and :class:`Encoder`.
     n_classes : int
@@ -333,6 +326,22 @@ class TableNetwork(nn.Module):
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Output:
         """Read rows."""
-        tokens = self.encoder(self.tokenizer(numeric, categorical), class_only=self.readout.class_only)
-        reading = self.readout(tokens)
-        return Output(self.head(reading.summary), self.head(reading.z), reading, self.decoder(reading.summary))
+        reading = self.readout(self.encoder(self.tokenizer(numeric, categorical)))
+        direct = self.head(reading.z.mean(dim=1))
+        if reading.assignment is None:
+            nothing = direct.new_zeros(len(direct), 0)
+            return Output(self.head(reading.summary), direct, reading, nothing, nothing)
+        return self.say(reading.assignment.zhat.to(reading.z.dtype), direct, reading)
+
+    def say(self, zhat: Tensor, direct_logits: Tensor, reading: Reading) -> Output:
+        """What is said of rows whose tokens have the mixtures ``zhat``, shape (B, T, D)."""
+        contributions = functional.linear(zhat, self.head.weight) / zhat.shape[1]
+        n_numeric, cardinalities = self.tokenizer.n_numeric, self.tokenizer.cardinalities
+        weight, bias = (part.split([n_numeric, *cardinalities]) for part in (self.decoder.weight, self.decoder.bias))
+        numbers = (zhat[:, :n_numeric] * weight[0]).sum(dim=-1) + bias[0]
+        texts = (
+            functional.linear(zhat[:, n_numeric + i], *part)
+            for i, part in enumerate(zip(weight[1:], bias[1:], strict=True))
+        )
+        columns = torch.cat([numbers, *texts], dim=1)
+        return Output(contributions.sum(dim=1) + self.head.bias, direct_logits, reading, contributions, columns)

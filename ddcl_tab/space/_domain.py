@@ -1,11 +1,10 @@
-"""Catalogs of space objects as a domain: units, leaks, the launch of an object, names of prototypes as orbits.
+"""Catalogs of space objects as a domain: units, leaks, the launch of an object, values of columns in words.
 
 Found through the entry point ``ddcl_tab.domains`` at the first fit on a frame; the method does not import it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,25 +12,17 @@ from numpy.typing import NDArray
 
 from ddcl_tab.estimators._columns import to_polars
 from ddcl_tab.estimators._domain import Domain
-from ddcl_tab.estimators._prototypes import MISSING, CategorySummary, NumberSummary, common_category
 from ddcl_tab.space._families import Families
 from ddcl_tab.space._join import launch_of
 from ddcl_tab.space._schema import (
-    APSIDES_AND_INCLINATION,
     ELSET_COLUMNS,
     FAMILY_COLUMNS,
     FAMILY_COUNTS,
     LEAKS,
-    ORBIT_COLUMNS,
     SATCAT_COLUMNS,
     UNITS,
     UNKNOWN,
 )
-
-#: Columns that a prototype's name speaks of, or that follow from those.
-_NAMED = frozenset((*ORBIT_COLUMNS, "MEAN_MOTION", "RCS_SIZE"))
-#: Apogee and perigee further apart than this share of the larger one are named apart.
-ROUND = 0.25
 
 _COLUMNS = (*SATCAT_COLUMNS, *ELSET_COLUMNS, *FAMILY_COLUMNS, *FAMILY_COUNTS)
 
@@ -40,42 +31,69 @@ def _launches(frame: Any) -> NDArray[Any]:
     return launch_of(to_polars(frame)).to_numpy()
 
 
-def _name_prototype(label: str, own: Mapping[str, NumberSummary | CategorySummary]) -> str | None:
-    """An orbit in words, "small debris, 760-880 km, 98.6 deg"; None without the columns that say it."""
-    if not all(name in own for name in APSIDES_AND_INCLINATION):
-        return None
-    size = common_category(own.get("RCS_SIZE"))
-    words = [f"{size.lower()} {label.lower()}" if size and size != MISSING else label.lower()]
-    perigee, apogee, inclination = (own[name].quantiles for name in APSIDES_AND_INCLINATION)  # type: ignore[union-attr]
-    if not np.isnan(perigee[2]):
-        words.append(_altitudes(perigee, apogee))
-        words.append(_angle(inclination))
-    return ", ".join(words)
+#: Columns that sentences call otherwise than by their name in small letters.
+_WORDS = {
+    "RCS_SIZE": "RCS_SIZE", "COUNTRY": "country", "SITE": "launched from", "LAUNCH_YEAR": "launched in",
+    "SEMIMAJOR_AXIS": "semi-major axis", "MEAN_MOTION_DOT": "mean motion changing by", "BSTAR": "drag term B*",
+}  # fmt: skip
+_ELEMENTS = {"SEMIMAJOR_AXIS": "semi-major axis", "INCLINATION": "inclination", "ECCENTRICITY": "eccentricity"}
+#: What follows the share that a family column tells.
+_SHARES = {
+    "FAMILY_SMALL_SHARE": "of its launch small",
+    "FAMILY_MEDIUM_SHARE": "of its launch medium-sized",
+    "FAMILY_LARGE_SHARE": "of its launch large",
+    "FAMILY_NEAR_SHARE": "of its launch within 10 km and 0.05 deg",
+    "FAMILY_CELL_SHARE": "of its launch in its cell of 20 km and 0.1 deg",
+    "FAMILY_DECAYED_SHARE": "of its launch decayed",
+    "FAMILY_DECAYED_FAST_SHARE": "of the decayed ones of its launch fell within a year",
+}
 
 
-def _altitudes(perigee: tuple[float, ...], apogee: tuple[float, ...]) -> str:
-    if apogee[2] - perigee[2] <= ROUND * apogee[2]:
-        return f"{_range(perigee[1], apogee[3])} km"
-    return f"{_range(perigee[1], perigee[3])} x {_range(apogee[1], apogee[3])} km"
+def _say(column: str, numbers: tuple[float, ...], text: str) -> str | None:
+    """A value, or a range of values, of a catalog column in words."""
+    if not numbers:
+        return f"{_plain(column)} {text}"
+    if column in _SHARES:
+        low, high = np.floor(100 * numbers[0] + 1e-9), np.ceil(100 * numbers[-1] - 1e-9)
+        share = (
+            f"{100 * numbers[0]:.0f}" if len(numbers) == 1 else f"{low:.0f}-{high:.0f}" if low < high else f"{low:.0f}"
+        )
+        return f"{share} % {_SHARES[column]}"
+    if column.endswith("_DEVIATION"):
+        element = _ELEMENTS[column.removeprefix("FAMILY_").removesuffix("_DEVIATION")]
+        if len(numbers) == 2:
+            return f"{element} {text} from the median of its launch"
+        amount = text.removeprefix("-")
+        where = "above" if numbers[0] > 0 else "below" if numbers[0] < 0 else "from"
+        return f"{element} {amount} {where} the median of its launch"
+    return f"{_plain(column)} {text}"
 
 
-def _angle(inclination: tuple[float, ...]) -> str:
-    if inclination[3] - inclination[1] < 1.0:
-        return f"{inclination[2]:.1f} deg"
-    return f"{_range(inclination[1], inclination[3])} deg"
-
-
-def _range(low: float, high: float) -> str:
-    """Both ends to two or three digits, as far as they differ.
+def _plain(column: str) -> str:
+    """A column's name in words.
 
     Examples
     --------
-    >>> _range(761.2, 878.0), _range(35_771.0, 35_802.0), _range(-3.0, 12.0)
-    ('760-880', '35770-35800', '-3 to 12')
+    >>> _plain("INCLINATION"), _plain("FAMILY_SEMIMAJOR_AXIS_SPREAD"), _plain("FAMILY_ECCENTRICITY_Q25")
+    ('inclination', 'spread of its launch in semi-major axis', "lower quartile of its launch's eccentricity")
     """
-    step = 10.0 if max(abs(low), abs(high)) >= 200.0 else 1.0
-    ends = [f"{step * round(end / step):.0f}" for end in (low, high)]
-    return ends[0] if ends[0] == ends[1] else (" to " if low < 0 else "-").join(ends)
+    if column in _WORDS:
+        return _WORDS[column]
+    if not column.startswith("FAMILY_"):
+        return column.lower().replace("_", " ")
+    name = column.removeprefix("FAMILY_")
+    for element, words in _ELEMENTS.items():
+        if name.startswith(element):
+            kind = name.removeprefix(f"{element}_")
+            return {
+                "DEVIATION": f"{words} from the median of its launch",
+                "SPREAD": f"spread of its launch in {words}",
+                "Q25": f"lower quartile of its launch's {words}",
+                "Q75": f"upper quartile of its launch's {words}",
+            }[kind]
+    if column in _SHARES:
+        return f"share {_SHARES[column]}"
+    return {"DECAYED_LIFE": "mean life of the decayed ones of its launch"}.get(name, name.lower().replace("_", " "))
 
 
 SPACE = Domain(
@@ -95,7 +113,6 @@ SPACE = Domain(
     group_columns=("OBJECT_ID", "NORAD_CAT_ID"),
     group=_launches,
     families=Families,
-    name_prototype=_name_prototype,
-    named_columns=_NAMED,
+    say=_say,
 )
 """The domain of SATCAT, GP and other catalogs with their columns."""

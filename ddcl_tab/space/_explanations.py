@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -267,8 +267,8 @@ def _words(start: Orbits, end: Orbits) -> str:
     return ", ".join(parts) or "less than 1 km and 0.01 deg"
 
 
-def plot_gabbard(classifier: DDCLClassifier, X: Any, *, prototypes: Sequence[int] = (), ax: Axes | None = None) -> Axes:
-    """Gabbard diagram: apogee and perigee altitude [km] against period [min], chosen prototypes marked.
+def plot_gabbard(classifier: DDCLClassifier, X: Any, *, ax: Axes | None = None) -> Axes:
+    """Gabbard diagram: apogee and perigee altitude [km] against period [min], marked by predicted class.
 
     Parameters
     ----------
@@ -276,9 +276,6 @@ def plot_gabbard(classifier: DDCLClassifier, X: Any, *, prototypes: Sequence[int
         Fitted.
     X : frame
         With the columns PERIOD, APOGEE and PERIGEE.
-    prototypes : sequence of int, default=()
-        Prototypes whose members (strongest membership) are marked; the other rows stay pale. None: all rows are
-        marked by decided class.
     ax : matplotlib axes, optional
         Default: a new figure.
 
@@ -294,7 +291,7 @@ def plot_gabbard(classifier: DDCLClassifier, X: Any, *, prototypes: Sequence[int
     """
     period, apogee, perigee = read_numbers(X, "PERIOD", "APOGEE", "PERIGEE")
     ax = axes_or_new(ax)
-    for label, rows, style in layers(classifier, X, prototypes):
+    for label, rows, style in layers(classifier, X):
         ax.scatter(period[rows], apogee[rows], label=label, **style)
         ax.scatter(period[rows], perigee[rows], **style | {"facecolors": "none", "edgecolors": style["color"]})
     ax.set(xlabel="period [min]", ylabel="apogee (filled) and perigee (hollow) altitude [km]")
@@ -303,10 +300,8 @@ def plot_gabbard(classifier: DDCLClassifier, X: Any, *, prototypes: Sequence[int
     return ax
 
 
-def plot_altitude_inclination(
-    classifier: DDCLClassifier, X: Any, *, prototypes: Sequence[int] = (), ax: Axes | None = None
-) -> Axes:
-    """Mean altitude [km] against inclination [deg], chosen prototypes marked.
+def plot_altitude_inclination(classifier: DDCLClassifier, X: Any, *, ax: Axes | None = None) -> Axes:
+    """Mean altitude [km] against inclination [deg], marked by predicted class.
 
     Parameters
     ----------
@@ -314,8 +309,8 @@ def plot_altitude_inclination(
         Fitted.
     X : frame
         With the columns APOGEE, PERIGEE (km) and INCLINATION (deg).
-    prototypes, ax
-        As in `plot_gabbard`.
+    ax : matplotlib axes, optional
+        Default: a new figure.
 
     Returns
     -------
@@ -328,7 +323,7 @@ def plot_altitude_inclination(
     """
     inclination, apogee, perigee = read_numbers(X, "INCLINATION", "APOGEE", "PERIGEE")
     ax = axes_or_new(ax)
-    for label, rows, style in layers(classifier, X, prototypes):
+    for label, rows, style in layers(classifier, X):
         ax.scatter(inclination[rows], (apogee[rows] + perigee[rows]) / 2, label=label, **style)
     ax.set(xlabel="inclination [deg]", ylabel="mean altitude [km]", yscale="log")
     ax.legend(frameon=False)

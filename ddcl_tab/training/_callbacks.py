@@ -166,7 +166,7 @@ class Certify(Callback):
 
 
 class Reseed(Callback):
-    """Give dead and duplicate prototypes another start: at rows of the probe batch with large quantisation errors.
+    """Give dead and duplicate prototypes another start: at tokens of the probe batch with large quantisation errors.
 
     As the encoder moves, a prototype can be left behind where no token comes any more. It would stay there: with next
     to no membership it feels next to no gradient. Two that meet stay together: they feel the same gradient. Before the
@@ -187,15 +187,17 @@ class Reseed(Callback):
         network = net.module_.eval()
         reading = network(**self.batch.inputs).reading
         prototypes = network.readout.prototypes
-        dead = dead_prototypes(usage(reading.assignment.q))
+        q, distances = (part.flatten(0, 1) for part in (reading.assignment.q, reading.assignment.distances))
+        z, weight = reading.z.flatten(0, 1), self.batch.weight.repeat_interleave(reading.z.shape[1])
+        dead = dead_prototypes(usage(q))
         steps_left = (self.max_epochs - epoch) * self.epoch_steps
         if epoch > ANNEALING_SHARE * self.max_epochs and steps_left >= SETTLING_STEPS:
             dead = torch.unique(torch.cat([dead, duplicate_prototypes(prototypes, network.readout.temperature)]))
-        distortion = self.batch.weight * (reading.assignment.q * reading.assignment.distances).sum(-1)
+        distortion = weight * (q * distances).sum(-1)
         if not len(dead) or not bool(distortion.sum() > 0):
             return
         chosen = torch.multinomial(distortion.cpu(), len(dead), replacement=True, generator=self.generator)
-        prototypes[dead] = reading.z[chosen.to(reading.z.device)]
+        prototypes[dead] = z[chosen.to(z.device)]
         moments = net.optimizer_.state[prototypes]
         # No momentum from the old place; an average second moment, for a zero one would make the first step huge.
         if "exp_avg" in moments:

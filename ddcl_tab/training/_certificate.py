@@ -19,7 +19,7 @@ from torch import Tensor
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.nn._network import Output, Reading, TableNetwork
 from ddcl_tab.nn._quantization import assign, critical_temperature, loss_terms
-from ddcl_tab.training._objective import Objective
+from ddcl_tab.training._objective import Objective, exchange
 from ddcl_tab.training._rows import Batch
 
 #: A prototype that carries at least this part of the even share 1/K is in use; else it is dead.
@@ -30,7 +30,7 @@ Shares = TypeVar("Shares", NDArray[Any], Tensor)
 
 
 def usage(q: Tensor) -> Tensor:
-    """Share of the assignment mass on each prototype: mean of ``q`` ``(B, K)`` over rows; sums to 1."""
+    """Share of the assignment mass on each prototype: mean of ``q`` ``(N, K)`` over tokens; sums to 1."""
     return q.mean(dim=0)
 
 
@@ -62,7 +62,7 @@ def dead_prototypes(share: Tensor) -> Tensor:
 
 
 def effective_prototypes(q: Tensor) -> Tensor:
-    """Mean over rows of ``exp(entropy of q)``: between 1 (one prototype a row) and K.
+    """Mean over tokens of ``exp(entropy of q)``: between 1 (one prototype a token) and K.
 
     Examples
     --------
@@ -93,16 +93,17 @@ def measure_reading(reading: Reading, prototypes: Tensor, weight: Tensor) -> dic
     if reading.assignment is None:
         raise ValueError("this readout has no prototypes to measure")
     terms = loss_terms(reading.z, prototypes, reading.assignment, weight)
-    share = usage(reading.assignment.q)
+    q = reading.assignment.q.flatten(0, 1)
+    share = usage(q)
     return {
         "quantization": float(terms.quantization),
         "reconstruction": float(terms.reconstruction),
         "variance": float(terms.variance),
         "identity_residual": float(terms.residual),
-        "token_variance": float(reading.z.var(dim=0, correction=0).sum()),
+        "token_variance": float(reading.z.flatten(0, 1).var(dim=0, correction=0).sum()),
         "usage_perplexity": float(torch.special.entr(share).sum().exp()),
         "dead_prototypes": len(dead_prototypes(share)),
-        "effective_prototypes": float(effective_prototypes(reading.assignment.q)),
+        "effective_prototypes": float(effective_prototypes(q)),
     }
 
 
@@ -306,7 +307,7 @@ def certify_epoch(
     prototypes = readout.prototypes.detach()
     rule = step_rule(optimizer, readout.prototypes)
     tiny = torch.finfo(z.dtype).tiny
-    covariance = torch.cov(z.T, correction=0, aweights=weight)
+    covariance = torch.cov(z.flatten(0, 1).T, correction=0, aweights=weight.repeat_interleave(z.shape[1]))
     sigma = covariance.trace().clamp_min(tiny).sqrt()
     separation = torch.pdist(prototypes) / sigma
     loss = loss_of_prototypes(network, objective, output, batch)
@@ -336,18 +337,15 @@ def certify_epoch(
 def pull_of_task(network: TableNetwork, objective: Objective, output: Output, batch: Batch) -> Tensor:
     """``G / lambda`` of :func:`ddcl_tab.nn._quantization.critical_temperature` on a batch, ``(D, D)``."""
     z, readout = output.reading.z, network.readout
-    mean = (batch.weight / batch.weight.sum()) @ z
+    mean = (batch.weight / batch.weight.sum()) @ z.mean(dim=1)
     zhat = mean.expand_as(z).clone().requires_grad_()
     loss = objective(
-        Output(network.head(zhat), output.direct_logits, output.reading, network.decoder(zhat)),
-        batch,
-        readout.prototypes.detach(),
-        readout.temperature,
+        network.say(zhat, output.direct_logits, output.reading), batch, readout.prototypes.detach(), readout.temperature
     )
     if not loss.total.requires_grad:  # an objective without a task on zhat
-        return torch.zeros_like(z.mT @ z)
+        return torch.zeros_like(z[0].mT @ z[0])
     (slope,) = torch.autograd.grad(loss.total, zhat)
-    product = (z - mean).mT @ slope / objective.quantization_weight
+    product = (z - mean).flatten(0, 1).mT @ slope.flatten(0, 1) / objective.quantization_weight
     return (product + product.mT) / 2
 
 
@@ -371,17 +369,15 @@ def loss_of_prototypes(
 ) -> Callable[[Tensor], Tensor]:
     """The objective on the first rows of the probe batch as a function of the prototypes alone."""
     z, temperature = output.reading.z[:CURVATURE_ROWS], network.readout.temperature
+    exchanged = None
+    if objective.contribution_weight:
+        exchanged = exchange(network, batch.first(CURVATURE_ROWS), torch.Generator().manual_seed(0))
     rows, direct = batch.first(CURVATURE_ROWS), output.direct_logits[:CURVATURE_ROWS]
+    reading = output.reading._replace(z=z)
 
     def loss(prototypes: Tensor) -> Tensor:
-        assignment = assign(z, prototypes, temperature)
-        said = Output(
-            network.head(assignment.zhat),
-            direct,
-            Reading(assignment.zhat, z, assignment),
-            network.decoder(assignment.zhat),
-        )
-        return objective(said, rows, prototypes, temperature).total
+        zhat = assign(z, prototypes, temperature).zhat
+        return objective(network.say(zhat, direct, reading), rows, prototypes, temperature, exchanged).total
 
     return loss
 

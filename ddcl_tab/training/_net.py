@@ -17,7 +17,7 @@ from ddcl_tab.nn._network import DDCLReadout, TableNetwork
 from ddcl_tab.training._callbacks import BestEpoch, Certify, EarlyStop, LearningRates, Progress, Reseed
 from ddcl_tab.training._certificate import EpochCertificate
 from ddcl_tab.training._checkpoint import Checkpoint, CheckpointFile, Parts
-from ddcl_tab.training._objective import Loss, TokenCovariance, annealed
+from ddcl_tab.training._objective import Loss, TokenCovariance, annealed, exchange
 from ddcl_tab.training._rows import Batch, Batches, RowsDataset
 
 #: Modules draw their initial weights from torch's global generator, which is seeded and put back under this lock.
@@ -90,18 +90,30 @@ class DDCLNet(NeuralNet):
         Relative temperature ``T / T_c`` at the end.
     n_steps : int
         Steps of the whole training.
+    generator : torch.Generator
+        Source of the exchanges of columns.
     **settings
         Of :class:`skorch.NeuralNet`.
     """
 
     def __init__(
-        self, module: nn.Module, criterion: nn.Module, *, final_temperature: float, n_steps: int, **settings: Any
+        self,
+        module: nn.Module,
+        criterion: nn.Module,
+        *,
+        final_temperature: float,
+        n_steps: int,
+        generator: torch.Generator,
+        **settings: Any,
     ):
         super().__init__(module, criterion, **settings)
-        self.final_temperature, self.n_steps = final_temperature, n_steps
+        self.final_temperature, self.n_steps, self.generator = final_temperature, n_steps, generator
 
     def place_prototypes(self, batch: Batch, generator: torch.Generator) -> None:
-        """Start the prototypes near the mean token of a batch, and the temperature at the critical one."""
+        """Start the prototypes near the mean token of a batch, and the temperature at the critical one.
+
+        Each starts on its way to a token, of the columns in turn.
+        """
         readout, self.step_ = self.module_.readout, 0
         with torch.no_grad():
             self.module_.eval()
@@ -109,18 +121,21 @@ class DDCLNet(NeuralNet):
             self.module_.train()
             self.covariance_ = TokenCovariance(z, batch.weight)
             mean = self.covariance_.mean
-            chosen = torch.randint(len(z), (len(readout.prototypes),), generator=generator).to(z.device)
+            n_rows, n_columns, width = z.shape
+            row = torch.randint(n_rows, (len(readout.prototypes),), generator=generator).to(z.device)
+            column = torch.arange(len(readout.prototypes), device=z.device) % n_columns
             jitter = torch.randn(readout.prototypes.shape, generator=generator).to(z.device)
-            spread = self.covariance_.covariance.trace().sqrt() / z.shape[1] ** 0.5
-            # The jitter separates prototypes that start from the same row.
-            readout.prototypes.copy_(mean + START_SPREAD * (z[chosen] - mean + 0.1 * spread * jitter))
+            spread = self.covariance_.covariance.trace().sqrt() / width**0.5
+            # The jitter separates prototypes that start from the same token.
+            readout.prototypes.copy_(mean + START_SPREAD * (z[row, column] - mean + 0.1 * spread * jitter))
             readout.temperature.copy_(self.covariance_.temperature(1.0))
 
     def train_step_single(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         """One forward and backward pass; moves the temperature along its schedule."""
         self._set_training(True)
         output, readout = self.module_(**batch.inputs), self.module_.readout
-        loss: Loss = self.criterion_(output, batch, readout.prototypes, readout.temperature)
+        exchanged = exchange(self.module_, batch, self.generator) if self.criterion_.contribution_weight else None
+        loss: Loss = self.criterion_(output, batch, readout.prototypes, readout.temperature, exchanged)
         if not bool(loss.total.isfinite()):
             raise TrainingError(
                 f"the loss is {loss.total.item()} in step {self.step_ + 1} of {self.n_steps}: training diverged. "
@@ -134,6 +149,7 @@ class DDCLNet(NeuralNet):
         self.history.record_batch("quantization_loss", loss.quantization.item())
         self.history.record_batch("direct_loss", loss.direct.item())
         self.history.record_batch("column_loss", loss.columns.item())
+        self.history.record_batch("contribution_loss", loss.contributions.item())
         return {"loss": loss.task, "y_pred": output.logits}
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
@@ -229,6 +245,7 @@ def train_network(
         objective,
         final_temperature=final_temperature,
         n_steps=n_steps,
+        generator=generator,
         optimizer=optimizer,
         optimizer__fused=True,
         optimizer__param_groups=[
@@ -289,7 +306,7 @@ def _history(history: Any, kept_epoch: int) -> list[dict[str, float]]:
     ]
 
 
-_BATCH_LOSSES = ("quantization_loss", "direct_loss", "column_loss")
+_BATCH_LOSSES = ("quantization_loss", "direct_loss", "column_loss", "contribution_loss")
 _RECORDED = (
     "epoch", "dur", "train_loss", "valid_loss", "calibrated_loss", "tau", "temperature", "quantization",
     "reconstruction", "variance", "identity_residual", "reseeded", "token_variance", "usage_perplexity",

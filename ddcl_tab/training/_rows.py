@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -217,14 +217,36 @@ class Prediction(NamedTuple):
     ----------
     probability : ndarray, shape (n, C), float64
     q : ndarray, shape (n, K), float64
-        Prototype memberships; rows sum to 1.
+        Prototype memberships, the mean over the columns; rows sum to 1.
     """
 
     probability: NDArray[np.float64]
     q: NDArray[np.float64]
 
 
-@torch.no_grad()
+class Decision(NamedTuple):
+    """What a network says about rows, and what each column has to do with it.
+
+    Attributes
+    ----------
+    prediction : Prediction
+    contribution : ndarray, shape (n, T, C), float64
+        ``(1/T) h(zhat_t)`` without the bias of the head ``h``: the logits of a row are the sum over its columns, plus
+        the bias.
+    prototype : ndarray, shape (n, T), int64
+        Strongest prototype of each column's token.
+    """
+
+    prediction: Prediction
+    contribution: NDArray[np.float64]
+    prototype: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.intp]) -> Decision:
+        """Some rows, in that order."""
+        prediction = Prediction(*(part[rows] for part in self.prediction))
+        return Decision(prediction, self.contribution[rows], self.prototype[rows])
+
+
 def predict_rows(
     network: TableNetwork, numeric: NDArray[np.float32], categorical: NDArray[np.int64], device: torch.device
 ) -> Prediction:
@@ -246,35 +268,62 @@ def predict_rows(
     InputError
         There are no rows.
     """
-    logits, memberships = [], []
-    for output in _chunks(network, numeric, categorical, device):
-        logits.append(output.logits)
-        memberships.append(output.reading.assignment.q)
-    probability = torch.cat(logits)[: len(numeric)].double().softmax(dim=1)
-    q = torch.cat(memberships)[: len(numeric)].double()
-    return Prediction(probability.cpu().numpy(), (q / q.sum(dim=1, keepdim=True)).cpu().numpy())
+    logits, q = _over_chunks(
+        lambda output: (output.logits, output.reading.assignment.q.mean(dim=1)), network, numeric, categorical, device
+    )
+    return _prediction(logits, q)
 
 
-@torch.no_grad()
+def decide_rows(
+    network: TableNetwork, numeric: NDArray[np.float32], categorical: NDArray[np.int64], device: torch.device
+) -> Decision:
+    """As :func:`predict_rows`, with the contribution and the strongest prototype of each column."""
+
+    def parts(output: Any) -> tuple[Tensor, ...]:
+        q = output.reading.assignment.q
+        return output.logits, q.mean(dim=1), output.contributions.double(), q.argmax(dim=2)
+
+    logits, q, contribution, prototype = _over_chunks(parts, network, numeric, categorical, device)
+    return Decision(_prediction(logits, q), contribution.cpu().numpy(), prototype.cpu().numpy())
+
+
 def token_distances(
     network: TableNetwork, numeric: NDArray[np.float32], categorical: NDArray[np.int64], device: torch.device
 ) -> NDArray[np.float64]:
-    """Squared distances, shape (n, K), of the rows' tokens to the prototypes; parameters as of :func:`predict_rows`."""
-    chunks = _chunks(network, numeric, categorical, device)
-    return torch.cat([c.reading.assignment.distances for c in chunks])[: len(numeric)].double().cpu().numpy()
+    """Squared distances of the rows' tokens to the prototypes, mean over the columns, shape (n, K).
+
+    Parameters as of :func:`predict_rows`.
+    """
+    (distances,) = _over_chunks(
+        lambda output: (output.reading.assignment.distances.mean(dim=1),), network, numeric, categorical, device
+    )
+    return distances.double().cpu().numpy()
 
 
-def _chunks(
-    network: TableNetwork, numeric: NDArray[np.float32], categorical: NDArray[np.int64], device: torch.device
-) -> Iterator[Any]:
-    """Outputs for ``CHUNK`` rows after another; the last chunk is filled up with empty rows."""
+def _prediction(logits: Tensor, q: Tensor) -> Prediction:
+    q = q.double()
+    return Prediction(logits.double().softmax(dim=1).cpu().numpy(), (q / q.sum(dim=1, keepdim=True)).cpu().numpy())
+
+
+@torch.no_grad()
+def _over_chunks(
+    parts: Callable[[Any], tuple[Tensor, ...]],
+    network: TableNetwork,
+    numeric: NDArray[np.float32],
+    categorical: NDArray[np.int64],
+    device: torch.device,
+) -> list[Tensor]:
+    """Some tensors of the outputs for ``CHUNK`` rows after another; the last chunk is filled up with empty rows."""
     n = len(numeric)
     if not n:
         raise InputError("the table has no rows: there is nothing to predict.")
+    found = []
     for start in range(0, n, CHUNK):
         rows = slice(start, min(start + CHUNK, n))
         fill = CHUNK - (rows.stop - rows.start)
-        yield network(
+        output = network(
             torch.from_numpy(np.pad(numeric[rows], ((0, fill), (0, 0)))).to(device),
             torch.from_numpy(np.pad(categorical[rows], ((0, fill), (0, 0)))).to(device),
         )
+        found.append([part[: rows.stop - rows.start] for part in parts(output)])
+    return [torch.cat(some) for some in zip(*found, strict=True)]

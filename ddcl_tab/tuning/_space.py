@@ -92,7 +92,7 @@ def _worst(figures: list[float]) -> float:
 
 
 def default_space(parameters: dict[str, Any], window: Window | None) -> dict[str, BaseDistribution]:
-    """Default ranges for catalogs, each wide enough to hold the estimator's own value.
+    """Default ranges for catalogs, each wide enough to hold the estimator's own value, where it has one.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def default_space(parameters: dict[str, Any], window: Window | None) -> dict[str
     heads = int(parameters["n_heads"])
     narrowest = math.ceil(32 / heads) * heads
     space: dict[str, BaseDistribution] = {
-        "n_prototypes": IntDistribution(8, 64, log=True),
+        "n_prototypes": IntDistribution(16, 128, log=True),
         "lr": FloatDistribution(5e-4, 1e-2, log=True),
         # Warmer scores well, but leaves prototypes at one place: six of 18 at 0.22 on the synthetic catalog.
         "temperature": FloatDistribution(0.003, 0.03, log=True),
@@ -118,7 +118,9 @@ def default_space(parameters: dict[str, Any], window: Window | None) -> dict[str
     return space
 
 
-def _widened(distribution: Any, own: float) -> BaseDistribution:
+def _widened(distribution: Any, own: float | None) -> BaseDistribution:
+    if own is None:
+        return distribution
     low, high = min(distribution.low, own), max(distribution.high, own)
     return type(distribution)(low, high, log=distribution.log, step=distribution.step)
 
@@ -132,10 +134,12 @@ def ends(distribution: BaseDistribution) -> tuple[Any, ...]:
 
 
 def inside(distribution: BaseDistribution, value: Any) -> Any:
-    """``value`` brought into the range, or None where that is no small change: a choice, or between two steps."""
+    """``value`` brought into the range, or None where it is none, a choice that is not there, or between two steps."""
     if isinstance(distribution, CategoricalDistribution):
         return value if value in distribution.choices else None
     assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if value is None:
+        return None
     value = min(max(value, distribution.low), distribution.high)
     step = distribution.step
     return None if step is not None and (value - distribution.low) % step else value

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from peers.class_token import ClassTokenEncoder
 from sklearn.datasets import load_digits, load_sample_images
 from sklearn.model_selection import GroupShuffleSplit
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch.nn import functional
 
 from codebooks.quantizers import DIM
 from ddcl_tab.estimators._table import TableEncoder
-from ddcl_tab.nn._network import ColumnTokenizer, Encoder
+from ddcl_tab.nn._network import ColumnTokenizer
 from ddcl_tab.space._join import launch_of
 from ddcl_tab.space._satcat import read_satcat
 
@@ -77,12 +78,14 @@ class RowEncoder(nn.Module):
     def __init__(self, n_numeric: int, cardinalities: list[int], d_token: int = 32) -> None:
         super().__init__()
         self.tokenizer = ColumnTokenizer(n_numeric, cardinalities, d_token)
-        self.encoder = Encoder(d_token=d_token, n_blocks=1, n_heads=4, dropout=0.0, generator=torch.Generator())
+        self.encoder = ClassTokenEncoder(
+            d_token=d_token, n_blocks=1, n_heads=4, dropout=0.0, generator=torch.Generator()
+        )
         self.out = _mlp(d_token, N_CODES * DIM)
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         """``(B, n_numeric), (B, n_categorical) -> (B, N_CODES * DIM)``."""
-        return self.out(self.encoder(self.tokenizer(numeric, categorical), class_only=True)[:, 0])
+        return self.out(self.encoder(self.tokenizer(numeric, categorical))[:, 0])
 
 
 def catalog(seed: int, shared: Path) -> Task:

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from ddcl_tab import DDCLClassifier
-from peers import networks, readouts, trees
+from peers import forms, networks, readouts, trees
 
 OURS = "DDCLClassifier"
 
@@ -54,8 +54,21 @@ def _readout(name: str, **fixed: Any) -> Model:
     return Model(make, readouts.shared_settings(), _FEW_EPOCHS)
 
 
+def _row_form(seed: int, **settings: Any) -> forms.FormPeer:
+    known = (*readouts.SHARED, *forms.OF_PROTOTYPES)
+    return forms.FormPeer(forms.ROWS, seed, **{name: value for name, value in settings.items() if name in known})
+
+
+#: `DDCLClassifier` until prototypes read column tokens: its defaults of then. Lines up to commit ed8b705 are of
+#: that class itself.
+ROW_FORM = DDCLClassifier().get_params() | {
+    "n_prototypes": forms.N_PROTOTYPES, "temperature": 0.02, "quantization_weight": 0.1, "column_weight": 0.1,
+}  # fmt: skip
+del ROW_FORM["contribution_weight"]
+
 MODELS: dict[str, Model] = {
     OURS: Model(_ours, DDCLClassifier().get_params(), _FEW_EPOCHS),
+    "row form": Model(_row_form, ROW_FORM, _FEW_EPOCHS),
     **{f"our encoder, {name}": _readout(name) for name in readouts.READOUTS},
     "our encoder, prototypes by distance": _readout("class token", by_distance=True),
     "FT-Transformer": Model(

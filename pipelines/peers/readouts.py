@@ -27,34 +27,25 @@ from ddcl_tab.training._callbacks import BestEpoch, EarlyStop, LearningRates
 from ddcl_tab.training._distillation import hard_targets, training_rows
 from ddcl_tab.training._net import MIN_BATCH, MIN_STEPS, WEIGHT_DECAY
 from ddcl_tab.training._rows import Batches, RowsDataset
+from peers.class_token import RowNetwork
 from peers.networks import CHUNK, CPU, encode
 
 
-class ClassTokenReadout(nn.Module):
-    """The class token, as in BERT and FT-Transformer (arXiv:2106.11959)."""
-
-    class_only = True
-
-    def forward(self, tokens: Tensor) -> Reading:
-        """Read ``(B, 1 + T, D)``."""
-        return Reading(tokens[:, 0], tokens[:, 0])
+def reading_of(summary: Tensor) -> Reading:
+    """Reading of a summary ``(B, D)`` as the one token of its row: without prototypes both decide alike."""
+    return Reading(summary, summary.unsqueeze(1))
 
 
 class MeanReadout(nn.Module):
-    """Mean of the column tokens."""
-
-    class_only = False
+    """Mean of the tokens: of the columns, or of a row's class token, which it is itself."""
 
     def forward(self, tokens: Tensor) -> Reading:
-        """Read ``(B, 1 + T, D)``."""
-        summary = tokens[:, 1:].mean(dim=1)
-        return Reading(summary, summary)
+        """Read ``(B, T, D)``."""
+        return reading_of(tokens.mean(dim=1))
 
 
 class PMAReadout(nn.Module):
     """Pooling by multi-head attention with one seed vector (Set Transformer, arXiv:1810.00825, section 3.2)."""
-
-    class_only = False
 
     def __init__(self, d_token: int, n_heads: int = 4) -> None:
         super().__init__()
@@ -64,11 +55,11 @@ class PMAReadout(nn.Module):
         self.feed_forward = nn.Sequential(nn.Linear(d_token, d_token), nn.ReLU())
 
     def forward(self, tokens: Tensor) -> Reading:
-        """Read ``(B, 1 + T, D)``."""
+        """Read ``(B, T, D)``."""
         seed = self.seed.expand(len(tokens), -1, -1)
-        mixed = self.attention_norm(seed + self.attention(seed, tokens[:, 1:], tokens[:, 1:], need_weights=False)[0])
+        mixed = self.attention_norm(seed + self.attention(seed, tokens, tokens, need_weights=False)[0])
         summary = self.norm(mixed + self.feed_forward(mixed))[:, 0]
-        return Reading(summary, summary)
+        return reading_of(summary)
 
 
 class SlotAttentionReadout(nn.Module):
@@ -76,8 +67,6 @@ class SlotAttentionReadout(nn.Module):
 
     The slots start from learned vectors instead of random ones, so that a prediction is deterministic.
     """
-
-    class_only = False
 
     def __init__(self, d_token: int, n_slots: int = 4, n_iterations: int = 3) -> None:
         super().__init__()
@@ -88,8 +77,8 @@ class SlotAttentionReadout(nn.Module):
         self.update = nn.GRUCell(d_token, d_token)
 
     def forward(self, tokens: Tensor) -> Reading:
-        """Read ``(B, 1 + T, D)``."""
-        tokens = self.token_norm(tokens[:, 1:])
+        """Read ``(B, T, D)``."""
+        tokens = self.token_norm(tokens)
         key, value = self.key(tokens), self.value(tokens)
         slots = self.slots.expand(len(tokens), -1, -1)
         for _ in range(self.n_iterations):
@@ -98,13 +87,11 @@ class SlotAttentionReadout(nn.Module):
             seen = (share / share.sum(-1, keepdim=True)).to(value.dtype) @ value
             slots = self.update(seen.flatten(0, 1), slots.flatten(0, 1)).view_as(slots)
         summary = self.norm(slots.mean(dim=1))
-        return Reading(summary, summary)
+        return reading_of(summary)
 
 
 class PerceiverReadout(nn.Module):
     """Mean of latents that cross-attend to the tokens (Perceiver, arXiv:2103.03206, one cross-attention)."""
-
-    class_only = False
 
     def __init__(self, d_token: int, n_latents: int = 8) -> None:
         super().__init__()
@@ -114,28 +101,30 @@ class PerceiverReadout(nn.Module):
         self.feed_forward = nn.Sequential(nn.Linear(d_token, 2 * d_token), nn.GELU(), nn.Linear(2 * d_token, d_token))
 
     def forward(self, tokens: Tensor) -> Reading:
-        """Read ``(B, 1 + T, D)``."""
+        """Read ``(B, T, D)``."""
         query = self.query(self.latents).expand(len(tokens), -1, -1)
-        latents = self.latents + functional.scaled_dot_product_attention(
-            query, self.key(tokens[:, 1:]), self.value(tokens[:, 1:])
-        )
+        latents = self.latents + functional.scaled_dot_product_attention(query, self.key(tokens), self.value(tokens))
         summary = (latents + self.feed_forward(self.norm(latents))).mean(dim=1)
-        return Reading(summary, summary)
+        return reading_of(summary)
 
 
+#: Reads a class token, which its encoder puts in front of the columns; all others read the columns.
+CLASS_TOKEN = "class token"
 #: Builds a readout of tokens of a given width.
 READOUTS: dict[str, Callable[[int], nn.Module]] = {
     "mean": lambda d_token: MeanReadout(),
-    "class token": lambda d_token: ClassTokenReadout(),
+    CLASS_TOKEN: lambda d_token: MeanReadout(),
     "PMA": PMAReadout,
     "Slot Attention": SlotAttentionReadout,
     "Perceiver": PerceiverReadout,
 }
 #: Parameters of ``DDCLClassifier`` that mean the same here.
 SHARED = (
-    "n_prototypes", "lr", "lr_ratio", "augmented_share", "d_token", "n_blocks", "n_heads", "dropout", "batch_size",
-    "max_epochs", "patience",
+    "lr", "lr_ratio", "augmented_share", "d_token", "n_blocks", "n_heads", "dropout", "batch_size", "max_epochs",
+    "patience",
 )  # fmt: skip
+#: Prototypes of one token a row; ``DDCLClassifier`` has some for each column.
+N_PROTOTYPES = 32
 
 
 class DistanceHead(nn.Module):
@@ -190,7 +179,7 @@ class ReadoutPeer:
     by_distance : bool, default=False
         Decide by distance to prototypes instead of by a linear head.
     **settings
-        Of :data:`SHARED`; default: those of ``DDCLClassifier``.
+        Of :data:`SHARED`, and ``n_prototypes``; default: :func:`shared_settings`.
 
     Attributes
     ----------
@@ -218,8 +207,7 @@ class ReadoutPeer:
         s, n_classes = self.settings, len(self.classes_)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = TableNetwork(
-                READOUTS[self.readout](s["d_token"]),
+            network = self._make(
                 n_numeric=len(self.encoder_.numeric_),
                 cardinalities=self.encoder_.cardinalities_,
                 n_classes=n_classes,
@@ -229,6 +217,11 @@ class ReadoutPeer:
             if self.by_distance:
                 network.head = DistanceHead(n_classes, max(1, s["n_prototypes"] // n_classes), s["d_token"])
         return network
+
+    def _make(self, **sizes: Any) -> TableNetwork:
+        """Network of these sizes."""
+        kind = RowNetwork if self.readout == CLASS_TOKEN else TableNetwork
+        return kind(READOUTS[self.readout](self.settings["d_token"]), **sizes)
 
     def _train(self, train: RowsDataset, validation: RowsDataset | None, seed: int) -> None:
         s = self.settings
@@ -271,6 +264,6 @@ class ReadoutPeer:
 
 
 def shared_settings() -> dict[str, Any]:
-    """Settings that these peers take over from ``DDCLClassifier``."""
+    """Settings of these peers: those of ``DDCLClassifier``, and how many prototypes a head by distance has."""
     ours = DDCLClassifier().get_params()
-    return {name: ours[name] for name in SHARED}
+    return {name: ours[name] for name in SHARED} | {"n_prototypes": N_PROTOTYPES}

@@ -24,9 +24,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ddcl_tab import DDCLClassifier
+from ddcl_tab.estimators._prototypes import default_prototypes
 from ddcl_tab.nn._network import TableNetwork
 from ddcl_tab.training._net import build_network, train_network
-from ddcl_tab.training._objective import Objective
+from ddcl_tab.training._objective import Objective, exchange
 from ddcl_tab.training._rows import Batches, Rows, RowsDataset, predict_rows
 
 CPU = torch.device("cpu")
@@ -56,7 +57,7 @@ class Shape(NamedTuple):
     n_rows: int = 8 * BATCH
     n_columns: int = 10
     width: int = DEFAULTS["d_token"]
-    n_prototypes: int = DEFAULTS["n_prototypes"]
+    n_prototypes: int = default_prototypes(10)
 
     @property
     def n_numeric(self) -> int:
@@ -81,21 +82,26 @@ def make_rows(shape: Shape, seed: int = 0) -> RowsDataset:
 
 def make_network(shape: Shape) -> TableNetwork:
     """Our network with the defaults of ``DDCLClassifier`` otherwise."""
-    return build_network(
-        0,
-        CPU,
-        n_prototypes=shape.n_prototypes,
-        d_token=shape.width,
-        n_numeric=shape.n_numeric,
-        cardinalities=shape.cardinalities,
-        n_classes=N_CLASSES,
-        **{name: DEFAULTS[name] for name in ("n_blocks", "n_heads", "dropout")},
-    )
+    return build_network(0, CPU, n_prototypes=shape.n_prototypes, **_sizes(shape))
+
+
+def network_of(shape: Shape, kind: type[TableNetwork], readout: nn.Module) -> TableNetwork:
+    """A network of another kind or with another readout, of the same sizes."""
+    return kind(readout, generator=torch.Generator().manual_seed(0), **_sizes(shape))
+
+
+def _sizes(shape: Shape) -> dict[str, Any]:
+    return {
+        "d_token": shape.width,
+        "n_numeric": shape.n_numeric,
+        "cardinalities": shape.cardinalities,
+        "n_classes": N_CLASSES,
+    } | {name: DEFAULTS[name] for name in ("n_blocks", "n_heads", "dropout")}
 
 
 def make_objective(shape: Shape) -> Objective:
     """Our objective with its default weights."""
-    weights = {name: DEFAULTS[name] for name in ("quantization_weight", "column_weight")}
+    weights = {name: DEFAULTS[name] for name in ("quantization_weight", "column_weight", "contribution_weight")}
     return Objective(cardinalities=shape.cardinalities, **weights)
 
 
@@ -142,7 +148,8 @@ def _ours_batch(shape: Shape, *, training: bool) -> Callable[[], Tensor]:
 
     def loss() -> Tensor:
         output, readout = network(**batch.inputs), network.readout
-        return objective(output, batch, readout.prototypes, readout.temperature).total
+        exchanged = exchange(network, batch, torch.Generator().manual_seed(0))
+        return objective(output, batch, readout.prototypes, readout.temperature, exchanged).total
 
     return loss if training else lambda: network(**batch.inputs).logits
 

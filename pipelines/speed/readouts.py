@@ -1,44 +1,48 @@
-"""Our prototype readout beside mean pooling and the class token in one training loop, and the readout alone."""
+"""Prototypes beside mean pooling and the class token in one training loop, and our readout alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from peers.readouts import ClassTokenReadout, MeanReadout
-from torch import Tensor, nn
+from peers.class_token import RowNetwork
+from peers.readouts import MeanReadout
+from torch import Tensor
 from torch.nn import functional
 
 from ddcl_tab.nn import DDCLReadout, Reading, assign, quantization_loss
-from ddcl_tab.training._objective import Objective, TokenCovariance
+from ddcl_tab.nn._network import Output, TableNetwork
+from ddcl_tab.training._objective import Objective, TokenCovariance, exchange
 from ddcl_tab.training._rows import Batch, Batches
-from speed.contenders import BATCH, DEFAULTS, Shape, make_network, make_objective, make_rows, seconds
+from speed.contenders import BATCH, DEFAULTS, Shape, make_objective, make_rows, network_of, seconds
 
 
 class PooledPrototypes(DDCLReadout):
     """Prototypes on the mean of the column tokens: differs from mean pooling in the readout alone."""
 
-    class_only = False
-
     def forward(self, tokens: Tensor) -> Reading:
-        """Read ``(B, 1 + T, D)``."""
-        return super().forward(tokens[:, 1:].mean(dim=1, keepdim=True))
+        """Read ``(B, T, D)``."""
+        return super().forward(tokens.mean(dim=1, keepdim=True))
 
 
 def readouts(shape: Shape) -> dict[str, Callable[[], float]]:
     """Training steps over all rows in one and the same plain loop, with one readout or another."""
+
+    def prototypes(kind: type[DDCLReadout] = DDCLReadout) -> DDCLReadout:
+        return kind(shape.n_prototypes, shape.width)
+
     return {
-        "mean pooling, linear head": _readout_steps(shape, MeanReadout()),
+        "mean pooling, linear head": _readout_steps(shape, TableNetwork, MeanReadout()),
         "mean pooling, prototypes, linear head": _readout_steps(
-            shape, PooledPrototypes(shape.n_prototypes, shape.width), _quantize
+            shape, TableNetwork, prototypes(PooledPrototypes), _quantize
         ),
-        "class token, linear head": _readout_steps(shape, ClassTokenReadout()),
-        "class token, prototypes, linear head": _readout_steps(
-            shape, DDCLReadout(shape.n_prototypes, shape.width), _quantize
-        ),
-        "class token, prototypes, whole objective": _readout_steps(
-            shape, DDCLReadout(shape.n_prototypes, shape.width), make_objective(shape)
+        "class token, linear head": _readout_steps(shape, RowNetwork, MeanReadout()),
+        "class token, prototypes, linear head": _readout_steps(shape, RowNetwork, prototypes(), _quantize),
+        "column tokens, prototypes, linear head": _readout_steps(shape, TableNetwork, prototypes(), _quantize),
+        "column tokens, prototypes, whole objective": _readout_steps(
+            shape, TableNetwork, prototypes(), make_objective(shape)
         ),
     }
 
@@ -49,13 +53,18 @@ def _quantize(output: Any, batch: Batch, prototypes: Tensor, temperature: Tensor
     return task + quantization_loss(assign(output.reading.z.detach(), prototypes, temperature), batch.weight)
 
 
-def _readout_steps(shape: Shape, readout: Any, objective: Any = None) -> Callable[[], float]:
-    network, rows = make_network(shape), make_rows(shape)
-    network.readout = readout
+def _decision(network: TableNetwork, zhat: Tensor, direct_logits: Tensor, reading: Reading) -> Output:
+    nothing = zhat[:, 0, :0]
+    return Output(network.head(reading.summary), direct_logits, reading, nothing, nothing)
+
+
+def _readout_steps(shape: Shape, kind: type[TableNetwork], readout: Any, objective: Any = None) -> Callable[[], float]:
+    network, rows = network_of(shape, kind, readout), make_rows(shape)
     if not isinstance(objective, Objective):
-        network.decoder = nn.Identity()  # only the whole objective tells columns
+        network.say = partial(_decision, network)  # only the whole objective tells columns
     optimizer = torch.optim.AdamW(network.parameters(), lr=DEFAULTS["lr"])
     moments: list[TokenCovariance] = []
+    generator = torch.Generator().manual_seed(0)
 
     def step(batch: Batch) -> None:
         optimizer.zero_grad()
@@ -63,8 +72,11 @@ def _readout_steps(shape: Shape, readout: Any, objective: Any = None) -> Callabl
         if objective is None:
             functional.cross_entropy(output.logits, batch.target).backward()
         else:
-            loss = objective(output, batch, readout.prototypes, readout.temperature)
-            (loss.total if isinstance(objective, Objective) else loss).backward()
+            if isinstance(objective, Objective):
+                exchanged = exchange(network, batch, generator)
+                objective(output, batch, readout.prototypes, readout.temperature, exchanged).total.backward()
+            else:
+                objective(output, batch, readout.prototypes, readout.temperature).backward()
             z = output.reading.z.detach()
             if not moments:
                 moments.append(TokenCovariance(z, batch.weight))

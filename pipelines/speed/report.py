@@ -162,8 +162,8 @@ def _throughput(found: dict[str, Any]) -> list[str]:
 
 def _readout_note() -> str:
     return (
-        "Mean pooling needs all tokens of the last block, a class token only itself, so ours is compared with both. "
-        "The readout alone is the second line over the first."
+        "Mean pooling and ours need all tokens of the last block, a class token only itself, so ours is compared with "
+        "both. Prototypes alone, on one token a row, are the second line over the first."
     )
 
 

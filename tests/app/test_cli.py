@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 import re
 import subprocess
 import sys
@@ -141,10 +142,15 @@ def test_train_writes_model_metrics_and_prototypes(trained):
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
     assert sum(float(row["share"]) for row in rows) == pytest.approx(1.0)
-    for what in ("share", "says"):
-        for row in rows:
-            of_classes = [float(row[f"{what} {name}"]) for name in ("DEBRIS", "PAYLOAD", "ROCKET BODY")]
-            assert sum(of_classes) == pytest.approx(1.0)
+    model = DDCLClassifier.load(folder / "model.ddcl")
+    assert list(rows[0]) == list(model.prototypes_.columns)
+    for row in rows:
+        share, votes = ([float(row[f"{what} {name}"]) for name in model.classes_] for what in ("share", "votes"))
+        assert sum(share) == pytest.approx(1.0)
+        assert sum(votes) == pytest.approx(0.0, abs=1e-5)  # against the mean of the classes
+        assert row["name"].split(" (prototype")[0].endswith(f": {model.classes_[votes.index(max(votes))]}")
+        for place in range(1, 5):
+            assert (row[f"column_{place}"] in metrics["features"]) == (float(row[f"column_{place}_share"]) > 0.0)
 
 
 def test_probabilities_and_shares_have_at_most_six_digits_that_mean_something(trained, tmp_path):
@@ -153,14 +159,14 @@ def test_probabilities_and_shares_have_at_most_six_digits_that_mean_something(tr
     for file in (tmp_path / "all.csv", folder / "held_out.csv", folder / "prototypes.csv"):
         with file.open() as lines:
             rows = list(csv.DictReader(lines))
-        names = [n for n in rows[0] if n.startswith(("p(", "share", "says")) or n.endswith(("share", "weight"))]
+        names = [n for n in rows[0] if n.startswith(("p(", "share", "votes")) or n.endswith("share")]
         assert len(names) >= 3
         digits = [Decimal(row[name]).normalize().as_tuple().digits for row in rows for name in names]
         assert max(map(len, digits)) == 6
         assert sum(len(one) == 6 for one in digits) > len(digits) / 2
 
 
-def test_columns_without_any_value_are_left_out_of_prototypes_csv(tmp_path):
+def test_prototypes_never_speak_of_columns_without_any_value(tmp_path):
     # Space-Track gives no radar cross section; nobody has filled in the site of these rows.
     catalog = tmp_path / "catalog.csv"
     write_satcat(synthetic_catalog(n_rows=400, random_state=0).with_columns(SITE=pl.lit(None, pl.String)), catalog)
@@ -169,10 +175,13 @@ def test_columns_without_any_value_are_left_out_of_prototypes_csv(tmp_path):
     result = run("train", catalog, "--config", tmp_path / "quick.toml", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
     table = pl.read_csv(tmp_path / "run" / "prototypes.csv")
-    assert not [name for name in table.columns if name.startswith(("RCS [", "SITE"))]
-    assert {"PERIGEE [km] q50", "COUNTRY top", "COUNTRY top share", "RCS_SIZE top"} <= set(table.columns)
-    model = DDCLClassifier.load(tmp_path / "run" / "model.ddcl")
-    assert "RCS [m^2] q50" in model.prototypes_.columns  # in Python the columns of all models are alike
+    spoken = {name for place in range(1, 5) for name in table[f"column_{place}"].drop_nulls()}
+    assert spoken
+    assert not spoken & {"RCS", "SITE"}
+    done = run("classify", tmp_path / "run" / "model.ddcl", catalog, "--out", tmp_path / "x.csv")
+    assert done.exit_code == 0, done.output
+    named = pl.read_csv(tmp_path / "x.csv").select([f"column_{place}" for place in range(1, 6)])
+    assert not {name for column in named for name in column} & {"RCS", "SITE"}
 
 
 def test_train_prints_the_tables_and_says_synthetic(trained):
@@ -183,7 +192,7 @@ def test_train_prints_the_tables_and_says_synthetic(trained):
         assert text in printed
 
 
-def test_classify_gives_class_probabilities_prototype_and_reason(trained, tmp_path):
+def test_classify_gives_class_probabilities_the_columns_that_decided_and_a_reason(trained, tmp_path):
     folder, _ = trained
     result = run("classify", folder / "model.ddcl", SYNTHETIC, "--only", "UNKNOWN", "--out", tmp_path / "unknown.csv")
     assert result.exit_code == 0, result.output
@@ -193,15 +202,86 @@ def test_classify_gives_class_probabilities_prototype_and_reason(trained, tmp_pa
     catalog = read_satcat(SYNTHETIC)
     launch = dict(zip(catalog["NORAD_CAT_ID"], launch_of(catalog), strict=True))
     members = Counter(launch.values())
+    typed = dict(catalog.select(pl.concat_str("NORAD_CAT_ID", "OBJECT_NAME", separator=" "), "OBJECT_TYPE").iter_rows())
+    own = {row["NORAD_CAT_ID"]: row for row in catalog.iter_rows(named=True)}
+    surest = [max(float(value) for name, value in row.items() if name.startswith("p(")) for row in rows]
+    assert surest == sorted(surest, reverse=True)
+    n_numbers = 0
     for row in rows:
         one = launch[int(row["NORAD_CAT_ID"])]
         assert row["siblings"] == ("" if one.startswith("NORAD ") else str(members[one] - 1))
         probability = {name: float(row[f"p({name})"]) for name in ("DEBRIS", "PAYLOAD", "ROCKET BODY")}
+        ranked = sorted(probability, key=probability.get)
         assert row["recorded"] == "UNKNOWN"
-        assert row["class"] == max(probability, key=probability.get)
+        assert [row["class"], row["runner_up"]] == ranked[:0:-1]
         assert sum(probability.values()) == pytest.approx(1.0)
-        assert f"prototype {row['prototype']}:" in row["reason"]
+        assert row["reason"].startswith(f"{row['class']} {min(probability[row['class']], 0.99):.2f}: ")
+        assert row["reason"].endswith(f"; like {row['like']}")
+        assert typed[row["like"]] == row["class"]
+        strength = [abs(float(row[f"contribution_{place}"])) for place in range(1, 6)]
+        assert strength == sorted(strength, reverse=True)
+        for place in range(1, 6):
+            value = own[int(row["NORAD_CAT_ID"])].get(row[f"column_{place}"], "not of the catalog")
+            written = row[f"value_{place}"]
+            if isinstance(value, float):
+                n_numbers += 1
+                assert float(written) == pytest.approx(value, rel=1e-5)
+            elif value is None:
+                assert written == "missing"
+            elif value != "not of the catalog":
+                assert written == str(value)
+            if row[f"column_{place}"] in ("INCLINATION", "PERIGEE") and written != "missing":
+                assert row[f"unit_{place}"] == {"INCLINATION": "deg", "PERIGEE": "km"}[row[f"column_{place}"]]
+    assert n_numbers > 10
     assert "SYNTHETIC" in result.stdout
+    assert rows[0]["reason"] in result.stdout  # in full
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_baseline_and_contributions_are_the_log_odds_and_rows_that_are_not_asked_about_count(small_model, tmp_path):
+    clf, _ = small_model
+    rows = pl.read_csv(SYNTHETIC, infer_schema=False).head(300)
+    rows.write_csv(tmp_path / "c.csv")
+    frame = read_satcat(tmp_path / "c.csv").select(
+        "NORAD_CAT_ID", "OBJECT_ID", "OBJECT_NAME", "OBJECT_TYPE", "LAUNCH", "LAUNCH_YEAR", "PERIGEE", "INCLINATION"
+    )
+    settings = {"n_prototypes": 6, "d_token": 16, "n_heads": 2, "n_blocks": 1, "augmented_share": 0.0}
+    few = DDCLClassifier(family=None, max_epochs=2, random_state=0, **settings).fit(frame)
+    table = classify_catalog(few, frame, None)
+    there = [name for name in table.columns if name.startswith("column_") and table[name].null_count() == 0]
+    assert 2 <= len(there) == len(few.encoder_.feature_names_) < 5  # so all contributions are written
+    assert table["contribution_5"].null_count() == table["unit_5"].null_count() == len(table)
+    for row in table.iter_rows(named=True):
+        total = row["baseline"] + sum(row[f"contribution_{place + 1}"] for place in range(len(there)))
+        odds = row[f"p({row['class']})"] / row[f"p({row['runner_up']})"]
+        assert total == pytest.approx(math.log(odds), abs=1e-4)  # of probabilities with six digits
+    for model, catalog in ((few, frame), (clf, read_satcat(tmp_path / "c.csv"))):
+        whole = classify_catalog(model, catalog, None)
+        assert classify_catalog(model, catalog, "DEBRIS").equals(whole.filter(pl.col("recorded") == "DEBRIS"))
+    bare = classify_catalog(few, frame.drop("OBJECT_TYPE"), None)
+    assert set(bare["like"]) == {""}
+    assert not any("like" in reason for reason in bare["reason"])
+
+
+def test_classify_reads_the_held_out_rows_beside_the_model(trained, tmp_path):
+    folder, _ = trained
+    command = ("classify", folder / "model.ddcl", SYNTHETIC, "--only", "UNKNOWN", "--out", tmp_path / "x.csv")
+    beside = run(*command)
+    assert "stay" not in beside.stdout
+    table = pl.read_csv(tmp_path / "x.csv")
+    assert set(table["unlike the typed objects"]) <= {"yes", "no"}
+    (tmp_path / "alone.ddcl").write_bytes((folder / "model.ddcl").read_bytes())
+    alone = run(command[0], tmp_path / "alone.ddcl", *command[2:])
+    assert alone.exit_code == 0, alone.output
+    assert '"could also be" and "unlike the typed objects" stay empty: no held_out.csv beside the model' in alone.stdout
+    again = pl.read_csv(tmp_path / "x.csv")
+    doubts = ["could also be", "unlike the typed objects"]
+    assert again.select(doubts).null_count().row(0) == (100, 100)
+    assert again.drop(doubts).equals(table.drop(doubts))
+    (tmp_path / "held_out.csv").write_text("NORAD_CAT_ID,launch\n1,2\n")
+    assert "Put the file of this model's training there" in fails(
+        run(command[0], tmp_path / "alone.ddcl", *command[2:])
+    )
 
 
 def test_classify_names_the_known_classes_when_none_matches(trained, tmp_path):

@@ -13,39 +13,31 @@ import pytest
 from click.testing import CliRunner
 
 from ddcl_tab import DDCLClassifier
+from ddcl_tab.app._catalog import (
+    LEVEL,
+    NO_RECORD,
+    ORDINARY,
+    Doubts,
+    classify_catalog,
+    doubts_of,
+    read_inputs,
+    unknown_doubts,
+)
 from ddcl_tab.app._evaluation import bootstrap_scores, score
 from ddcl_tab.app._figures import LOW_PERIOD, certificate_curves, orbit_figures
 from ddcl_tab.app._page import Provenance, render_report
-from ddcl_tab.app._report import (
-    LEVEL,
-    NO_HELD_OUT,
-    NO_RECORD,
-    ORDINARY,
-    Caveats,
-    _conditions,
-    caveats,
-    collect_report,
-    read_inputs,
-    write_report,
-)
-from ddcl_tab.app._svg import DARK, LIGHT, MARKERS, Scale, class_inks, contrast, line_path, points_path, prototype_inks
-from ddcl_tab.app._tables import prototype_table
-from ddcl_tab.app._train import (
-    HELD_OUT_FILE,
-    METRICS_FILE,
-    MODEL_FILE,
-    read_held_out,
-    read_metrics,
-    train_catalog,
-    write_run,
-)
+from ddcl_tab.app._report import NO_HELD_OUT, _conditions, _objects, collect_report, write_report
+from ddcl_tab.app._svg import DARK, LIGHT, MARKERS, Scale, class_inks, contrast, line_path, points_path, unknown_inks
+from ddcl_tab.app._tables import as_written, prototype_table, read_held_out
+from ddcl_tab.app._train import HELD_OUT_FILE, METRICS_FILE, MODEL_FILE, read_metrics, train_catalog, write_run
 from ddcl_tab.cli import main
 from ddcl_tab.errors import InputError
 from ddcl_tab.estimators._table import TableEncoder
-from ddcl_tab.interpret._model import FittedModel
+from ddcl_tab.nn._network import TableNetwork
 from ddcl_tab.space import launch_of, synthetic_catalog, write_satcat
 from ddcl_tab.space._satcat import read_satcat
 from ddcl_tab.training._certificate import EpochCertificate
+from ddcl_tab.training._rows import CHUNK
 from ddcl_tab.training._stability import CONDITIONS, Stability
 
 QUICK = {"n_prototypes": 6, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 3, "lr": 0.01, "certify": "end"}
@@ -147,9 +139,6 @@ def test_every_prototype_has_a_card_and_every_unknown_object_a_row(page, made):
     report = collect_report(run.classifier, frame, PROVENANCE)
     confidence = [o.confidence for o in report.unknown.rows]
     assert confidence == sorted(confidence, reverse=True)
-    assert all(
-        o.reason and f"prototype {o.prototype}:" in o.reason and len(o.columns) <= 3 for o in report.unknown.rows
-    )
     siblings = {o.number: o.siblings for o in report.unknown.rows}
     launch = launch_of(frame)
     for number, one in zip(frame["NORAD_CAT_ID"], launch, strict=True):
@@ -157,43 +146,110 @@ def test_every_prototype_has_a_card_and_every_unknown_object_a_row(page, made):
             alone = one.startswith("NORAD ")
             assert siblings[str(number)] == (None if alone else int((launch == one).sum()) - 1)
     assert max(number for number in siblings.values() if number is not None) > 0
-    assert sum(report.recorded.values()) == report.n_objects == sum(card.n_objects for card in report.cards)
+    assert sum(report.recorded.values()) == report.n_objects
+
+
+def test_the_page_and_the_csv_say_the_same_of_the_same_object(made):
+    _, frame, run = made
+    report = collect_report(run.classifier, frame, PROVENANCE, held_out=run.held_out)
+    table = classify_catalog(run.classifier, frame, "UNKNOWN", run.held_out)
+    written = {str(row["NORAD_CAT_ID"]): row for row in table.iter_rows(named=True)}
+    assert set(written) == {o.number for o in report.unknown.rows}
+    orbits = {str(n): o for n, *o in frame.select("NORAD_CAT_ID", "PERIGEE", "APOGEE", "INCLINATION").iter_rows()}
+    for one in report.unknown.rows:
+        row = written[one.number]
+        assert report.classes[one.predicted] == row["class"]
+        assert (one.confidence, one.like) == (pytest.approx(row[f"p({row['class']})"], abs=1e-6), row["like"])
+        assert one.runner_up == row["runner_up"]
+        strong = [row[f"contribution_{i}"] for i in range(1, 6) if abs(row[f"contribution_{i}"]) >= 0.1]
+        assert [part.contribution for part in one.parts] == pytest.approx(strong)
+        odds = one.baseline + one.other + sum(strong)
+        assert odds == pytest.approx(np.log(row[f"p({row['class']})"] / row[f"p({row['runner_up']})"]), abs=1e-4)
+        assert one.n_other == len(report.features) - len(one.parts)
+        for i, part in enumerate(one.parts, start=1):
+            value = row[f"value_{i}"]  # six digits of what the phrase says with four, a share as percentage
+            assert value == "missing" or value.isalpha() or any(c.isdigit() for c in part.text)
+            assert value != "missing" or "missing" in part.text
+        notes = "; ".join(one.notes)
+        assert ("unlike the typed objects" in notes) == (row["unlike the typed objects"] == "yes")
+        assert not row["could also be"] or row["could also be"] in notes
+        known = None not in orbits[one.number]
+        assert (list(one.orbit) if one.orbit else None) == (orbits[one.number] if known else None)
+
+
+def test_the_page_and_prototypes_csv_say_the_same_of_a_prototype(made):
+    folder, frame, run = made
+    table = pl.read_csv(folder / "run" / "prototypes.csv").with_columns(as_written(pl.col(pl.String)))
+    typed = dict(frame.select(pl.concat_str("NORAD_CAT_ID", "OBJECT_NAME", separator=" "), "OBJECT_TYPE").iter_rows())
+    for card, row in zip(
+        collect_report(run.classifier, frame, PROVENANCE).cards, table.iter_rows(named=True), strict=True
+    ):
+        assert row["name"].startswith(card.name)
+        assert card.share == pytest.approx(row["share"], abs=1e-5)
+        assert card.votes == pytest.approx({name: row[f"votes {name}"] for name in card.votes}, rel=1e-5)
+        assert card.members == pytest.approx({name: row[f"share {name}"] for name in card.members}, abs=1e-5)
+        said = [(row[f"column_{i}"], row[f"column_{i}_share"], row[f"column_{i}_values"]) for i in range(1, 5)]
+        assert card.columns == [(name, pytest.approx(share, rel=1e-5), text) for name, share, text in said if name]
+        assert card.medoid == row["medoid"]
+        assert {typed[name] for name in card.typical} <= {card.votes_for}
 
 
 def test_a_report_encodes_and_predicts_the_catalog_once(made, monkeypatch):
     _, frame, run = made
-    encoded, predicted = [], []
-    encode, predict = TableEncoder.transform, FittedModel.predict
+    encoded, read = [], []
+    encode, forward = TableEncoder.transform, TableNetwork.forward
 
     def counted_encode(self, X):
         encoded.append(encode(self, X))
         return encoded[-1]
 
-    def counted_predict(self, table):
-        predicted.append(table)
-        return predict(self, table)
+    def counted_forward(self, numeric, categorical):
+        read.append(len(numeric))
+        return forward(self, numeric, categorical)
 
     monkeypatch.setattr(TableEncoder, "transform", counted_encode)
-    monkeypatch.setattr(FittedModel, "predict", counted_predict)
+    monkeypatch.setattr(TableNetwork, "forward", counted_forward)
     collect_report(run.classifier, frame, PROVENANCE, held_out=run.held_out, metrics=run.metrics)
     assert [len(table.numeric) for table in encoded] == [len(frame)]
-    assert sum(table is encoded[0] for table in predicted) == 1
+    assert len(read) == -(-len(frame) // CHUNK)
 
 
-def test_caveats_say_which_other_class_is_possible_and_what_is_foreign():
+def test_doubts_say_which_other_class_is_possible_and_what_is_unlike():
     classes = ["DEBRIS", "PAYLOAD", "ROCKET BODY"]
     sets = np.array([[True, False, False], [True, True, True], [False, False, False], [False, True, False]])
-    found = Caveats(sets, np.array([False, True, False, True]))
+    found = Doubts(sets, np.array([False, True, False, True]))
     assert [found.notes(row, 0, classes) for row in range(4)] == [
         [],
-        ["could also be PAYLOAD or ROCKET BODY", "unlike objects of known class"],
-        ["fits no class well"],
-        ["could also be PAYLOAD", "unlike objects of known class"],
+        ["could also be PAYLOAD or ROCKET BODY", "unlike the typed objects"],
+        ["no class fits well"],
+        ["could also be PAYLOAD", "unlike the typed objects"],
     ]
-    assert Caveats(None, None).notes(0, 0, classes) == []
+    assert [found.could_be(row, 0, classes) for row in (0, 1)] == ["", "PAYLOAD or ROCKET BODY"]
+    assert [found.is_unlike(row) for row in (0, 1)] == ["no", "yes"]
+    nobody = Doubts(None, None)
+    assert (nobody.notes(0, 0, classes), nobody.could_be(0, 0, classes), nobody.is_unlike(0)) == ([], None, None)
 
 
-def test_caveats_come_from_the_held_out_rows(made):
+def test_classify_says_why_nobody_knows_a_doubt(made):
+    _, frame, run = made
+
+    def line(held_out):
+        table = classify_catalog(run.classifier, frame, "UNKNOWN", held_out)
+        return unknown_doubts(table, held_out, HELD_OUT_FILE), table
+
+    said, table = line(None)
+    assert said == '"could also be" and "unlike the typed objects" stay empty: no held_out.csv beside the model'
+    assert table["could also be"].null_count() == len(table)
+    said, table = line(run.held_out.unique("recorded", keep="first", maintain_order=True))
+    assert said == '"could also be" stays empty: too few objects of held_out.csv in this catalog'
+    assert set(table["unlike the typed objects"]) <= {"yes", "no"}
+    many = pl.concat([run.held_out.with_columns(launch=pl.lit(f"L{i}") + pl.col("launch")) for i in range(10)])
+    said, table = line(many)
+    assert said is None
+    assert table["could also be"].null_count() == 0
+
+
+def test_doubts_come_from_the_held_out_rows(made):
     _, frame, run = made
     held_out = run.held_out  # not the file: six digits would decide about the object at the limit of a set
     typed = (frame["OBJECT_TYPE"].fill_null("UNKNOWN") != "UNKNOWN").to_numpy()
@@ -204,11 +260,11 @@ def test_caveats_come_from_the_held_out_rows(made):
 
     def of(rows, held_out):
         inputs = read_inputs(run.classifier, both, held_out)
-        return caveats(inputs, inputs.held_out, rows)
+        return doubts_of(inputs, rows)
 
     ordinary = of(spared, held_out)
-    assert ordinary.foreign.mean() == pytest.approx(1 - ORDINARY, abs=1 / len(spared))
-    assert of(np.array([len(frame)]), held_out).foreign.tolist() == [True]
+    assert ordinary.unlike.mean() == pytest.approx(1 - ORDINARY, abs=1 / len(spared))
+    assert of(np.array([len(frame)]), held_out).unlike.tolist() == [True]
     # One launch of each class calibrates nothing; many copies under other launches do, and then hold their own rows.
     one = held_out.unique("recorded", keep="first", maintain_order=True)
     assert of(spared, one).sets is None
@@ -257,9 +313,6 @@ def test_scores_are_those_of_the_training_and_lie_in_their_intervals(made):
         assert estimate.low <= estimate.high
     assert report.scores.confusion.sum() == report.scores.n_rows == run.metrics["n_test"]
     assert [peer.name for peer in report.peers] == list(run.metrics["peers"])
-    assert sum(card.n_held_out for card in report.cards) == run.metrics["n_test"]
-    right = np.trace(report.scores.confusion)
-    assert sum(card.n_right for card in report.cards) == right
 
 
 def test_disagreements_are_the_confident_held_out_errors(made):
@@ -274,9 +327,21 @@ def test_disagreements_are_the_confident_held_out_errors(made):
     rows = collect_report(run.classifier, gone, PROVENANCE, held_out=held_out).disagreements.rows
     assert {o.number for o in rows} == {str(n) for n in held_out["NORAD_CAT_ID"][:3]}
     left = next(o for o in rows if o.number == str(held_out["NORAD_CAT_ID"][0]))
-    assert left.prototype is None
-    assert left.reason == "not in this catalog any more"
+    assert left.notes == ["not in this catalog any more"]
+    assert (left.parts, left.orbit, left.like) == ([], None, "")
+    for one in rows:  # why the model says so today, where it still does
+        now = next((o for o in _objects_of(run, gone, one.number)), None)
+        if now is not None and now.predicted == one.predicted:
+            assert one.parts == now.parts
+        elif now is not None:
+            assert one.parts == []
+            assert f"the model now says {classes[now.predicted]}" in one.notes[-1]
     assert all(classes[o.predicted] == other[o.recorded] for o in rows)
+
+
+def _objects_of(run, frame, number):
+    inputs = read_inputs(run.classifier, frame, None)
+    return _objects(inputs, np.flatnonzero((frame["NORAD_CAT_ID"].cast(pl.String) == number).to_numpy()))
 
 
 def test_a_recorded_class_that_the_model_never_saw_counts_as_wrong():
@@ -339,9 +404,9 @@ def test_a_number_that_tells_names_apart_is_never_said_beside_the_number(made):
     folder, frame, run = made
     clf = DDCLClassifier.load(folder / "run" / MODEL_FILE)
     n = len(clf._prototype_table["name"])
-    clf._prototype_table["name"] = [f"debris, 700 km (prototype {k})" for k in range(n)]
+    clf._prototype_table["name"] = [f"perigee 700 km: DEBRIS (prototype {k})" for k in range(n)]
     text = render_report(collect_report(clf, frame, PROVENANCE, held_out=run.held_out))
-    assert text.count("debris, 700 km") > n
+    assert text.count("perigee 700 km: DEBRIS") == n
     assert "(prototype" not in text + clf._repr_html_() + prototype_table(clf.prototypes_, list(clf.classes_))
     assert set(clf.prototypes_["name"]) == set(clf._prototype_table["name"])  # where names stand alone all differ
 
@@ -380,16 +445,19 @@ def test_the_command_writes_the_page_and_says_where(made, tmp_path):
 
 def test_an_object_is_in_one_panel_of_each_figure(made):
     _, frame, _ = made
-    member = np.arange(len(frame)) % 4
-    figures = orbit_figures(frame, member, prototype_inks([0, 0, 1, 1]))
+    group = np.arange(len(frame)) % 4
+    inks = class_inks(2) + unknown_inks(2)
+    figures = orbit_figures(frame, group, inks)
     known = len(frame) - figures.n_without
     assert sum(p.n_objects for p in figures.gabbard) == sum(p.n_objects for p in figures.map) == known
     low = (frame["PERIOD"] < LOW_PERIOD).sum()
     assert figures.gabbard[0].n_objects == low
     assert figures.n_without == frame["PERIOD"].null_count()
-    assert orbit_figures(frame.drop("APOGEE"), member, prototype_inks([0, 0, 1, 1])) is None
+    assert sum(figures.count(k) for k in range(4)) == known
+    assert list(figures.map[0].paths)[2:] in ([2, 3], [3, 2])  # unknown objects lie on the typed ones
+    assert orbit_figures(frame.drop("APOGEE"), group, inks) is None
     bare = frame.with_columns(PERIOD=pl.lit(None, dtype=pl.Float64))
-    assert orbit_figures(bare, member, prototype_inks([0, 0, 1, 1])) is None
+    assert orbit_figures(bare, group, inks) is None
 
 
 def test_a_catalog_without_orbits_or_unknown_objects_still_gives_a_page(made):
@@ -463,12 +531,14 @@ def test_text_and_marks_have_contrast_in_both_schemes():
                 assert contrast(scheme[text], scheme[ground]) >= 4.5, (text, ground)
         assert contrast(scheme["warn-ink"], scheme["warn"]) >= 4.5
         assert contrast(scheme["grey"], scheme["page"]) >= 3
-    inks = prototype_inks([k % 3 for k in range(64)])
-    for ink in [*inks, *class_inks(8)]:
+    inks = class_inks(8) + unknown_inks(8)
+    for ink in inks:
         assert contrast(ink.light, LIGHT) >= 3
         assert contrast(ink.dark, DARK) >= 3
-    of_one_class = inks[::3][:18]
-    assert len(set(of_one_class)) == len(of_one_class)
+    assert len(set(inks)) == len(inks)
+    for typed, unknown in zip(inks[:8], inks[8:], strict=True):  # told apart by mark and shade, not by hue
+        assert typed.marker != unknown.marker
+        assert contrast(unknown.light, LIGHT) > contrast(typed.light, LIGHT) + 3
 
 
 def test_an_object_without_a_record_is_never_a_class(made):

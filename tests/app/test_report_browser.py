@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None, reason="no chromium and chromedriver (Debian: apt-get install chromium-driver)"
 )
 
-QUICK = {"n_prototypes": 6, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 3, "lr": 0.01, "certify": "end"}
+QUICK = {"n_prototypes": 30, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 3, "lr": 0.01, "certify": "end"}
 WIDE, NARROW = 1280, 390
 TABLE = "#unknown-table"
 
@@ -161,37 +161,66 @@ def test_tables_filter_and_show_all_on_demand(page):
     assert len(shown_rows(page)) == min(25, sure) < total
 
 
-def test_a_prototype_is_highlighted_from_legend_and_card(page):
-    chips = find(page, ".legend [data-p]")
-    k = max((c.get_attribute("data-p") for c in chips), key=lambda k: len(find(page, f"svg.panel [id$='-{k}'].pt")))
-    chip = find(page, f".legend [data-p='{k}']")[0]
+def test_a_group_of_objects_is_highlighted_from_the_legend(page):
+    from selenium.webdriver.common.keys import Keys
+
+    chips = find(page, ".legend [data-g]")
+    assert any("unknown object" in chip.text for chip in chips)
+    chip, other = chips[0], chips[-1]
+    group = chip.get_attribute("data-g")
     points = find(page, "svg.panel .points")[0]
     press(page, chip)
     assert chip.get_attribute("aria-pressed") == "true"
     lit = [use.get_attribute("href") for use in find(page, "use.over") if use.get_attribute("href")]
     assert lit
-    assert all(href.endswith(f"-{k}") for href in lit)
-    assert f"Prototype {k}:" in find(page, ".now")[0].text
+    assert all(href.endswith(f"-{group}") for href in lit)
+    assert find(page, ".now")[0].text == chip.get_attribute("data-name")
     page.execute_script("arguments[0].style.transition = 'none'", points)
     assert float(points.value_of_css_property("opacity")) < 0.3
-    assert find(page, f"#prototype-{k} .show")[0].get_attribute("aria-pressed") == "true"
-    press(page, find(page, ".pin button")[0])
-    assert not [use for use in find(page, "use.over") if use.get_attribute("href")]
-    assert not find(page, ".pin")[0].is_displayed()
-    press(page, find(page, f"#prototype-{k} .show")[0])
-    assert chip.get_attribute("aria-pressed") == "true"
-    from selenium.webdriver.common.keys import Keys
-
+    press(page, other)
+    assert [c.get_attribute("aria-pressed") for c in (chip, other)] == ["false", "true"]
     find(page, "body")[0].send_keys(Keys.ESCAPE)
-    assert chip.get_attribute("aria-pressed") == "false"
+    assert other.get_attribute("aria-pressed") == "false"
+    assert not [use for use in find(page, "use.over") if use.get_attribute("href")]
+    assert find(page, ".now")[0].text == "All objects"
+
+
+def test_the_unknown_objects_come_after_the_summary_with_signed_bars(page):
+    sections = [section.get_attribute("id") for section in find(page, "main > section")]
+    assert sections[:2] == ["summary", "unknown"]
+    parts = page.execute_script(
+        "return [...document.querySelectorAll(arguments[0] + ' .parts li')].filter(e => e.offsetHeight > 0).map(e => "
+        "[e.querySelector('b').textContent, e.classList.contains('against'), e.querySelector('i').offsetWidth])",
+        TABLE,
+    )
+    assert parts
+    for number, against, _ in parts:
+        assert number[0] == ("−" if against else "+")
+    size = [float(number.replace("−", "-").lstrip("+")) for number, _, _ in parts]
+    longest = max(width for _, _, width in parts)
+    for value, (_, _, width) in zip(size, parts, strict=True):
+        if abs(value) > 0.6 * max(map(abs, size)):
+            assert width > 0.4 * longest
+
+
+def test_smaller_prototypes_are_folded(page):
+    (fold,) = find(page, ".small-ones > summary")
+    folded = find(page, ".small-ones .card")
+    assert len([card for card in find(page, ".card") if card.is_displayed()]) == 30 - len(folded) <= 24
+    press(page, fold)
+    assert all(card.is_displayed() for card in find(page, ".card"))
 
 
 def test_cards_can_be_those_of_one_class(page):
-    pick = find(page, ".pick")[1]
-    press(page, pick)
-    cards = [card for card in find(page, ".card") if card.is_displayed()]
-    assert {card.get_attribute("data-class") for card in cards} <= {"0"}
-    assert len(cards) == int(pick.text.split()[-1])
+    whole, *picks = find(page, ".pick")
+    for c, pick in enumerate(picks):
+        press(page, pick)
+        cards = [card for card in find(page, ".card") if card.is_displayed()]
+        assert {card.get_attribute("data-class") for card in cards} <= {str(c)}
+        assert len(cards) == int(pick.text.split()[-1])
+    press(page, whole)
+    assert len(find(page, ".card")) == int(whole.text.split()[-1]) == sum(int(pick.text.split()[-1]) for pick in picks)
+    assert not find(page, ".small-ones .card")[0].is_displayed()
 
 
 def test_the_skip_link_is_first_and_paper_shows_all_of_a_card(page):

@@ -66,8 +66,7 @@ WINE = Domain(
     display=("barrel",),
     group_columns=("vineyard",),
     group=vineyards,
-    name_prototype=lambda label, columns: f"{label} of {columns['alcohol'].quantiles[2]:.0f} %",
-    named_columns=frozenset({"alcohol"}),
+    say=lambda column, numbers, text: f"strength {text}" if column == "alcohol" else None,
 )
 
 
@@ -86,7 +85,7 @@ def test_a_domain_of_ones_own_is_followed_from_fit_to_file(wine, tmp_path):
     assert clf.classes_.tolist() == ["red", "white"]
     assert clf.n_unlabelled_ == 9
     assert set(clf.prototypes_["medoid"]) <= set(wine["barrel"])
-    assert clf.prototypes_["name"].str.contains(r"^(?:red|white) of 1\d %").all()
+    assert clf.prototypes_["name"].str.contains(r"strength 1\d|ash ").any()
     clf.save(tmp_path / "wine.ddcl")
     loaded = DDCLClassifier.load(tmp_path / "wine.ddcl")
     assert loaded.domain_ is WINE
@@ -205,3 +204,26 @@ def test_a_package_loads_what_it_needs_and_no_more(package, absent):
     code = f"import sys, {package}; print([m for m in {absent!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("column", sorted(SPACE.columns))
+def test_every_catalog_column_is_said_in_words(column):
+    unit = SPACE.units.get(column, "")
+    for numbers, text in (
+        ((0.25,), f"0.25 {unit}".strip()),
+        ((0.25, 0.5), f"0.25-0.5 {unit}".strip()),
+        ((), "missing"),
+    ):
+        said = SPACE.phrase(column, numbers, text)
+        assert "FAMILY_" not in said
+        assert ("_" not in said) or column == "RCS_SIZE"
+        if column.endswith("_SHARE") and numbers:
+            assert said.startswith("25 % of" if len(numbers) == 1 else "25-50 % of")
+        else:
+            assert text in said
+
+
+def test_deviations_are_above_or_below_the_median():
+    name = "FAMILY_INCLINATION_DEVIATION"
+    assert SPACE.phrase(name, (-0.2,), "-0.2 deg") == "inclination 0.2 deg below the median of its launch"
+    assert SPACE.phrase(name, (0.2,), "0.2 deg") == "inclination 0.2 deg above the median of its launch"

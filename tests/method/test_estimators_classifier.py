@@ -24,7 +24,7 @@ from ddcl_tab.errors import ConfigurationError, InputError, LeakWarning, ModelFi
 from ddcl_tab.space._join import launch_of
 
 #: Small and quick; every test that is not about quality uses it.
-QUICK = {"n_prototypes": 6, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 6, "lr": 5e-3, "random_state": 0}
+QUICK = {"n_prototypes": 8, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 16, "lr": 5e-3, "random_state": 0}
 #: Too short to be sound, where a test asks for no sound training.
 BRIEF = QUICK | {"max_epochs": 1, "certify": False}
 
@@ -128,13 +128,13 @@ def test_the_decision_is_the_mean_of_the_prototypes_decisions(fitted, catalog):
     q = torch.from_numpy(fitted.transform(catalog))
     with torch.no_grad():
         logits = fitted.network_.head(fitted.network_.readout.prototypes).double()
-    expected = (q @ logits).softmax(dim=1).numpy()
+    expected = (q @ logits).softmax(dim=1).numpy()  # of the head's bias, too: memberships sum to 1
     np.testing.assert_allclose(fitted.predict_proba(catalog), expected, atol=1e-5)
 
 
 def test_memberships_are_shares(fitted, catalog):
     q = fitted.transform(catalog)
-    assert q.shape == (len(catalog), 6)
+    assert q.shape == (len(catalog), 8)
     assert (q >= 0).all()
     np.testing.assert_allclose(q.sum(axis=1), 1.0, atol=1e-12)
 
@@ -143,52 +143,57 @@ def test_prototype_table_adds_up(fitted):
     table = fitted.prototypes_
     assert table["share"].sum() == pytest.approx(1.0)
     assert table["share"].to_list() == sorted(table["share"], reverse=True)
-    for kind in ("share", "says"):
+    for kind, total in (("share", 1.0), ("votes", 0.0)):
         rows = table.select([f"{kind} {name}" for name in fitted.classes_]).sum_horizontal()
-        np.testing.assert_allclose(rows, 1.0, atol=1e-6)
-    quantiles = table.select([f"PERIGEE [km] q{level}" for level in ("05", "25", "50", "75", "95")]).to_numpy()
-    assert (np.diff(quantiles, axis=1) >= 0).all()
+        np.testing.assert_allclose(rows, total, atol=1e-6)
+    shares = table.select([f"column_{i}_share" for i in range(1, 5)]).to_numpy()
+    assert (np.diff(shares, axis=1) <= 0).all()
+    assert (shares.sum(axis=1) <= 1.0 + 1e-9).all()
+    assert set(table["column_1"]) <= {*fitted.encoder_.feature_names_, ""}
 
 
-def test_prototype_quantiles_are_those_of_its_rows(fitted, catalog):
-    # Weighted quantile by definition: the smallest value at which the cumulated weight reaches the level.
+def test_votes_are_what_a_column_at_the_prototype_adds_to_the_log_odds_more_than_columns_do_on_average(fitted, catalog):
     known = catalog.filter(pl.col("OBJECT_TYPE") != "UNKNOWN")
-    q = fitted.transform(known)[:, 0]
-    perigee = known["PERIGEE"].to_numpy()
-    present = ~np.isnan(perigee)
-    order = np.argsort(perigee[present], kind="stable")
-    cumulated = np.cumsum(q[present][order])
-    median = perigee[present][order][np.searchsorted(cumulated, 0.5 * cumulated[-1])]
-    assert fitted.prototypes_["PERIGEE [km] q50"][0] == pytest.approx(median)
+    said = fitted.decide(known, catalog=catalog).decision.contribution
+    network = fitted.network_
+    with torch.no_grad():
+        at_prototype = (network.readout.prototypes @ network.head.weight.mT).numpy() / said.shape[1]
+    votes = at_prototype - said.mean(axis=(0, 1))
+    votes -= votes.mean(axis=1, keepdims=True)
+    table = fitted.prototypes_.select([f"votes {name}" for name in fitted.classes_]).to_numpy()
+    np.testing.assert_allclose(table, votes, atol=1e-5)
+    winners = [name.rpartition(": ")[2].partition(" (")[0] for name in fitted.prototypes_["name"]]
+    assert winners == [fitted.classes_[k] for k in table.argmax(axis=1)]
 
 
-def test_medoids_are_named_for_people(fitted, catalog):
-    names = {f"{n} {s}" for n, s in zip(catalog["NORAD_CAT_ID"], catalog["OBJECT_NAME"], strict=True)}
-    assert set(fitted.prototypes_["medoid"]) <= names
+def test_medoids_are_named_for_people_and_of_the_class_that_is_voted_for(fitted, catalog):
+    columns = catalog.select("NORAD_CAT_ID", "OBJECT_NAME", "OBJECT_TYPE").iter_rows()
+    classes = {f"{number} {name}": label for number, name, label in columns}
+    table = fitted.prototypes_
+    votes = table.select([f"votes {name}" for name in fitted.classes_]).to_numpy()
+    assert [classes[medoid] for medoid in table["medoid"]] == fitted.classes_[votes.argmax(axis=1)].tolist()
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_explain_names_the_strongest_prototypes(fitted, catalog, library):
-    rows = catalog[:7]
-    table = fitted.explain(rows.to_pandas() if library == "pandas" else rows, n_top=2)
-    assert isinstance(table, pd.DataFrame if library == "pandas" else pl.DataFrame)
-    q = fitted.transform(rows)
-    assert list(table["row"]) == [row for row in range(7) for _ in range(2)]
-    np.testing.assert_allclose(np.reshape(list(table["weight"]), (7, 2)), -np.sort(-q, axis=1)[:, :2])
-    assert list(table["prediction"])[::2] == list(fitted.predict(rows))
-
-
-def test_explain_refuses_more_prototypes_than_there_are(fitted, catalog):
-    with pytest.raises(ConfigurationError, match=r"between 1 and n_prototypes \(6\), not 7"):
-        fitted.explain(catalog, n_top=7)
-
-
-def test_reasons_give_weight_name_and_example(fitted, catalog):
-    _, q, reasons = fitted.decide(catalog[:3])
-    for i, reason in enumerate(reasons):
-        k = int(q[i].argmax())
-        assert reason.startswith(f"{100 * q[i, k]:.0f} % prototype {k}: {fitted.prototypes_['name'][k]}")
-        assert fitted.prototypes_["medoid"][k] in reason
+def test_what_is_said_of_a_prototype_is_true_of_the_tokens_that_are_its_own(fitted, catalog):
+    known = catalog.filter(pl.col("OBJECT_TYPE") != "UNKNOWN")
+    said = fitted.decide(known, catalog=catalog)
+    table = fitted.prototypes_
+    checked = 0
+    for k, column, share, values in table.select(
+        "prototype", "column_1", "column_1_share", "column_1_values"
+    ).iter_rows():
+        own = said.decision.prototype == k
+        if not column:
+            assert not own.any()
+            continue
+        member = own[:, fitted.encoder_.feature_names_.index(column)]
+        assert member.sum() / own.sum() == pytest.approx(share)
+        found = re.fullmatch(r"(-?[\d.]+)(?:-| to )(-?[\d.]+)(?: \S+)?", values)
+        if found and column in known.columns:
+            within = known[column].is_between(float(found[1]), float(found[2])).fill_null(False).to_numpy()
+            assert within[member].mean() >= 0.949
+            checked += 1
+    assert checked
 
 
 # --- soundness of training ------------------------------------------------------------------------------------------
@@ -269,7 +274,7 @@ def test_set_output_names_the_memberships(fitted, catalog, library):
     clf = pickle.loads(pickle.dumps(fitted)).set_output(transform=library)
     frame = clf.transform(catalog)
     assert isinstance(frame, pd.DataFrame if library == "pandas" else pl.DataFrame)
-    assert list(frame.columns) == list(fitted.get_feature_names_out()) == [f"prototype_{k}" for k in range(6)]
+    assert list(frame.columns) == list(fitted.get_feature_names_out()) == [f"prototype_{k}" for k in range(8)]
 
 
 def test_class_weight_lifts_the_rare_class(catalog):
@@ -481,7 +486,7 @@ def test_memberships_come_in_the_frame_that_is_asked_for(fitted, catalog):
     for library, kind in (("pandas", pd.DataFrame), ("polars", pl.DataFrame)):
         frame = clone_fitted(fitted).set_output(transform=library).transform(catalog.head(4))
         assert isinstance(frame, kind)
-        assert list(frame.columns) == [f"prototype_{k}" for k in range(6)]
+        assert list(frame.columns) == [f"prototype_{k}" for k in range(8)]
 
 
 def clone_fitted(clf: DDCLClassifier) -> DDCLClassifier:

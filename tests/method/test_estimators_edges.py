@@ -312,7 +312,8 @@ def test_objects_lazy_frames_and_masked_arrays_give_the_bits_of_plain_ones():
         np.testing.assert_array_equal(tiny().fit(table, Y).predict_proba(plain), expected)
         np.testing.assert_array_equal(clf.predict_proba(table), expected)
         assert clf.score(table, Y) == clf.score(plain, Y)
-        assert list(clf.explain(table)["name"]) == clf.explain(plain)["name"].to_list()
+        for name in ("column", "value", "contribution", "prototype"):
+            assert list(clf.explain(table)[name]) == clf.explain(plain)[name].to_list()
     lazy = plain.with_columns(OBJECT_TYPE=pl.Series(Y)).lazy()
     assert isinstance(clf.explain(lazy), pl.DataFrame)
     np.testing.assert_array_equal(tiny().fit(lazy).predict_proba(lazy), expected)

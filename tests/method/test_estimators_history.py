@@ -165,13 +165,22 @@ def test_classes_are_weighed_by_name():
         debris({"DEB": 20})
 
 
-def test_reasons_name_the_object(fitted):
+def test_reasons_name_the_object_and_sum_to_its_log_odds(fitted):
     test = long_frame(6, seed=1).with_columns(pl.col("NORAD_CAT_ID") + 500)
-    reasons = fitted.explain(test, n_top=2)
+    reasons = fitted.explain(test)
+    n_columns = len(fitted.classifier_.encoder_.feature_names_)
     assert reasons.columns[:3] == ["norad_cat_id", "prediction", "probability"]
-    assert reasons["norad_cat_id"].to_list() == [500 + i // 2 for i in range(12)]
-    assert reasons["prediction"].to_list()[::2] == fitted.predict(test).tolist()
-    assert fitted.explain(test.to_pandas(), n_top=2)["prototype"].equals(reasons["prototype"])
+    assert reasons["norad_cat_id"].to_list() == [500 + i // n_columns for i in range(6 * n_columns)]
+    assert reasons["prediction"].to_list()[::n_columns] == fitted.predict(test).tolist()
+    assert fitted.explain(test.to_pandas())["contribution"].equals(reasons["contribution"])
+    total = reasons.group_by("norad_cat_id", maintain_order=True).agg(
+        pl.col("baseline").first() + pl.col("contribution").sum()
+    )["baseline"]
+    two = np.sort(fitted.predict_proba(test), axis=1)
+    np.testing.assert_allclose(total, np.log(two[:, 1] / two[:, 0]), atol=1e-5)
+    rate = reasons.filter(pl.col("column") == "PERIGEE_RATE")
+    assert rate["unit"].unique().to_list() == ["km per yr"]
+    np.testing.assert_allclose(rate["value"].cast(float), fitted.wide(test)["PERIGEE_RATE"], rtol=1e-4)
 
 
 def test_saved_model_tells_the_same(fitted, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -13,47 +14,64 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ddcl_tab import DDCLClassifier, __version__
-from ddcl_tab._files import CHECKPOINT, VERSION, read_model, write_model
+from ddcl_tab._files import CHECKPOINT, MODEL, VERSION, read_model, write_model
 from ddcl_tab.errors import CheckpointError, ModelFileError
+from ddcl_tab.space._families import Families
 from ddcl_tab.space._join import launch_of
 from ddcl_tab.space._satcat import read_satcat
 from tests.conftest import ROOT
-from tests.golden.make_model import asked_rows
+from tests.golden.make_model import BY_COLUMN, FAMILIES, INTERRUPTED, answers_of, asked_rows
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.ddcl"))
+#: Format of each by its name.
+FORMATS = {path: int(path.stem.partition("-")[0]) for path in GOLDEN}
+READ = [path for path in GOLDEN if FORMATS[path] >= MODEL.oldest]
 
 
 def test_each_format_has_a_golden_model():
-    assert {int(path.name.split("-")[0].removesuffix(".ddcl")) for path in GOLDEN} == set(range(1, VERSION + 1))
+    assert set(FORMATS.values()) == set(range(1, VERSION + 1))
+    assert {path.stem for path in READ} == {f"{VERSION}{kind}" for kind in ("", FAMILIES, BY_COLUMN, INTERRUPTED)}
 
 
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_a_model_of_every_format_answers_as_when_it_was_written(path, tmp_path):
-    clf, answers = DDCLClassifier.load(path), json.loads(path.with_suffix(".json").read_text())
-    assert clf.predict(asked_rows()).tolist() == answers["predict"]
-    for name in ("predict_proba", "transform"):
-        np.testing.assert_allclose(getattr(clf, name)(asked_rows()), answers[name], atol=1e-6)
+@pytest.mark.parametrize("path", READ, ids=lambda path: path.stem)
+@pytest.mark.filterwarnings("ignore::ddcl_tab.errors.FamilyContextWarning")
+def test_a_model_of_every_format_that_is_read_answers_as_when_it_was_written(path, tmp_path):
+    clf, expected = DDCLClassifier.load(path), json.loads(path.with_suffix(".json").read_text())
+    rows = asked_rows(path.stem)
+    said = answers_of(clf, rows)
+    assert said["predict"] == expected["predict"]
+    assert said["prototypes"] == expected["prototypes"]
+    for name in ("predict_proba", "transform", "baseline", "contribution"):
+        np.testing.assert_allclose(said[name], expected[name], atol=1e-5)
     assert len(clf.prototypes_) == 4
-    assert len(clf.explain(asked_rows(), n_top=1)) == len(answers["predict"])
+    assert len(clf.explain(rows)) == len(rows) * len(clf.encoder_.feature_names_)
     assert isinstance(clf.stability_.verdict, str)
     assert clf.best_epoch_ <= clf.n_iter_
     # What is read can be written, in today's format, and fitted anew.
     clf.save(tmp_path / "again.ddcl")
     assert read_model(tmp_path / "again.ddcl").version == VERSION
     again = DDCLClassifier.load(tmp_path / "again.ddcl")
-    np.testing.assert_array_equal(again.predict_proba(asked_rows()), clf.predict_proba(asked_rows()))
+    np.testing.assert_array_equal(again.predict_proba(rows), clf.predict_proba(rows))
+    assert again.explain(rows).equals(clf.explain(rows))
     assert again.get_params() == clf.get_params()
 
 
-def test_what_older_formats_say_of_their_training():
-    certified = DDCLClassifier.load(ROOT / "tests/golden/1-621c23d.ddcl").stability_
-    assert len(certified.epochs) == 8
-    # Its certificates had no lag, which a condition of today needs.
-    assert DDCLClassifier.load(ROOT / "tests/golden/1-05db605.ddcl").stability_.epochs == ()
-    interrupted = DDCLClassifier.load(ROOT / "tests/golden/1-1c1b275-interrupted.ddcl").stability_
-    assert interrupted.verdict.startswith("interrupted in epoch 2")
-    # Distillation on augmented rows did not exist yet; a refit is like the fit that the file holds.
-    assert DDCLClassifier.load(ROOT / "tests/golden/1-e155723.ddcl").augmented_share == 0.0
+def test_golden_models_hold_families_and_interruptions():
+    kinds = {path.stem: DDCLClassifier.load(path) for path in READ}
+    assert kinds[f"{VERSION}"].families_ is None
+    assert type(kinds[f"{VERSION}{FAMILIES}"].families_) is Families
+    assert kinds[f"{VERSION}{BY_COLUMN}"].families_.column == "colour"
+    assert kinds[f"{VERSION}{INTERRUPTED}"].stability_.verdict.startswith("interrupted in epoch 2")
+    assert len(kinds[f"{VERSION}"].stability_.epochs) == 8
+
+
+@pytest.mark.parametrize("path", [path for path in GOLDEN if path not in READ], ids=lambda path: path.stem)
+def test_models_with_a_class_token_are_refused_with_both_versions(path):
+    writer = "another ddcl-tab" if FORMATS[path] == 1 else f"ddcl-tab {__version__}"
+    words = rf"{path.name}: written by {writer} (format {FORMATS[path]}), which this version cannot read: "
+    words += f"ddcl-tab {__version__} reads format {VERSION}. Update ddcl-tab if it is older than that. "
+    with pytest.raises(ModelFileError, match=re.escape(words + "Otherwise train again.")):
+        DDCLClassifier.load(path)
 
 
 def later(path, version, **more):
@@ -72,7 +90,7 @@ def test_a_model_of_a_later_version_names_both_versions(small_model, tmp_path):
     small_model[0].save(path)
     later(path, VERSION + 1, written_by="ddcl-tab 9.1.0")
     words = rf"model\.ddcl: written by ddcl-tab 9\.1\.0 \(format {VERSION + 1}\), which this version cannot read: "
-    with pytest.raises(ModelFileError, match=words + rf"ddcl-tab {__version__} reads formats 1 to {VERSION}\. Update"):
+    with pytest.raises(ModelFileError, match=words + rf"ddcl-tab {__version__} reads format {VERSION}\. Update"):
         DDCLClassifier.load(path)
     later(path, VERSION + 1, written_by="\x1b[2J" + "x" * 10_000)
     with pytest.raises(ModelFileError, match=rf"written by another ddcl-tab \(format {VERSION + 1}\)"):
@@ -109,17 +127,17 @@ def test_integer_labels_above_what_a_float_holds_come_back_from_the_file(labels,
     assert loaded.predict(X).tolist() == clf.predict(X).tolist()
 
 
-@pytest.mark.parametrize(("family", "recorded"), [("auto", 0.957), (None, 0.884)])
+@pytest.mark.parametrize(("family", "recorded"), [("auto", 0.960), (None, 0.904)])
 @pytest.mark.filterwarnings("ignore::ddcl_tab.errors.LeakWarning")
 def test_training_on_the_synthetic_catalog_gives_the_recorded_score(family, recorded):
     """A change beyond 0.03 is no rounding.
 
-    Recorded 2026-11-27 with seeds 0, 1, 2: 0.949, 0.962, 0.960 with family columns, which are the default, siblings
-    counted in the whole catalog; 0.884, 0.887, 0.884 without, as before there were any.
+    Recorded 2026-11-28 with seeds 0, 1, 2: 0.961, 0.964, 0.956 with family columns, which are the default, siblings
+    counted in the whole catalog; 0.913, 0.892, 0.907 without. (A class token gave 0.957 and 0.885 after four epochs.)
     """
     frame = read_satcat(ROOT / "data" / "synthetic_satcat.csv.gz").filter(pl.col("OBJECT_TYPE") != "UNKNOWN")
     folds = StratifiedGroupKFold(4, shuffle=True, random_state=0)
     train, test = next(folds.split(frame, frame["OBJECT_TYPE"], launch_of(frame)))
-    clf = DDCLClassifier(family=family, max_epochs=4, random_state=0, certify=False).fit(frame[train])
+    clf = DDCLClassifier(family=family, max_epochs=6, random_state=0, certify=False).fit(frame[train])
     predicted = clf.predict(frame[test], catalog=None if family is None else frame)
     assert f1_score(frame["OBJECT_TYPE"][test], predicted, average="macro") == pytest.approx(recorded, abs=0.03)

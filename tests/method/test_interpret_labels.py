@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -15,7 +17,7 @@ from ddcl_tab.space._join import launch_of
 from ddcl_tab.space._synthetic import synthetic_catalog
 
 CLF = DDCLClassifier(
-    n_prototypes=6, d_token=16, n_heads=2, n_blocks=1, max_epochs=5, lr=5e-3, certify=False, random_state=0
+    n_prototypes=6, d_token=16, n_heads=2, n_blocks=1, max_epochs=8, lr=5e-3, certify=False, random_state=0
 )
 FEATURES = ["PERIOD", "INCLINATION", "APOGEE", "PERIGEE", "RCS_SIZE", "LAUNCH_YEAR"]
 
@@ -65,7 +67,8 @@ def test_table_is_sorted_and_gives_the_reason_of_the_fold(table, planted):
     assert (np.diff(margin) <= 0).all()
     assert (margin > 0).all()
     assert found["reason"].to_list() == [judged.reasons[row] for row in found["row"]]
-    assert found["reason"].str.contains(r"^\d+ % prototype \d").all()
+    said = [f"{name} {min(p, 0.99):.2f}: " for name, p in found.select("predicted", "probability").rows()]
+    assert all(reason.startswith(own) for reason, own in zip(found["reason"], said, strict=True))
     assert np.array_equal(found["probability"].to_numpy(), judged.probability[found["row"].to_numpy()].max(axis=1))
 
 
@@ -77,6 +80,45 @@ def test_folds_keep_launches_together_and_models_have_not_seen_their_rows(table,
     fold = judged.fold == 1
     model = DDCLClassifier(**CLF.get_params()).fit(X.filter(~fold), recorded[~fold], groups=launch[~fold])
     assert np.array_equal(model.predict_proba(X.filter(fold)), judged.probability[fold])
+
+
+def test_reasons_are_of_the_row_itself_and_like_rows_of_that_class_that_the_fold_was_fitted_on(table, planted):
+    X, _, launch = table
+    recorded = planted[0]
+    name = pl.Series([f"OBJECT {i}" for i in range(len(recorded))])
+    frame = X.with_columns(OBJECT_TYPE=pl.Series(recorded), OBJECT_NAME=name).head(400)
+    clf = DDCLClassifier(**CLF.get_params() | {"max_epochs": 15, "family": None})
+    with pytest.warns(match="OBJECT_NAME"):
+        own = out_of_fold(clf, frame, groups=launch[:400], n_folds=2)
+    X_only, y = frame.drop("OBJECT_TYPE").to_pandas(), frame["OBJECT_TYPE"]
+    with pytest.warns(match="OBJECT_NAME"):
+        given = out_of_fold(clf, X_only, y, launch[:400], n_folds=2)
+    assert given.reasons == own.reasons
+    predicted = own.classes[own.probability.argmax(axis=1)]
+    n_sizes = n_heights = 0
+    for i, reason in enumerate(own.reasons):
+        example = int(re.fullmatch(r".*; like OBJECT (\d+)", reason)[1])
+        assert recorded[example] == predicted[i]
+        assert own.fold[example] != own.fold[i]
+        if size := re.search(r"RCS_SIZE (\w+)", reason):
+            n_sizes += 1
+            assert size[1] == (X["RCS_SIZE"][i] or "missing")
+        if height := re.search(r"(?:: |, )perigee ([\d.]+) km \(", reason):
+            n_heights += 1
+            assert float(height[1]) == pytest.approx(X["PERIGEE"][i], rel=1e-3)
+    assert min(n_sizes, n_heights) > 20
+
+
+def test_rows_without_names_have_no_example_and_classes_given_go_before_the_column(table):
+    X, y, launch = table
+    quick = DDCLClassifier(**CLF.get_params() | {"max_epochs": 1})
+    column = pl.Series(np.roll(y[:200], 7))
+    own = out_of_fold(quick, X.head(200), y[:200], launch[:200], n_folds=2)
+    with_column = X.head(200).with_columns(OBJECT_TYPE=column)
+    other = out_of_fold(quick, with_column, y[:200], launch[:200], n_folds=2)
+    assert not any("; like " in reason for reason in own.reasons)  # a number within the fold would mislead
+    assert other.reasons == own.reasons
+    assert np.array_equal(other.probability, own.probability)
 
 
 def test_confident_learning_by_hand():

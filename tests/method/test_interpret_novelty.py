@@ -16,7 +16,8 @@ from sklearn.metrics import roc_auc_score
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.errors import ConfigurationError, InputError
 from ddcl_tab.estimators._columns import NumericColumn
-from ddcl_tab.interpret._trust import CATEGORY_WEIGHT, NoveltyScore, prototype_distances
+from ddcl_tab.estimators._table import CATEGORY_WEIGHT
+from ddcl_tab.interpret._trust import NoveltyScore, prototype_distances
 from ddcl_tab.training._rows import predict_rows
 
 QUICK = {"n_prototypes": 6, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 3, "lr": 5e-3}
@@ -98,13 +99,16 @@ def test_both_libraries_and_any_order_give_the_same_bits(novelty, catalog):
 # --- distances to the prototypes ------------------------------------------------------------------------------------
 
 
-def test_distances_are_those_that_decide(fitted, catalog):
+def test_distances_are_means_over_the_columns_of_those_that_decide(fitted, catalog):
     distance = prototype_distances(fitted, catalog)
     assert distance.shape == (760, 6)
-    assert (distance >= 0).all()
-    temperature = float(fitted.network_.readout.temperature)
-    share = np.exp(-(distance - distance.min(axis=1, keepdims=True)) / temperature)
-    assert share / share.sum(axis=1, keepdims=True) == pytest.approx(fitted.transform(catalog), abs=1e-4)
+    network, table = fitted.network_, fitted.encoder_.transform(catalog)
+    with torch.no_grad():
+        z = network.encoder(network.tokenizer(*(torch.from_numpy(part) for part in table))).double()
+        each = (z[:, :, None] - network.readout.prototypes.double()).square().sum(dim=3)
+        q = (-each / network.readout.temperature).softmax(dim=2)
+    assert distance == pytest.approx(each.mean(dim=1).numpy(), rel=1e-3, abs=1e-3)
+    assert q.mean(dim=1).numpy() == pytest.approx(fitted.transform(catalog), abs=1e-3)
 
 
 def test_a_row_has_the_same_bits_whoever_stands_beside_it(fitted, catalog):

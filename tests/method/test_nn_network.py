@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddcl_tab.nn._network import ColumnTokenizer, DDCLReadout, Dropout, Encoder
+from ddcl_tab.nn._network import FEW_TOKENS, ColumnTokenizer, DDCLReadout, Dropout, Encoder, TableNetwork
 
 D = 8
 
@@ -60,16 +60,18 @@ def test_prototypes_assign_in_float32_at_a_temperature_that_no_cast_rounds(dtype
     reading = cast(x.to(dtype))
     assert reading.assignment.q.dtype == torch.float32
     assert reading.assignment.q.isfinite().all()
-    torch.testing.assert_close(reading.assignment.q.sum(-1), torch.ones(3))
+    torch.testing.assert_close(reading.assignment.q.sum(-1), torch.ones(3, 5))
 
 
 @pytest.mark.parametrize(("b", "t"), [(1, 1), (3, 1), (2, 6)])
 def test_the_readout_gives_one_finite_vector_a_row(b, t):
     readout = DDCLReadout(4, D).double()
-    reading = readout(tokens(b, 1 + t))
-    assert reading.summary.shape == reading.z.shape == (b, D)
+    x = tokens(b, t)
+    reading = readout(x)
+    assert reading.z is x
+    assert reading.summary.shape == (b, D)
     assert reading.summary.isfinite().all()
-    assert reading.assignment.q.shape == (b, 4)
+    assert reading.assignment.q.shape == (b, t, 4)
 
 
 def test_rows_do_not_see_each_other():
@@ -81,18 +83,23 @@ def test_rows_do_not_see_each_other():
 
 def test_the_order_of_columns_does_not_matter():
     readout, x = DDCLReadout(4, D).double(), tokens(3, 7)
-    permuted = x[:, [0, *(1 + torch.randperm(6)).tolist()]]
-    torch.testing.assert_close(readout(permuted).summary, readout(x).summary)
+    order = torch.randperm(7)
+    permuted, reading = readout(x[:, order]), readout(x)
+    torch.testing.assert_close(permuted.summary, reading.summary)
+    torch.testing.assert_close(permuted.assignment.q, reading.assignment.q[:, order])
 
 
-def test_the_readout_reads_the_class_token_alone():
+def test_the_readout_reads_every_token_and_each_by_itself():
     readout, x = DDCLReadout(4, D).double(), tokens(2, 5)
-    other_columns, other_class = x.clone(), x.clone()
-    other_columns[:, 1:] = tokens(2, 4)
-    other_class[:, 0] += 1.0
-    assert readout.class_only
-    assert readout(other_columns).summary.equal(readout(x).summary)
-    assert not readout(other_class).summary.equal(readout(x).summary)
+    reading = readout(x)
+    torch.testing.assert_close(reading.summary, reading.assignment.zhat.mean(dim=1))
+    for t in range(5):
+        other = x.clone()
+        other[:, t] += 1.0
+        again = readout(other)
+        assert not again.summary.isclose(reading.summary).all()
+        same = (again.assignment.q == reading.assignment.q).flatten(0, 1).all(-1).view(2, 5)
+        assert same.tolist() == [[i != t for i in range(5)]] * 2
 
 
 def test_gradients_reach_every_parameter():
@@ -110,11 +117,11 @@ def test_the_summary_lies_in_the_hull_of_the_prototypes(seed, exponent):
     torch.manual_seed(seed)
     readout = DDCLReadout(5, D).double()
     readout.temperature.fill_(10.0**exponent)
-    reading = readout(3 * tokens(6, 1))
+    reading = readout(3 * tokens(6, 3))
     q = reading.assignment.q
     assert (q >= 0).all()
-    torch.testing.assert_close(q.sum(-1), torch.ones(6, dtype=q.dtype))
-    torch.testing.assert_close(reading.summary, q @ readout.prototypes)
+    torch.testing.assert_close(q.sum(-1), torch.ones(6, 3, dtype=q.dtype))
+    torch.testing.assert_close(reading.summary, q.mean(dim=1) @ readout.prototypes)
     # In no direction does a mixture reach beyond the outermost prototype.
     direction = torch.randn(D, 20, dtype=torch.float64)
     reach, limits = reading.summary @ direction, readout.prototypes @ direction
@@ -122,10 +129,11 @@ def test_the_summary_lies_in_the_hull_of_the_prototypes(seed, exponent):
     assert (reach >= limits.min(0).values - 1e-12).all()
 
 
-def test_a_linear_head_decides_by_the_prototypes_alone():
+def test_a_linear_head_decides_by_a_sum_over_columns_and_prototypes():
     readout, head = DDCLReadout(5, D).double(), torch.nn.Linear(D, 3).double()
-    reading = readout(tokens(6, 1))
-    torch.testing.assert_close(head(reading.summary), reading.assignment.q @ head(readout.prototypes))
+    reading = readout(tokens(6, 4))
+    pairs = reading.assignment.q.unsqueeze(-1) * head(readout.prototypes) / 4  # (B, T, K, C)
+    torch.testing.assert_close(head(reading.summary), pairs.sum(dim=(1, 2)))
 
 
 def test_the_temperature_is_kept_with_the_weights():
@@ -141,25 +149,69 @@ def test_the_temperature_is_kept_with_the_weights():
 
 
 @pytest.mark.parametrize("n_blocks", [1, 2, 3])
-def test_the_class_token_alone_is_that_of_the_full_pass(n_blocks):
+def test_permuted_columns_permute_the_tokens(n_blocks):
     net, x = encoder(n_blocks=n_blocks), tokens()
-    full, short = net(x), net(x, class_only=True)
-    assert full.shape == (3, 6, D)
-    assert short.shape == (3, 1, D)
-    torch.testing.assert_close(short[:, 0], full[:, 0], rtol=1e-12, atol=1e-12)
-
-
-def test_permuted_columns_leave_the_class_token_and_permute_the_rest():
-    net, x = encoder(), tokens()
     order = torch.tensor([3, 1, 4, 0, 2])
-    torch.testing.assert_close(net(x[:, order])[:, 0], net(x)[:, 0])
-    torch.testing.assert_close(net(x[:, order])[:, 1:], net(x)[:, 1:][:, order])
+    assert net(x).shape == (3, 5, D)
+    torch.testing.assert_close(net(x[:, order]), net(x)[:, order])
 
 
-def test_the_class_token_has_seen_every_column():
-    net, x = encoder(n_blocks=1), tokens(1).requires_grad_()
-    (net(x, class_only=True)[0, 0] * torch.randn(D, dtype=torch.float64)).sum().backward()
-    assert (x.grad.abs().sum(-1) > 0).all()
+@pytest.mark.parametrize("n_columns", [5, FEW_TOKENS + 1])
+def test_every_token_has_seen_every_column(n_columns):
+    net, x = encoder(n_blocks=1), tokens(1, n_columns).requires_grad_()
+    for t in (0, n_columns - 1):
+        (gradient,) = torch.autograd.grad((net(x)[0, t] * torch.randn(D, dtype=torch.float64)).sum(), x)
+        assert (gradient.abs().sum(-1) > 0).all()
+
+
+# The whole network
+
+
+def whole(n_numeric: int = 2, cardinalities: tuple[int, ...] = (3, 5)) -> TableNetwork:
+    sizes = {"n_numeric": n_numeric, "cardinalities": list(cardinalities), "n_classes": 3, "d_token": D}
+    generator = torch.Generator().manual_seed(1)
+    return TableNetwork(DDCLReadout(4, D), **sizes, n_blocks=1, n_heads=2, dropout=0.0, generator=generator).double()
+
+
+def test_each_column_is_read_off_its_own_mixture_with_its_own_rows_of_the_decoder():
+    net, zhat = whole(), tokens(3, 4)
+
+    def columns_of(mixtures: torch.Tensor) -> torch.Tensor:
+        return net.say(mixtures, mixtures[:, 0, :3], None).columns
+
+    said = columns_of(zhat)
+    assert said.shape == (3, 2 + 3 + 5)
+    parts = [(0, 0, 1), (1, 1, 2), (2, 2, 5), (3, 5, 10)]  # token, first and last output
+    for t, start, stop in parts:
+        torch.testing.assert_close(said[:, start:stop], net.decoder(zhat[:, t])[:, start:stop])
+        other = zhat.clone()
+        other[:, t] += 1.0
+        assert (columns_of(other) != said).any(0).nonzero().flatten().tolist() == list(range(start, stop))
+
+
+@pytest.mark.parametrize(("n_numeric", "cardinalities"), [(0, (2, 7)), (3, ())])
+def test_a_network_of_one_kind_of_column(n_numeric, cardinalities):
+    net = whole(n_numeric, cardinalities)
+    categorical = torch.zeros(4, len(cardinalities), dtype=torch.int64)
+    output = net(torch.full((4, n_numeric), float("nan"), dtype=torch.float64), categorical)
+    assert output.columns.shape == (4, n_numeric + sum(cardinalities))
+    assert all(part.isfinite().all() for part in (output.logits, output.direct_logits, output.columns))
+
+
+def test_the_prototypes_decide_and_the_mean_token_beside_them():
+    net = whole()
+    numeric = torch.randn(6, 2, dtype=torch.float64)
+    numeric[0, 1] = float("nan")
+    output = net(numeric, torch.ones(6, 2, dtype=torch.int64))
+    z, assignment = output.reading.z, output.reading.assignment
+    torch.testing.assert_close(output.logits, net.head(assignment.zhat.mean(dim=1)))
+    torch.testing.assert_close(output.direct_logits, net.head(z.mean(dim=1)))
+    torch.testing.assert_close(output.logits, output.contributions.sum(dim=1) + net.head.bias)
+    pairs = assignment.q.unsqueeze(-1) * (net.readout.prototypes @ net.head.weight.mT) / 4  # (B, T, K, C)
+    torch.testing.assert_close(output.contributions, pairs.sum(dim=2))
+    again = net.say(assignment.zhat, output.direct_logits, output.reading)
+    assert all(part.equal(other) for part, other in zip(again[:2] + again[3:], output[:2] + output[3:], strict=True))
+    assert z.shape == (6, 4, D)  # a missing value is a token like any other
 
 
 # Dropout

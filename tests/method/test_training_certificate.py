@@ -28,7 +28,17 @@ from ddcl_tab.training._rows import Batch
 from ddcl_tab.training._stability import CONDITIONS, STABLE, Stability
 
 CPU = torch.device("cpu")
-QUICK = {"n_prototypes": 6, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 8, "lr": 5e-3, "random_state": 0}
+#: The smallest training of the arrays whose prototypes settle.
+QUICK = {
+    "n_prototypes": 6,
+    "temperature": 0.02,
+    "d_token": 16,
+    "n_heads": 2,
+    "n_blocks": 1,
+    "max_epochs": 16,
+    "lr": 5e-3,
+    "random_state": 0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -164,8 +174,11 @@ def test_the_verdict_names_the_cause_and_not_what_follows_from_it():
 # --- figures --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("contribution_weight", [0.0, 1.0])
 @pytest.mark.parametrize("relative", [0.98, 1.02])
-def test_collapse_is_a_saddle_of_the_whole_objective_below_the_joint_critical_temperature(relative):
+def test_collapse_is_a_saddle_of_the_whole_objective_below_the_joint_critical_temperature(
+    relative, contribution_weight
+):
     network = build_network(
         0,
         CPU,
@@ -187,16 +200,21 @@ def test_collapse_is_a_saddle_of_the_whole_objective_below_the_joint_critical_te
     weight = 0.5 + torch.rand(40, generator=rng).double()
     batch = Batch(inputs, target, weight)
     network.readout.temperature = torch.tensor(1.0).double()
-    objective = Objective(quantization_weight=0.3, column_weight=0.1, cardinalities=[3])
+    objective = Objective(
+        quantization_weight=0.03, column_weight=0.1, contribution_weight=contribution_weight, cardinalities=[3]
+    )
     with torch.no_grad():
         output = network.eval()(**inputs)
     z = output.reading.z
-    covariance = torch.cov(z.T, correction=0, aweights=weight)
+    assert z.shape == (40, 4, 4)
+    covariance = torch.cov(z.flatten(0, 1).T, correction=0, aweights=weight.repeat_interleave(4))
     critical = critical_temperature(covariance, pull_of_task(network, objective, output, batch))
     assert not torch.isclose(critical, critical_temperature(covariance), rtol=0.05)  # the task counts
     network.readout.temperature = relative * critical
+    with torch.no_grad():  # where exchanging a column does nothing, and contributions are alike
+        network.readout.prototypes.copy_(((weight / weight.sum()) @ z.mean(dim=1)).expand(2, 4))
     loss = loss_of_prototypes(network, objective, output, batch)
-    mean = (weight / weight.sum()) @ z
+    mean = (weight / weight.sum()) @ z.mean(dim=1)
 
     def parted(displacement: torch.Tensor) -> torch.Tensor:
         return loss(mean + torch.stack([displacement, -displacement]))
@@ -256,7 +274,7 @@ def test_the_last_certificate_is_the_same_at_the_end(arrays, fitted):
 
 def test_an_overshooting_ratio_warns_once_with_the_verdict(arrays):
     with pytest.warns(StabilityWarning, match="lower lr_ratio below") as caught:
-        clf = DDCLClassifier(**(QUICK | {"lr_ratio": 10_000.0})).fit(*arrays)
+        clf = DDCLClassifier(**(QUICK | {"lr_ratio": 1e4, "batch_size": 64})).fit(*arrays)
     assert len(caught) == 1
     assert str(caught[0].message) == clf.stability_.verdict
     assert caught[0].filename == __file__

@@ -23,9 +23,11 @@ from ddcl_tab.training._rows import (
     Batches,
     Rows,
     RowsDataset,
+    decide_rows,
     merge_equal,
     predict_rows,
     split_validation,
+    token_distances,
 )
 
 CPU = torch.device("cpu")
@@ -211,10 +213,12 @@ def test_annealing_falls_from_one_to_the_final_temperature(final, progress):
 
 def test_the_covariance_of_a_constant_stream_is_numpys():
     rng = np.random.default_rng(0)
-    z, weight = rng.normal(3.0, [1.0, 2.0, 0.5], (200, 3)), rng.integers(1, 5, 200).astype(float)
+    z, weight = rng.normal(3.0, [1.0, 2.0, 0.5], (200, 4, 3)), rng.integers(1, 5, 200).astype(float)
+    z += 5.0 * np.arange(4)[:, None]  # columns differ: what lies between them counts as well
     running = TokenCovariance(torch.from_numpy(z), torch.from_numpy(weight))
     for _ in range(10):
         running.update(torch.from_numpy(z), torch.from_numpy(weight))
+    z, weight = z.reshape(-1, 3), weight.repeat(4)  # all tokens of all rows
     covariance = np.cov(z.T, aweights=weight, ddof=0)
     np.testing.assert_allclose(running.covariance.numpy(), covariance, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(running.mean.numpy(), np.average(z, axis=0, weights=weight), rtol=1e-12)
@@ -223,7 +227,7 @@ def test_the_covariance_of_a_constant_stream_is_numpys():
 
 
 def test_the_covariance_follows_a_changed_stream_without_gradient():
-    z = torch.randn(100, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    z = torch.randn(100, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
     weight = torch.ones(100, dtype=torch.float64)
     running = TokenCovariance(z, weight)
     start = running.covariance.clone()
@@ -235,7 +239,7 @@ def test_the_covariance_follows_a_changed_stream_without_gradient():
 
 
 def test_the_temperature_of_vanishing_tokens_stays_positive():
-    still = TokenCovariance(torch.full((10, 3), 5.0), torch.ones(10))
+    still = TokenCovariance(torch.full((10, 2, 3), 5.0), torch.ones(10))
     assert float(still.temperature(0.01)) == pytest.approx(MIN_TEMPERATURE)
 
 
@@ -278,13 +282,41 @@ def test_a_rows_result_does_not_depend_on_its_company_to_the_bit(n):
     np.testing.assert_array_equal(picked.probability, together.probability[order])
 
 
+@pytest.mark.parametrize("n", [1, CHUNK + 1])
+def test_decisions_are_the_predictions_with_each_columns_part_whatever_the_company(n):
+    net, (numeric, categorical) = network(), table(600)
+    together, decision = predict_rows(net, numeric, categorical, CPU), decide_rows(net, numeric, categorical, CPU)
+    np.testing.assert_array_equal(decision.prediction.probability, together.probability)
+    np.testing.assert_array_equal(decision.prediction.q, together.q)
+    assert decision.contribution.shape == (600, 5, 3)
+    with torch.no_grad():
+        output = net(torch.from_numpy(numeric), torch.from_numpy(categorical))
+    logits = decision.contribution.sum(axis=1) + net.head.bias.detach().numpy()
+    np.testing.assert_allclose(logits, output.logits.numpy(), atol=1e-5)
+    assert (decision.prototype == output.reading.assignment.q.argmax(dim=2).numpy()).all()
+    order = np.random.default_rng(n).permutation(600)[:n]
+    picked, expected = decide_rows(net, numeric[order], categorical[order], CPU), decision.take(order)
+    np.testing.assert_array_equal(picked.contribution, expected.contribution)
+    np.testing.assert_array_equal(picked.prototype, expected.prototype)
+    np.testing.assert_array_equal(picked.prediction.q, expected.prediction.q)
+
+
+def test_distances_are_the_mean_over_the_columns():
+    net, (numeric, categorical) = network(), table(300)
+    distances = token_distances(net, numeric, categorical, CPU)
+    with torch.no_grad():
+        z = net(torch.from_numpy(numeric), torch.from_numpy(categorical)).reading.z.double()
+    expected = (z[:, :, None] - net.readout.prototypes.double()).square().sum(-1).mean(dim=1)
+    np.testing.assert_allclose(distances, expected.detach().numpy(), rtol=1e-4)
+
+
 def test_predictions_are_those_of_the_network():
     net, (numeric, categorical) = network(), table(70)
     prediction = predict_rows(net, numeric, categorical, CPU)
     with torch.no_grad():
         output = net(torch.from_numpy(numeric), torch.from_numpy(categorical))
     np.testing.assert_allclose(prediction.probability, output.logits.softmax(-1).numpy(), atol=1e-6)
-    np.testing.assert_allclose(prediction.q, output.reading.assignment.q.numpy(), atol=1e-6)
+    np.testing.assert_allclose(prediction.q, output.reading.assignment.q.mean(dim=1).numpy(), atol=1e-6)
     np.testing.assert_allclose(prediction.probability.sum(1), 1, rtol=1e-12)
     np.testing.assert_allclose(prediction.q.sum(1), 1, rtol=1e-12)
 
@@ -346,7 +378,7 @@ def test_duplicates_are_parted_once_the_temperature_has_come_down_if_steps_are_l
     trained = network()
     history = train_network(
         trained,
-        Objective(quantization_weight=0.1, column_weight=0.1, cardinalities=[4, 2]),
+        Objective(quantization_weight=0.1, column_weight=0.1, contribution_weight=0.0, cardinalities=[4, 2]),
         RowsDataset(rows, np.eye(3, dtype=np.float32)[rows.label], CPU),
         None,
         lr=1e-4,

@@ -142,6 +142,8 @@ def test_default_space_holds_the_estimator_s_own_values():
         assert set(space) == {"n_prototypes", "lr", "temperature", "quantization_weight", "n_blocks", "d_token"}
         for name, distribution in space.items():
             assert inside(distribution, parameters[name]) == parameters[name]
+            # The number of prototypes follows the columns where it is None: the first trial draws it.
+            assert parameters[name] is not None or name == "n_prototypes"
         width = space["d_token"]
         assert width.low % parameters["n_heads"] == width.step % parameters["n_heads"] == 0
 

@@ -30,11 +30,11 @@ TINY = DDCLClassifier(
     n_prototypes=6,
     temperature=0.3,
     lr=0.02,
-    lr_ratio=30.0,
+    lr_ratio=60.0,
     d_token=8,
     n_heads=2,
     n_blocks=1,
-    max_epochs=5,
+    max_epochs=20,
     random_state=0,
 )
 #: Its surroundings; without a reference fit, since lr_ratio is named.
@@ -42,13 +42,13 @@ SPACE = {
     "n_prototypes": IntDistribution(5, 7),
     "temperature": FloatDistribution(0.1, 0.3, log=True),
     "lr": FloatDistribution(0.015, 0.03, log=True),
-    "lr_ratio": FloatDistribution(30.0, 60.0, log=True),
+    "lr_ratio": FloatDistribution(50.0, 100.0, log=True),
     "quantization_weight": FloatDistribution(0.05, 0.2, log=True),
     "d_token": None,
     "n_blocks": None,
 }
 #: The second choice overshoots: its step is far beyond the largest stable one.
-SOUND_OR_NOT = CategoricalDistribution((30.0, 1e5))
+SOUND_OR_NOT = CategoricalDistribution((60.0, 1e5))
 ONLY_RATIO = dict.fromkeys(["n_prototypes", "lr", "temperature", "quantization_weight", "n_blocks", "d_token"])
 
 
@@ -181,7 +181,7 @@ def test_missing_classes_are_left_out_and_classes_weighed_by_name(iris):
     X, y = iris
     hidden = np.arange(150) % 30 == 0
     names = pd.Series(np.array(["s", "v", "w"])[y], dtype="string").mask(hidden)
-    weighed = clone(TINY).set_params(class_weight={"s": 2.0})
+    weighed = clone(TINY).set_params(class_weight={"s": 2.0}, max_epochs=30)
     X = X.convert_dtypes().mask(np.arange(600).reshape(150, 4) % 97 == 0)  # NA among the features too
     fitted = search(weighed, n_trials=1).fit(X.assign(OBJECT_TYPE=names))
     assert fitted.classes_.tolist() == ["s", "v", "w"]
@@ -240,7 +240,7 @@ def test_an_infeasible_trial_is_never_the_best(half_sound):
     assert set(infeasible["param_lr_ratio"]) == {1e5}
     assert (infeasible["mean_test_score"] > half_sound.best_score_).all()
     assert not infeasible["feasible"].any()
-    assert half_sound.best_params_ == {"lr_ratio": 30.0}
+    assert half_sound.best_params_ == {"lr_ratio": 60.0}
     assert (infeasible["rank_test_score"] > results.loc[half_sound.best_index_, "rank_test_score"]).all()
 
 
@@ -411,7 +411,7 @@ def test_the_bar_tells_trials_best_and_infeasible(iris, capsys):
     search(n_trials=5, space=space, scoring=by_ratio, refit=False, verbose=1).fit(*iris)
     shown = capsys.readouterr().err
     assert "5/5" in shown
-    assert "best=30" in shown
+    assert "best=60" in shown
     assert "infeasible=1" in shown
 
 

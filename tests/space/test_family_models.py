@@ -26,7 +26,7 @@ from ddcl_tab.errors import (
     StabilityWarning,
 )
 from ddcl_tab.estimators import DDCLHistoryClassifier
-from ddcl_tab.interpret import ConformalSets, NoveltyScore, column_contributions, out_of_fold, prototype_cards
+from ddcl_tab.interpret import ConformalSets, NoveltyScore, out_of_fold, prototype_cards
 from ddcl_tab.space import (
     FAMILY_COLUMNS,
     FAMILY_COUNTS,
@@ -92,7 +92,12 @@ def test_all_rows_are_counted_and_columns_are_features_like_any_other(rows, fitt
     assert not {"OBJECT_ID", "NORAD_CAT_ID", "DECAY", "LAUNCH"} & set(fitted.feature_names_in_)
     units = {scale.name: scale.unit for scale in fitted.encoder_.numeric_}
     assert units["FAMILY_SEMIMAJOR_AXIS_DEVIATION"] == "km"
-    assert "FAMILY_SEMIMAJOR_AXIS_DEVIATION [km] q50" in pl.DataFrame(fitted.prototypes_).columns
+    said = fitted.explain(rows[:5]).filter(pl.col("column") == "FAMILY_SEMIMAJOR_AXIS_DEVIATION")
+    assert said["row"].to_list() == list(range(5))
+    assert set(said.filter(pl.col("value") != "missing")["unit"]) == {"km"}
+    named = set(fitted.prototypes_.select(r"^column_\d$").unpivot()["value"].drop_nulls())
+    assert named & set(NAMES)
+    assert named <= set(fitted.feature_names_in_)
 
 
 def test_pandas_labels_apart_and_a_catalog_that_holds_more(rows, fitted):
@@ -130,7 +135,7 @@ def test_no_family_column_is_made_of_classes(rows):
 
 
 def test_a_search_is_quiet_about_launches_of_which_a_fold_knows_nothing(rows):
-    sound = {"temperature": 0.3, "lr": 0.02, "lr_ratio": 30.0, "max_epochs": 8, "d_token": 8, "augmented_share": 0.0}
+    sound = {"temperature": 0.3, "lr": 0.02, "lr_ratio": 60.0, "max_epochs": 8, "d_token": 8, "augmented_share": 0.0}
     fixed = dict.fromkeys(["n_prototypes", "lr_ratio", "temperature", "quantization_weight", "n_blocks", "d_token"])
     search = DDCLSearchCV(
         DDCLClassifier(n_prototypes=6, n_heads=2, n_blocks=1, random_state=0, **sound),
@@ -157,10 +162,12 @@ def test_counts_come_in_by_a_setting(rows, fitted, tmp_path):
     clf.save(tmp_path / "a.ddcl")
     again = DDCLClassifier.load(tmp_path / "a.ddcl")
     np.testing.assert_array_equal(again.predict_proba(rows), clf.predict_proba(rows))
+    assert again.family_counts is True
     state, weights, _ = read_model(tmp_path / "a.ddcl")
-    del state["parameters"]["family_counts"]  # as in files of before there were counts: then without them
+    del state["parameters"]["family_counts"]
     write_model(tmp_path / "a.ddcl", state, weights)
-    assert DDCLClassifier.load(tmp_path / "a.ddcl").family_counts is False
+    with pytest.raises(ModelFileError, match=r"state\.parameters lacks 'family_counts'"):
+        DDCLClassifier.load(tmp_path / "a.ddcl")
 
 
 def test_catalogs_stand_in_for_the_one_of_fit_wherever_rows_are_read(rows):
@@ -169,12 +176,13 @@ def test_catalogs_stand_in_for_the_one_of_fit_wherever_rows_are_read(rows):
     with warnings.catch_warnings():
         warnings.simplefilter("error", FamilyContextWarning)  # the catalog knows who is alone
         q = clf.transform(new, catalog=rows)
-        probability, memberships, reasons = clf.decide(new, catalog=rows)
-        explained = clf.explain(new, n_top=1, catalog=rows)
+        said = clf.decide(new, catalog=rows)
+        (probability, memberships), reasons = said.prediction, said.sentences()
+        explained = clf.explain(new, catalog=rows)
         score = clf.score(new, new["OBJECT_TYPE"], catalog=rows)
     np.testing.assert_array_equal(memberships, q)
     np.testing.assert_array_equal(probability, clf.predict_proba(new, catalog=rows))
-    assert explained["prediction"].to_list() == clf.predict(new, catalog=rows).tolist()
+    assert explained.filter(pl.col("rank") == 1)["prediction"].to_list() == clf.predict(new, catalog=rows).tolist()
     assert len(reasons) == len(new)
     assert score == np.mean(clf.predict(new, catalog=rows) == new["OBJECT_TYPE"].to_numpy())
 
@@ -184,7 +192,7 @@ def test_out_of_fold_counts_the_whole_table(rows, monkeypatch):
     seen = []
     decide = DDCLClassifier.decide
     monkeypatch.setattr(
-        DDCLClassifier, "decide", lambda clf, X, catalog=None: seen.append(clf) or decide(clf, X, catalog)
+        DDCLClassifier, "decide", lambda clf, *given, **named: seen.append(clf) or decide(clf, *given, **named)
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error", FamilyContextWarning)
@@ -242,8 +250,9 @@ def test_a_part_is_answered_as_within_the_whole(rows, fitted):
         np.testing.assert_array_equal(fitted.predict(X), fitted.predict(rows)[unknown])
         np.testing.assert_allclose(fitted.predict_proba(X), fitted.predict_proba(rows)[unknown], atol=1e-6)
         np.testing.assert_allclose(fitted.transform(X), fitted.transform(rows)[unknown], atol=1e-6)
-    assert fitted.decide(part)[2] == [one for one, asked in zip(fitted.decide(rows)[2], unknown, strict=True) if asked]
-    assert len(fitted.explain(part, n_top=1)) == unknown.sum()
+    alone, together = fitted.decide(part, examples=rows), fitted.decide(rows, examples=rows)
+    assert alone.sentences() == together.take(np.flatnonzero(unknown)).sentences()
+    assert fitted.explain(part)["row"].n_unique() == unknown.sum()
 
 
 def test_rows_that_were_not_counted_join_their_launch_for_the_call(rows):
@@ -364,7 +373,7 @@ def test_altered_families_are_our_error(fitted, tmp_path, change, message):
 def test_explanations_see_the_columns(rows, fitted):
     cards = prototype_cards(fitted, rows)
     assert len(cards) == 6
-    table = column_contributions(fitted, rows[:2], background=rows[:50])
+    table = fitted.explain(rows[:2])
     assert set(NAMES) - set(fitted.encoder_.empty_) <= set(table["column"])
     assert ConformalSets(fitted, level=0.5).fit(rows).predict_set(rows[:4]).shape == (4, 3)
     score = NoveltyScore(fitted).fit(rows)
@@ -420,7 +429,7 @@ def test_commands_count_the_whole_catalog(tmp_path):
     tables = {}
     for name, only in {"all": (), "part": ("--only", "UNKNOWN")}.items():
         run("classify", model, tmp_path / "a.csv", *only, "--out", tmp_path / f"{name}.csv")
-        tables[name] = pl.read_csv(tmp_path / f"{name}.csv")
+        tables[name] = pl.read_csv(tmp_path / f"{name}.csv", infer_schema=False)
     assert tables["part"].equals(tables["all"].filter(pl.col("recorded") == "UNKNOWN"))
     assert 0 < len(tables["part"]) < 900
     run("report", model, tmp_path / "a.csv", "--out", tmp_path / "report.html")

@@ -1,6 +1,6 @@
 """The notebooks run from beginning to end, on the synthetic catalog and on the real one where it is present.
 
-Each takes up to half a minute: they train.
+Each takes up to a minute: they train.
 """
 
 from __future__ import annotations

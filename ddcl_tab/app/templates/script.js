@@ -4,34 +4,29 @@
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   root.classList.add("js");
 
-  // Highlight one prototype in all diagrams: preview on hover and focus, keep on click.
+  // Highlight one group in all diagrams: preview on hover and focus, keep on click.
   const now = document.querySelector(".now");
-  const pin = document.querySelector(".pin");
-  const buttons = all("[data-p]");
+  const buttons = all("[data-g]");
   let kept = null;
-  const nameOf = (k) => `Prototype ${k}: ${document.querySelector(`#card-${k}`).lastChild.textContent.trim()}`;
-  const light = (k) => {
-    root.classList.toggle("hl", k !== null);
+  const light = (button) => {
+    root.classList.toggle("hl", button !== null);
     for (const use of all(".over")) {
-      const id = `${use.dataset.panel}-${k}`;
-      if (k !== null && document.getElementById(id)) use.setAttribute("href", `#${id}`);
+      const id = button && `${use.dataset.panel}-${button.dataset.g}`;
+      if (id && document.getElementById(id)) use.setAttribute("href", `#${id}`);
       else use.removeAttribute("href");
     }
-    if (now) now.textContent = k === null ? "All prototypes" : nameOf(k);
+    if (now) now.textContent = button === null ? "All objects" : button.dataset.name;
   };
-  const keep = (k) => {
-    kept = k;
-    for (const b of buttons) b.setAttribute("aria-pressed", String(b.dataset.p === k));
-    pin.hidden = k === null;
-    if (k !== null) pin.firstElementChild.textContent = nameOf(k);
-    light(k);
+  const keep = (button) => {
+    kept = button;
+    for (const b of buttons) b.setAttribute("aria-pressed", String(b === button));
+    light(button);
   };
   for (const b of buttons) {
-    b.addEventListener("click", () => keep(kept === b.dataset.p ? null : b.dataset.p));
-    for (const event of ["mouseenter", "focus"]) b.addEventListener(event, () => light(b.dataset.p));
+    b.addEventListener("click", () => keep(kept === b ? null : b));
+    for (const event of ["mouseenter", "focus"]) b.addEventListener(event, () => light(b));
     for (const event of ["mouseleave", "blur"]) b.addEventListener(event, () => light(kept));
   }
-  pin.querySelector("button").addEventListener("click", () => keep(null));
   addEventListener("keydown", (e) => { if (e.key === "Escape") keep(null); });
 
   // Cards of one class.
@@ -39,6 +34,7 @@
   for (const b of picks) {
     b.addEventListener("click", () => {
       for (const other of picks) other.setAttribute("aria-pressed", String(other === b));
+      for (const fold of all(".small-ones")) fold.open = b.dataset.class !== "";
       for (const card of all(".card")) card.hidden = b.dataset.class !== "" && card.dataset.class !== b.dataset.class;
     });
   }

@@ -117,7 +117,7 @@ _HOW_TO_READ = """\
 Mean ± standard deviation over the folds; log-loss in nats, ECE in 15 bins. Seconds are processor seconds of one thread.
 "Without Starlink, OneWeb" leaves those objects out of the test part; the models are the same. Differences are model
 minus the boosting model with the best mean macro-F1, fold by fold: more is better for macro-F1, less for log-loss and
-ECE."""
+ECE. "row form" is DDCLClassifier as it was until prototypes read column tokens."""
 
 
 def _figure_table(task: dict[str, Any]) -> str:

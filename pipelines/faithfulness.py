@@ -51,9 +51,18 @@ def memberships_of(network: TableNetwork, table: EncodedRows) -> NDArray[np.floa
     return q / q.sum(axis=2, keepdims=True)
 
 
+def prototype_logits(model: FittedModel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each prototype says without the bias of the head, shape (K, C), and that bias; rows are their ``q``-mean."""
+    network = model.classifier.network_
+    with torch.no_grad():
+        logits = network.readout.prototypes @ network.head.weight.mT
+    return logits.double().numpy(), network.head.bias.detach().double().numpy()
+
+
 def decide_tokens(model: FittedModel, q: NDArray[np.float64]) -> NDArray[np.float64]:
     """Class probabilities ``(n, C)`` of memberships ``(n, T, K)`` of the columns' tokens."""
-    return model.decide(q.mean(axis=1))
+    logits, bias = prototype_logits(model)
+    return softmax(q.mean(axis=1) @ logits + bias, axis=1)
 
 
 def scorecard(model: FittedModel, q: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -61,7 +70,8 @@ def scorecard(model: FittedModel, q: NDArray[np.float64]) -> NDArray[np.float64]
 
     A sum of one entry a column out of a table of ``K`` rows: what a person can do by hand.
     """
-    return softmax(model.prototype_logits[q.argmax(axis=2)].mean(axis=1) + model.bias, axis=1)
+    logits, bias = prototype_logits(model)
+    return softmax(logits[q.argmax(axis=2)].mean(axis=1) + bias, axis=1)
 
 
 def prototype_parts(model: FittedModel, q: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -73,7 +83,7 @@ def prototype_parts(model: FittedModel, q: NDArray[np.float64]) -> NDArray[np.fl
     q : ndarray, shape (n, T, K)
     """
     order = np.argsort(-decide_tokens(model, q), axis=1, kind="stable")
-    logits = model.prototype_logits.T
+    logits = prototype_logits(model)[0].T
     return q.mean(axis=1) * (logits[order[:, 0]] - logits[order[:, 1]])
 
 

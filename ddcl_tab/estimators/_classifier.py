@@ -462,18 +462,10 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         columns, encoded = self._token_columns(features), self.encoder_.transform(features)
         decision = decide_rows(self.network_, *encoded, torch.device(self.device))
         reasons = reasons_of(decision, self._column_means, self.network_.head.bias.detach().double().cpu().numpy())
-        points = self.encoder_.coordinates(columns, encoded)
-        return Explained(
-            encoded,
-            decision,
-            reasons,
-            columns,
-            self._examples(X, points, examples, catalog),
-            self.classes_,
-            self.domain_,
-        )
+        similar = self._examples(X, columns, encoded, examples, catalog)
+        return Explained(encoded, decision, reasons, columns, similar, self.classes_, self.domain_)
 
-    def _examples(self, X: Any, points: NDArray[np.float64], examples: Any, catalog: Any) -> Examples | None:
+    def _examples(self, X: Any, columns: Columns, encoded: EncodedRows, examples: Any, catalog: Any) -> Examples | None:
         """The rows of known class among ``examples``, by default ``X``; None where ``X`` has no classes."""
         given = X if examples is None else as_table(examples)
         recorded = recorded_classes(given, self.target)
@@ -483,6 +475,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             raise InputError("examples must be a frame with the classes in its target column; hand over one as in fit.")
         known = np.flatnonzero([label is not None for label in recorded])
         names = np.array(display_names(given, len(recorded)), dtype=object)[known]
+        points = self.encoder_.coordinates(columns, encoded)
         if given is X:
             place = np.full(len(recorded), -1)
             place[known] = np.arange(len(known))

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 from sklearn.utils.validation import check_is_fitted
 
 from ddcl_tab.errors import ConfigurationError
@@ -31,9 +30,6 @@ class FittedModel:
     classifier : DDCLClassifier
     columns : list of str
         Column of each token, numeric ones first.
-    prototype_logits : ndarray, shape (K, C)
-        What each prototype says without the bias; the logits of a row are their ``q``-mean, plus :attr:`bias`.
-    bias : ndarray, shape (C,)
 
     Raises
     ------
@@ -51,11 +47,6 @@ class FittedModel:
         check_is_fitted(classifier)
         self.classifier = classifier
         self.columns = classifier.encoder_.feature_names_
-        network = classifier.network_
-        with torch.no_grad():
-            logits = (network.readout.prototypes @ network.head.weight.mT).double().cpu().numpy()
-            self.bias: NDArray[np.float64] = network.head.bias.double().cpu().numpy()
-        self.prototype_logits: NDArray[np.float64] = logits
 
     def encode(self, X: object) -> EncodedRows:
         """Scaled numbers and category codes of a frame or array."""
@@ -68,10 +59,6 @@ class FittedModel:
     def predict(self, encoded: EncodedRows) -> Prediction:
         """Class probabilities and memberships of encoded rows."""
         return predict_rows(self.classifier.network_, *encoded, torch.device(self.classifier.device))
-
-    def decide(self, q: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Class probabilities, shape (n, C), of memberships ``(n, K)``: the head is linear in them."""
-        return softmax(q @ self.prototype_logits + self.bias, axis=1)
 
 
 def take(encoded: EncodedRows, rows: NDArray[np.intp]) -> EncodedRows:

@@ -107,7 +107,9 @@ def test_contributions_are_what_prototypes_say_of_each_token_less_the_mean_of_th
     with torch.no_grad():
         q = network(*(torch.from_numpy(part) for part in table)).reading.assignment.q.double().numpy()
     said = clf.decide(known)
-    each = np.einsum("itk,kc->itc", q, model.prototype_logits) / q.shape[1]
+    network = model.classifier.network_
+    logits = (network.readout.prototypes @ network.head.weight.mT).detach().double().numpy()
+    each = np.einsum("itk,kc->itc", q, logits) / q.shape[1]
     each -= each.mean(axis=0)
     at = np.arange(len(known))
     own = each[at, :, said.reasons.winner] - each[at, :, said.reasons.runner_up]

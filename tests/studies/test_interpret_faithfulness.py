@@ -17,6 +17,7 @@ from faithfulness import (
     match_prototypes,
     missing_effects,
     prototype_deletion,
+    prototype_logits,
     prototype_parts,
     remove_strongest,
     scorecard,
@@ -84,7 +85,8 @@ def test_parts_of_prototypes_sum_to_the_log_odds_without_the_bias(model, q):
     probability = decide_tokens(model, q)
     a, b = np.argsort(-probability, axis=1)[:, :2].T
     rows = np.arange(len(q))
-    said = np.log(probability[rows, a] / probability[rows, b]) - model.bias[a] + model.bias[b]
+    _, bias = prototype_logits(model)
+    said = np.log(probability[rows, a] / probability[rows, b]) - bias[a] + bias[b]
     np.testing.assert_allclose(prototype_parts(model, q).sum(axis=1), said, atol=1e-6)
 
 

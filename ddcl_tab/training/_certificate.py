@@ -339,9 +339,7 @@ def pull_of_task(network: TableNetwork, objective: Objective, output: Output, ba
     z, readout = output.reading.z, network.readout
     mean = (batch.weight / batch.weight.sum()) @ z.mean(dim=1)
     zhat = mean.expand_as(z).clone().requires_grad_()
-    loss = objective(
-        network.say(zhat, output.direct_logits, output.reading), batch, readout.prototypes.detach(), readout.temperature
-    )
+    loss = objective(network.say(zhat, output.reading), batch, readout.prototypes.detach(), readout.temperature)
     if not loss.total.requires_grad:  # an objective without a task on zhat
         return torch.zeros_like(z[0].mT @ z[0])
     (slope,) = torch.autograd.grad(loss.total, zhat)
@@ -368,16 +366,19 @@ def loss_of_prototypes(
     network: TableNetwork, objective: Objective, output: Output, batch: Batch
 ) -> Callable[[Tensor], Tensor]:
     """The objective on the first rows of the probe batch as a function of the prototypes alone."""
-    z, temperature = output.reading.z[:CURVATURE_ROWS], network.readout.temperature
+    temperature, rows = network.readout.temperature, batch.first(CURVATURE_ROWS)
+    z = output.reading.z[:CURVATURE_ROWS]
+    reading = output.reading._replace(z=z)
     exchanged = None
     if objective.contribution_weight:
-        exchanged = exchange(network, batch.first(CURVATURE_ROWS), torch.Generator().manual_seed(0))
-    rows, direct = batch.first(CURVATURE_ROWS), output.direct_logits[:CURVATURE_ROWS]
-    reading = output.reading._replace(z=z)
+        said = output._replace(
+            logits=output.logits[:CURVATURE_ROWS], direct_logits=output.direct_logits[:CURVATURE_ROWS]
+        )
+        exchanged = exchange(network, rows, said, torch.Generator().manual_seed(0))
 
     def loss(prototypes: Tensor) -> Tensor:
         zhat = assign(z, prototypes, temperature).zhat
-        return objective(network.say(zhat, direct, reading), rows, prototypes, temperature, exchanged).total
+        return objective(network.say(zhat, reading), rows, prototypes, temperature, exchanged).total
 
     return loss
 

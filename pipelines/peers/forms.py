@@ -114,9 +114,9 @@ class TwoLevelReadout(DDCLReadout):
 class TwoLevelNetwork(TableNetwork):
     """Our network, decided by the second level: what its columns add to the first is no part of that decision."""
 
-    def say(self, zhat: Tensor, direct_logits: Tensor, reading: Any) -> Output:
+    def say(self, zhat: Tensor, reading: Any) -> Output:
         """As that of our network, with the logits of the mixture of kinds."""
-        return super().say(zhat, direct_logits, reading)._replace(logits=self.head(reading.summary))
+        return super().say(zhat, reading)._replace(logits=self.head(reading.summary))
 
 
 class TwoLevelObjective(Objective):

@@ -50,8 +50,8 @@ BEFORE = {
     REGIMES: Before(0.933, "results/trust/data.json at c32e0d8"),
     ALL_FOREIGN: Before(0.912, "results/trust/data.json at c32e0d8"),
     LABELS: Before(127, "results/trust/data.json at c32e0d8"),
+    VERDICTS: Before(0.875, "the same code at 5f3c250"),
     HISTORIES: Before(0.8164, "results/history/data.jsonl at c32e0d8"),
-    VERDICTS: Before(float("nan"), ""),
 }
 
 
@@ -100,8 +100,8 @@ def verdicts(args: argparse.Namespace) -> dict[str, float]:
 PARTS = {
     (REGIMES, ALL_FOREIGN): novelty,
     (LABELS,): labels,
-    (HISTORIES,): histories,
     (VERDICTS,): verdicts,
+    (HISTORIES,): histories,
 }
 
 

@@ -187,7 +187,8 @@ def contribution_loss(output: Output, exchanged: Exchange, weight: Tensor) -> Te
 
     with ``a`` and ``f`` centred over the classes. Contributions sum to the logits in every row, so under the sets of
     :func:`draw_columns` the best fit are the columns' Shapley values, with the other rows as background. Row ``j``
-    stands on both sides, so which one was drawn adds little noise.
+    stands on both sides, so which one was drawn adds little noise. The gradient moves contributions from column to
+    column and leaves their sum alone.
 
     Parameters
     ----------
@@ -205,6 +206,9 @@ def contribution_loss(output: Output, exchanged: Exchange, weight: Tensor) -> Te
         (output.direct_contributions, exchanged.direct_effect),
     ):
         difference = said[:n] - said[exchanged.other]
+        # Their sum is held: it is the decision itself, which small contributions would be bought with.
+        whole = difference.mean(dim=1, keepdim=True)
+        difference = difference - whole + whole.detach()
         error = _centred((exchanged.taken.unsqueeze(2) * difference).sum(dim=1)) - effect
         loss = loss + weight @ error.square().sum(dim=1)
     return loss

@@ -118,6 +118,17 @@ def test_contributions_are_held_to_what_exchanges_do(parts):
     assert without.contributions.item() == 0.0
 
 
+def test_holding_contributions_moves_them_between_columns_and_not_their_sum(parts):
+    *_, output, _ = parts
+    rng = np.random.default_rng(0)
+    drawn = torch.arange(B).roll(1), torch.tensor(rng.uniform(size=(B, T)) < 0.5)
+    exchanged = Exchange(*drawn, *torch.tensor(centred(rng.normal(size=(2, B, C)))))
+    said = output.contributions.detach().requires_grad_()
+    contribution_loss(output._replace(contributions=said), exchanged, torch.ones(B, dtype=torch.float64)).backward()
+    assert said.grad.abs().max() > 0.01
+    torch.testing.assert_close(said.grad.sum(dim=1), torch.zeros(B, C, dtype=torch.float64))
+
+
 def test_contributions_that_are_what_the_columns_do_cost_nothing(network, parts, monkeypatch):
     """A network whose tokens have not seen each other is additive, and so is its loss."""
     _, _, inputs, _, target = parts

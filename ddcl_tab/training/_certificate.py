@@ -19,7 +19,7 @@ from torch import Tensor
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.nn._network import Output, Reading, TableNetwork
 from ddcl_tab.nn._quantization import assign, critical_temperature, loss_terms
-from ddcl_tab.training._objective import Objective, exchange
+from ddcl_tab.training._objective import Objective
 from ddcl_tab.training._rows import Batch
 
 #: A prototype that carries at least this part of the even share 1/K is in use; else it is dead.
@@ -366,19 +366,12 @@ def loss_of_prototypes(
     network: TableNetwork, objective: Objective, output: Output, batch: Batch
 ) -> Callable[[Tensor], Tensor]:
     """The objective on the first rows of the probe batch as a function of the prototypes alone."""
-    temperature, rows = network.readout.temperature, batch.first(CURVATURE_ROWS)
-    z = output.reading.z[:CURVATURE_ROWS]
-    reading = output.reading._replace(z=z)
-    exchanged = None
-    if objective.contribution_weight:
-        said = output._replace(
-            logits=output.logits[:CURVATURE_ROWS], direct_logits=output.direct_logits[:CURVATURE_ROWS]
-        )
-        exchanged = exchange(network, rows, said, torch.Generator().manual_seed(0))
+    z, temperature = output.reading.z[:CURVATURE_ROWS], network.readout.temperature
+    rows, reading = batch.first(CURVATURE_ROWS), output.reading._replace(z=z)
 
     def loss(prototypes: Tensor) -> Tensor:
         zhat = assign(z, prototypes, temperature).zhat
-        return objective(network.say(zhat, reading), rows, prototypes, temperature, exchanged).total
+        return objective(network.say(zhat, reading), rows, prototypes, temperature).total
 
     return loss
 

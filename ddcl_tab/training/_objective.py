@@ -30,8 +30,8 @@ class Loss(NamedTuple):
         ``L_col``: squared error of the scaled numbers plus cross-entropy of the categories, each read off the mixture
         ``zhat`` of its own column's token.
     contributions : Tensor
-        ``L_con``: squared error of the columns' contributions to the logits, of both decisions, see
-        :func:`contribution_loss`; nats squared.
+        ``L_con``: squared error of the columns' contributions to the direct logits, see :func:`contribution_loss`;
+        nats squared.
     """
 
     total: Tensor
@@ -51,14 +51,13 @@ class Exchange(NamedTuple):
         The other row of each of the first n rows of a batch: its number in the batch.
     taken : Tensor of bool, shape (n, T)
         Columns in which the other row takes over the value of the first; it keeps its own elsewhere.
-    effect, direct_effect : Tensor, shape (n, C)
-        Change of the other row's logits and direct logits, centred over the classes [nats].
+    effect : Tensor, shape (n, C)
+        Change of the other row's direct logits, centred over the classes [nats].
     """
 
     other: Tensor
     taken: Tensor
     effect: Tensor
-    direct_effect: Tensor
 
 
 #: Rows of a batch that are mixed with others in a step.
@@ -97,9 +96,7 @@ def exchange(network: TableNetwork, batch: Batch, output: Output, generator: tor
         torch.where(taken[:, :n_numeric], numeric[:n], numeric[other]),
         torch.where(taken[:, n_numeric:], categorical[:n], categorical[other]),
     )
-    effect = mixed.logits - output.logits[other]
-    direct_effect = mixed.direct_logits - output.direct_logits[other]
-    return Exchange(other, taken, _centred(effect), _centred(direct_effect))
+    return Exchange(other, taken, _centred(mixed.direct_logits - output.direct_logits[other]))
 
 
 def _centred(logits: Tensor) -> Tensor:
@@ -117,8 +114,8 @@ class Objective(torch.nn.Module):
 
     ``L_con`` makes a column's contribution what the column does. Tokens have seen each other, and left alone they share
     the decision evenly, whichever column it hangs on. Its target is taken from the network as it is, so that only the
-    contributions move (as in ViaSHAP, arXiv:2505.04775). It holds the contributions of the tokens themselves as well:
-    where a token is one prototype almost alone, hardly a gradient comes through its mixture.
+    contributions move (as in ViaSHAP, arXiv:2505.04775). It holds the tokens alone: the prototypes follow them, and held
+    themselves they would not part in a short training.
 
     Parameters
     ----------
@@ -178,10 +175,10 @@ class Objective(torch.nn.Module):
 
 
 def contribution_loss(output: Output, exchanged: Exchange, weight: Tensor) -> Tensor:
-    """``L_con``: contributions of columns against what exchanging columns does, for both decisions; nats squared.
+    """``L_con``: contributions of the tokens of columns against what exchanging the columns does; nats squared.
 
-    Row ``j`` takes over the columns ``S`` of row ``i``. Were the contributions ``a`` additive, the logits ``f`` would
-    move by exactly what these columns contribute::
+    Row ``j`` takes over the columns ``S`` of row ``i``. Were the contributions ``a`` additive, the direct logits ``f``
+    would move by exactly what these columns contribute::
 
         L_con = mean_i |sum_{c in S} (a_c(i) - a_c(j)) - (f(i on S, j elsewhere) - f(j))|^2
 
@@ -199,19 +196,13 @@ def contribution_loss(output: Output, exchanged: Exchange, weight: Tensor) -> Te
     weight : Tensor, shape (B,)
     """
     n = len(exchanged.other)
+    difference = output.direct_contributions[:n] - output.direct_contributions[exchanged.other]
+    # Their sum is held: it is the decision itself, which small contributions would be bought with.
+    whole = difference.mean(dim=1, keepdim=True)
+    difference = difference - whole + whole.detach()
+    error = _centred((exchanged.taken.unsqueeze(2) * difference).sum(dim=1)) - exchanged.effect
     weight = weight[:n] / weight[:n].sum().clamp_min(torch.finfo(weight.dtype).tiny)
-    loss = torch.zeros_like(weight[0])
-    for said, effect in (
-        (output.contributions, exchanged.effect),
-        (output.direct_contributions, exchanged.direct_effect),
-    ):
-        difference = said[:n] - said[exchanged.other]
-        # Their sum is held: it is the decision itself, which small contributions would be bought with.
-        whole = difference.mean(dim=1, keepdim=True)
-        difference = difference - whole + whole.detach()
-        error = _centred((exchanged.taken.unsqueeze(2) * difference).sum(dim=1)) - effect
-        loss = loss + weight @ error.square().sum(dim=1)
-    return loss
+    return weight @ error.square().sum(dim=1)
 
 
 #: Share of the steps over which the temperature falls; afterwards it stays at its final value.

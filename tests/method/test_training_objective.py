@@ -104,14 +104,13 @@ def test_contributions_are_held_to_what_exchanges_do(parts):
     rng = np.random.default_rng(0)
     weight = torch.tensor(rng.uniform(0.5, 2.0, B))
     other, taken = rng.integers(0, B, 5), rng.uniform(size=(5, T)) < 0.5
-    effects = centred(rng.normal(size=(2, 5, C)))
-    exchanged = Exchange(*(torch.tensor(part) for part in (other, taken, *effects)))
+    effect = centred(rng.normal(size=(5, C)))
+    exchanged = Exchange(*(torch.tensor(part) for part in (other, taken, effect)))
+    own = centred(output.direct_contributions.detach().numpy())
     expected = 0.0
-    for said, effect in zip((output.contributions, output.direct_contributions), effects, strict=True):
-        own = centred(said.detach().numpy())
-        for i in range(5):
-            by_columns = sum((own[i, t] - own[other[i], t] for t in range(T) if taken[i, t]), np.zeros(C))
-            expected += float(weight[i] / weight[:5].sum() * ((by_columns - effect[i]) ** 2).sum())
+    for i in range(5):
+        by_columns = sum((own[i, t] - own[other[i], t] for t in range(T) if taken[i, t]), np.zeros(C))
+        expected += float(weight[i] / weight[:5].sum() * ((by_columns - effect[i]) ** 2).sum())
     with_it, without = loss_of(parts, weight, exchanged), loss_of(parts, weight)
     assert with_it.contributions.item() == pytest.approx(expected)
     assert with_it.total.item() == pytest.approx(without.total.item() + 0.5 * expected)
@@ -122,9 +121,11 @@ def test_holding_contributions_moves_them_between_columns_and_not_their_sum(part
     *_, output, _ = parts
     rng = np.random.default_rng(0)
     drawn = torch.arange(B).roll(1), torch.tensor(rng.uniform(size=(B, T)) < 0.5)
-    exchanged = Exchange(*drawn, *torch.tensor(centred(rng.normal(size=(2, B, C)))))
-    said = output.contributions.detach().requires_grad_()
-    contribution_loss(output._replace(contributions=said), exchanged, torch.ones(B, dtype=torch.float64)).backward()
+    exchanged = Exchange(*drawn, torch.tensor(centred(rng.normal(size=(B, C)))))
+    said = output.direct_contributions.detach().requires_grad_()
+    contribution_loss(
+        output._replace(direct_contributions=said), exchanged, torch.ones(B, dtype=torch.float64)
+    ).backward()
     assert said.grad.abs().max() > 0.01
     torch.testing.assert_close(said.grad.sum(dim=1), torch.zeros(B, C, dtype=torch.float64))
 
@@ -172,7 +173,7 @@ def test_the_best_contributions_are_shapley_values(network, parts):
             if drawn.other[i] != i:  # the difference of row 0 from row 1 is that of row 1 from row 0, with other sign
                 taken.append(drawn.taken[i].double().numpy())
                 effect.append((1 - 2 * i) * drawn.effect[i].numpy())
-    whole = centred((output.logits[0] - output.logits[1]).detach().numpy())
+    whole = centred((output.direct_logits[0] - output.direct_logits[1]).detach().numpy())
     # The last column is what the others leave of the whole.
     X = np.array(taken)
     y = np.array(effect) - X[:, [-1]] * whole
@@ -184,7 +185,7 @@ def test_the_best_contributions_are_shapley_values(network, parts):
         numeric = torch.where(mask[:, :2], two["numeric"][[0]], two["numeric"][[1]])
         categorical = torch.where(mask[:, 2:], two["categorical"][[0]], two["categorical"][[1]])
         with torch.no_grad():
-            return centred(network(numeric, categorical).logits[0].numpy())
+            return centred(network(numeric, categorical).direct_logits[0].numpy())
 
     for t in range(T):
         value = np.zeros(C)
@@ -199,11 +200,10 @@ def test_an_exchange_moves_contributions_and_not_its_own_target(network, parts):
     output = network(**inputs)
     exchanged = exchange(network, Batch(inputs, target, torch.ones(B)), output, torch.Generator().manual_seed(0))
     assert not exchanged.effect.requires_grad
-    assert not exchanged.direct_effect.requires_grad
     torch.testing.assert_close(exchanged.effect.sum(dim=1), torch.zeros(B, dtype=torch.float64))
     contribution_loss(output, exchanged, torch.ones(B, dtype=torch.float64)).backward()
-    assert network.readout.prototypes.grad.abs().sum() > 0
     assert network.tokenizer.bias.grad.abs().sum() > 0
+    assert network.readout.prototypes.grad is None  # they follow the tokens
     assert network.head.bias.grad is None  # it adds to no column
 
 

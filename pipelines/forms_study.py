@@ -139,8 +139,8 @@ def report(file: Path, folder: Path, command: str) -> None:
         as_markdown(pl.DataFrame(_fold_rows(lines))),
         "Token form: `DDCLClassifier`. Row form: a class token quantised by 32 prototypes. Two levels: column tokens "
         "as in the token form, then the mean of their mixtures by 32 prototypes of rows, at the same relative "
-        "temperature and with a quantisation loss of the same weight in units of it. Contributions of columns are exact in the token "
-        "form alone.",
+        "temperature and with a quantisation loss of the same weight in units of it. Contributions of columns are "
+        "exact in the token form alone.",
     ]
     (folder / REPORT).write_text("\n\n".join(parts) + "\n")
 

@@ -139,8 +139,8 @@ def report(file: Path, folder: Path, command: str) -> None:
         as_markdown(pl.DataFrame(_fold_rows(lines))),
         "Token form: `DDCLClassifier`. Row form: a class token quantised by 32 prototypes. Two levels: column tokens "
         "as in the token form, then the mean of their mixtures by 32 prototypes of rows, at the same relative "
-        "temperature and with a quantisation loss of the same weight. Contributions of columns are exact in the token "
-        "form alone.",
+        "temperature and with a quantisation loss of the same weight in units of it. Contributions of columns are "
+        "exact in the token form alone.",
     ]
     (folder / REPORT).write_text("\n\n".join(parts) + "\n")
 
@@ -199,7 +199,7 @@ def _shared(one: list[str], other: list[str]) -> float:
 def main(arguments: list[str] | None = None) -> None:
     """Train, then report."""
     arguments_of = parser(__doc__)
-    arguments_of.add_argument("--epochs", type=int, default=20, help="of every fit; lines of other numbers stay")
+    arguments_of.add_argument("--epochs", type=int, default=15, help="of every fit; lines of other numbers stay")
     run(__file__, "forms", arguments_of.parse_args(arguments), compute, report, quiet=(StabilityWarning,))
 
 

@@ -189,11 +189,11 @@ def compute(args: argparse.Namespace, file: Path) -> None:
                     if (problem, model, kind, fold) in done:
                         continue
                     line = {"problem": problem, "model": model, "input": kind, "fold": fold, "train_rows": len(train)}
-                    line |= _one(model, rows, wide, train, test, kind, fold, args.short)
+                    line |= measure_fold(model, rows, wide, train, test, kind, fold, args.short)
                     append_line(file, line)
 
 
-def _one(
+def measure_fold(
     model: str,
     long: pl.DataFrame,
     wide: pl.DataFrame,

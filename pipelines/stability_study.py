@@ -49,7 +49,7 @@ TARGET = "OBJECT_TYPE"
 #: Optimiser and the encoder's rate: plain SGD has no preconditioner and needs a far larger one.
 OPTIMIZERS = {"SGD": (torch.optim.SGD, 0.05), "Adam": (torch.optim.AdamW, 2e-3)}
 SIZES = {"n_prototypes": 16, "d_token": 32, "n_blocks": 1, "n_heads": 4, "dropout": 0.0}
-WEIGHTS = {"quantization_weight": 0.1, "column_weight": 0.1, "contribution_weight": 3.0}
+WEIGHTS = {"quantization_weight": 0.1, "column_weight": 0.1, "contribution_weight": 0.3}
 #: The encoder under "readout alone" is trained soundly first: this many epochs at these settings.
 SOUND = {"optimizer": torch.optim.AdamW, "lr": 2e-3, "lr_ratio": 10.0, "final_temperature": 0.1, "max_epochs": 8}
 BATCH_SIZE = 128
@@ -272,7 +272,7 @@ def settle(network: TableNetwork, objective: torch.nn.Module, start: Start, seed
     rows = RowsDataset(start.train, hard_targets(start.train, start.sizes["n_classes"]), CPU)
     with torch.no_grad():
         output = network.eval()(rows.numeric, rows.categorical)
-    z, direct = output.reading.z, output.direct_logits
+    z = output.reading.z
     sigma = z.flatten(0, 1).var(dim=0, correction=0).sum().sqrt()
     prototypes = network.readout.prototypes.detach().clone().requires_grad_()
     optimizer = torch.optim.Adam([prototypes], lr=SETTLING_LR * float(sigma))
@@ -280,7 +280,7 @@ def settle(network: TableNetwork, objective: torch.nn.Module, start: Start, seed
     generator = torch.Generator().manual_seed(seed)
     for _ in range(SETTLING_STEPS):
         chosen = torch.randint(len(rows), (SETTLING_ROWS,), generator=generator)
-        still = output._replace(direct_logits=direct[chosen], reading=output.reading._replace(z=z[chosen]))
+        still = output._replace(reading=output.reading._replace(z=z[chosen]))
         loss = loss_of_prototypes(network, objective, still, rows.batch(chosen))(prototypes)
         optimizer.zero_grad()
         loss.backward(inputs=[prototypes])

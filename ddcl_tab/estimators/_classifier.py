@@ -88,7 +88,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     column_weight : float, default=0.1
         Weight of the loss of the row's own columns, each read off the prototypes of its token. Higher: prototypes keep
         closer to the values of columns, and decide the class less sharply.
-    contribution_weight : float, default=1
+    contribution_weight : float, default=0.3
         Weight of the loss that makes the contribution of a column what the column does when another row's value takes
         its place. Higher: truer reasons, and a class that is decided less sharply; 0: contributions add up, and need
         not fall on the columns that matter (pipelines/results/faithfulness).
@@ -206,7 +206,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         lr_ratio: float = 10.0,
         quantization_weight: float = 0.1,
         column_weight: float = 0.1,
-        contribution_weight: float = 1.0,
+        contribution_weight: float = 0.3,
         augmented_share: float = 0.7,
         d_token: int = 64,
         n_blocks: int = 2,

@@ -127,9 +127,10 @@ class Attention(nn.Module):
         return self.out(attend(query, key, value).transpose(1, 2).reshape(tokens.shape))
 
     def _heads(self, x: Tensor, n: int) -> Tensor:
-        """``(B, T, n D) -> (n, B, heads, T, D / heads)``."""
+        """``(B, T, n D) -> (n, B, heads, T, D / heads)``; in one piece for few tokens, fused attention needs none."""
         b, t, _ = x.shape
-        return x.view(b, t, n, self.n_heads, -1).permute(2, 0, 3, 1, 4).contiguous()
+        heads = x.view(b, t, n, self.n_heads, -1).permute(2, 0, 3, 1, 4)
+        return heads.contiguous() if t < FEW_TOKENS else heads
 
 
 def _attend_few(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -273,15 +274,18 @@ class Output(NamedTuple):
     reading : Reading
     contributions : Tensor, shape (B, T, C)
         What each column adds to the logits: they are its sum over the columns, plus the bias of the head.
+    direct_contributions : Tensor, shape (B, T, C)
+        The same for the direct logits.
     columns : Tensor, shape (B, n_numeric + sum of cardinalities)
         What the mixture of each column's token says of that column: scaled numbers, then logits of the categories.
-        Both are empty, (B, 0), for readouts without prototypes.
+        Contributions and columns are empty, (B, 0), for readouts without prototypes.
     """
 
     logits: Tensor
     direct_logits: Tensor
     reading: Reading
     contributions: Tensor
+    direct_contributions: Tensor
     columns: Tensor
 
 
@@ -327,15 +331,16 @@ class TableNetwork(nn.Module):
     def forward(self, numeric: Tensor, categorical: Tensor) -> Output:
         """Read rows."""
         reading = self.readout(self.encoder(self.tokenizer(numeric, categorical)))
-        direct = self.head(reading.z.mean(dim=1))
         if reading.assignment is None:
+            direct = self.head(reading.z.mean(dim=1))
             nothing = direct.new_zeros(len(direct), 0)
-            return Output(self.head(reading.summary), direct, reading, nothing, nothing)
-        return self.say(reading.assignment.zhat.to(reading.z.dtype), direct, reading)
+            return Output(self.head(reading.summary), direct, reading, nothing, nothing, nothing)
+        return self.say(reading.assignment.zhat.to(reading.z.dtype), reading)
 
-    def say(self, zhat: Tensor, direct_logits: Tensor, reading: Reading) -> Output:
+    def say(self, zhat: Tensor, reading: Reading) -> Output:
         """What is said of rows whose tokens have the mixtures ``zhat``, shape (B, T, D)."""
-        contributions = functional.linear(zhat, self.head.weight) / zhat.shape[1]
+        logits, contributions = self._decide(zhat)
+        direct_logits, direct_contributions = self._decide(reading.z)
         n_numeric, cardinalities = self.tokenizer.n_numeric, self.tokenizer.cardinalities
         weight, bias = (part.split([n_numeric, *cardinalities]) for part in (self.decoder.weight, self.decoder.bias))
         numbers = (zhat[:, :n_numeric] * weight[0]).sum(dim=-1) + bias[0]
@@ -344,4 +349,9 @@ class TableNetwork(nn.Module):
             for i, part in enumerate(zip(weight[1:], bias[1:], strict=True))
         )
         columns = torch.cat([numbers, *texts], dim=1)
-        return Output(contributions.sum(dim=1) + self.head.bias, direct_logits, reading, contributions, columns)
+        return Output(logits, direct_logits, reading, contributions, direct_contributions, columns)
+
+    def _decide(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits ``(B, C)`` and contributions ``(B, T, C)`` of tokens ``(B, T, D)``."""
+        contributions = functional.linear(tokens, self.head.weight) / tokens.shape[1]
+        return contributions.sum(dim=1) + self.head.bias, contributions

@@ -19,7 +19,7 @@ from torch import Tensor
 from ddcl_tab.errors import ConfigurationError
 from ddcl_tab.nn._network import Output, Reading, TableNetwork
 from ddcl_tab.nn._quantization import assign, critical_temperature, loss_terms
-from ddcl_tab.training._objective import Objective, exchange
+from ddcl_tab.training._objective import Objective
 from ddcl_tab.training._rows import Batch
 
 #: A prototype that carries at least this part of the even share 1/K is in use; else it is dead.
@@ -339,9 +339,7 @@ def pull_of_task(network: TableNetwork, objective: Objective, output: Output, ba
     z, readout = output.reading.z, network.readout
     mean = (batch.weight / batch.weight.sum()) @ z.mean(dim=1)
     zhat = mean.expand_as(z).clone().requires_grad_()
-    loss = objective(
-        network.say(zhat, output.direct_logits, output.reading), batch, readout.prototypes.detach(), readout.temperature
-    )
+    loss = objective(network.say(zhat, output.reading), batch, readout.prototypes.detach(), readout.temperature)
     if not loss.total.requires_grad:  # an objective without a task on zhat
         return torch.zeros_like(z[0].mT @ z[0])
     (slope,) = torch.autograd.grad(loss.total, zhat)
@@ -369,15 +367,11 @@ def loss_of_prototypes(
 ) -> Callable[[Tensor], Tensor]:
     """The objective on the first rows of the probe batch as a function of the prototypes alone."""
     z, temperature = output.reading.z[:CURVATURE_ROWS], network.readout.temperature
-    exchanged = None
-    if objective.contribution_weight:
-        exchanged = exchange(network, batch.first(CURVATURE_ROWS), torch.Generator().manual_seed(0))
-    rows, direct = batch.first(CURVATURE_ROWS), output.direct_logits[:CURVATURE_ROWS]
-    reading = output.reading._replace(z=z)
+    rows, reading = batch.first(CURVATURE_ROWS), output.reading._replace(z=z)
 
     def loss(prototypes: Tensor) -> Tensor:
         zhat = assign(z, prototypes, temperature).zhat
-        return objective(network.say(zhat, direct, reading), rows, prototypes, temperature, exchanged).total
+        return objective(network.say(zhat, reading), rows, prototypes, temperature).total
 
     return loss
 

@@ -91,7 +91,7 @@ class DDCLNet(NeuralNet):
     n_steps : int
         Steps of the whole training.
     generator : torch.Generator
-        Source of the exchanges of columns.
+        Source of the exchanges of columns between rows.
     **settings
         Of :class:`skorch.NeuralNet`.
     """
@@ -134,7 +134,9 @@ class DDCLNet(NeuralNet):
         """One forward and backward pass; moves the temperature along its schedule."""
         self._set_training(True)
         output, readout = self.module_(**batch.inputs), self.module_.readout
-        exchanged = exchange(self.module_, batch, self.generator) if self.criterion_.contribution_weight else None
+        exchanged = None
+        if self.criterion_.contribution_weight:
+            exchanged = exchange(self.module_, batch, output, self.generator)
         loss: Loss = self.criterion_(output, batch, readout.prototypes, readout.temperature, exchanged)
         if not bool(loss.total.isfinite()):
             raise TrainingError(

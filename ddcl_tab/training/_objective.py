@@ -30,7 +30,8 @@ class Loss(NamedTuple):
         ``L_col``: squared error of the scaled numbers plus cross-entropy of the categories, each read off the mixture
         ``zhat`` of its own column's token.
     contributions : Tensor
-        ``L_con``: squared error of the columns' contributions to the log-odds, see :class:`Exchange`; nats squared.
+        ``L_con``: squared error of the columns' contributions to the direct logits, see :func:`contribution_loss`;
+        nats squared.
     """
 
     total: Tensor
@@ -42,45 +43,64 @@ class Loss(NamedTuple):
 
 
 class Exchange(NamedTuple):
-    """What the value of one column of a row does to the decision.
+    """What it does to a decision that another row takes over the values of a row in some columns.
 
     Attributes
     ----------
-    column : Tensor of int64, shape (n,)
-        A column of each of the first n rows of a batch.
+    other : Tensor of int64, shape (n,)
+        The other row of each of the first n rows of a batch: its number in the batch.
+    taken : Tensor of bool, shape (n, T)
+        Columns in which the other row takes over the value of the first; it keeps its own elsewhere.
     effect : Tensor, shape (n, C)
-        Change of the logits, centred over the classes, as its value comes in for that of another row [nats].
+        Change of the other row's direct logits, centred over the classes [nats].
     """
 
-    column: Tensor
+    other: Tensor
+    taken: Tensor
     effect: Tensor
 
 
-#: Rows of a batch whose exchanges are looked at in a step.
+#: Rows of a batch that are mixed with others in a step.
 EXCHANGED_ROWS = 128
 
 
-@torch.no_grad()
-def exchange(network: TableNetwork, batch: Batch, generator: torch.Generator) -> Exchange:
-    """Exchange a column of each row for that of another row, among some that are exchanged already.
+def draw_columns(n_rows: int, n_columns: int, generator: torch.Generator) -> Tensor:
+    """Draw some of ``T`` columns for each row, never none or all; bool, shape ``(n_rows, T)``.
 
-    The columns come in one after another in random order; one of them, drawn at random, is looked at. The expectation
-    of its effect over orders and other rows is the column's Shapley value of the logits (Strumbelj and Kononenko,
-    Knowl. Inf. Syst. 41, 2014).
+    Their number is ``s`` with probability in proportion to ``1 / (s (T - s))``, and all sets of ``s`` are alike: the
+    weights under which Shapley values are the least-squares fit (Lundberg and Lee, arXiv:1705.07874, theorem 2).
+
+    Examples
+    --------
+    >>> draw_columns(1000, 3, torch.Generator().manual_seed(0)).sum(dim=1).unique()
+    tensor([1, 2])
     """
+    size = torch.arange(1, n_columns)
+    chance = 1.0 / (size * (n_columns - size))
+    size = size[torch.multinomial(chance, n_rows, replacement=True, generator=generator)]
+    place = torch.rand(n_rows, n_columns, generator=generator).argsort(dim=1)
+    return place < size.unsqueeze(1)
+
+
+@torch.no_grad()
+def exchange(network: TableNetwork, batch: Batch, output: Output, generator: torch.Generator) -> Exchange | None:
+    """Exchange columns between rows of a batch, of which a network said ``output``; None where there is one column."""
     numeric, categorical = batch.inputs["numeric"], batch.inputs["categorical"]
     n, n_numeric = min(EXCHANGED_ROWS, len(numeric)), numeric.shape[1]
-    place = torch.rand(n, n_numeric + categorical.shape[1], generator=generator)
-    column = torch.randint(place.shape[1], (n,), generator=generator)
-    own = place.gather(1, column.unsqueeze(1))
-    keep = torch.cat([place <= own, place < own]).to(numeric.device)  # with the column's own value, and without
+    n_columns = n_numeric + categorical.shape[1]
+    if n_columns < 2:
+        return None
+    taken = draw_columns(n, n_columns, generator).to(numeric.device)
     other = torch.randint(len(numeric), (n,), generator=generator).to(numeric.device)
-    logits = network(
-        torch.where(keep[:, :n_numeric], numeric[:n].repeat(2, 1), numeric[other].repeat(2, 1)),
-        torch.where(keep[:, n_numeric:], categorical[:n].repeat(2, 1), categorical[other].repeat(2, 1)),
-    ).logits
-    effect = logits[:n] - logits[n:]
-    return Exchange(column.to(numeric.device), effect - effect.mean(dim=1, keepdim=True))
+    mixed = network(
+        torch.where(taken[:, :n_numeric], numeric[:n], numeric[other]),
+        torch.where(taken[:, n_numeric:], categorical[:n], categorical[other]),
+    )
+    return Exchange(other, taken, _centred(mixed.direct_logits - output.direct_logits[other]))
+
+
+def _centred(logits: Tensor) -> Tensor:
+    return logits - logits.mean(dim=-1, keepdim=True)
 
 
 class Objective(torch.nn.Module):
@@ -94,7 +114,8 @@ class Objective(torch.nn.Module):
 
     ``L_con`` makes a column's contribution what the column does. Tokens have seen each other, and left alone they share
     the decision evenly, whichever column it hangs on. Its target is taken from the network as it is, so that only the
-    contributions move (as in ViaSHAP, arXiv:2505.04775).
+    contributions move (as in ViaSHAP, arXiv:2505.04775). It holds the tokens alone: prototypes follow them, and held
+    themselves would not part in a short training.
 
     Parameters
     ----------
@@ -138,7 +159,7 @@ class Objective(torch.nn.Module):
         total = task + direct + self.quantization_weight * quantization + self.column_weight * columns
         contributions = torch.zeros_like(total)
         if exchanged is not None:
-            contributions = contribution_loss(output.contributions, exchanged, weight)
+            contributions = contribution_loss(output, exchanged, weight)
             total = total + self.contribution_weight * contributions
         return Loss(total, task, direct, quantization, columns, contributions)
 
@@ -153,14 +174,35 @@ class Objective(torch.nn.Module):
         return loss
 
 
-def contribution_loss(contributions: Tensor, exchanged: Exchange, weight: Tensor) -> Tensor:
-    """``L_con``: contributions ``(B, T, C)``, less their weighted mean over the batch, against what exchanges do."""
-    centred = contributions - contributions.mean(dim=2, keepdim=True)
-    centred = centred - ((weight / weight.sum()).view(-1, 1, 1) * centred).sum(dim=0)
-    n = len(exchanged.column)
-    own = centred[torch.arange(n, device=centred.device), exchanged.column]
-    error = (own - exchanged.effect).square().sum(dim=1)
-    return (weight[:n] * error).sum() / weight[:n].sum().clamp_min(torch.finfo(error.dtype).tiny)
+def contribution_loss(output: Output, exchanged: Exchange, weight: Tensor) -> Tensor:
+    """``L_con``: contributions of the tokens of columns against what exchanging the columns does; nats squared.
+
+    Row ``j`` takes over the columns ``S`` of row ``i``. Were the contributions ``a`` additive, the direct logits ``f``
+    would move by exactly what these columns contribute::
+
+        L_con = mean_i |sum_{c in S} (a_c(i) - a_c(j)) - (f(i on S, j elsewhere) - f(j))|^2
+
+    with ``a`` and ``f`` centred over the classes. Contributions sum to the logits in every row, so under the sets of
+    :func:`draw_columns` the best fit are the columns' Shapley values, with the other rows as background. Row ``j``
+    stands on both sides, so which one was drawn adds little noise. The gradient moves contributions from column to
+    column and leaves their sum alone.
+
+    Parameters
+    ----------
+    output : Output
+        For a batch.
+    exchanged : Exchange
+        Between rows of it.
+    weight : Tensor, shape (B,)
+    """
+    n = len(exchanged.other)
+    difference = output.direct_contributions[:n] - output.direct_contributions[exchanged.other]
+    # Their sum is held: it is the decision itself, which small contributions would be bought with.
+    whole = difference.mean(dim=1, keepdim=True)
+    difference = difference - whole + whole.detach()
+    error = _centred((exchanged.taken.unsqueeze(2) * difference).sum(dim=1)) - exchanged.effect
+    weight = weight[:n] / weight[:n].sum().clamp_min(torch.finfo(weight.dtype).tiny)
+    return weight @ error.square().sum(dim=1)
 
 
 #: Share of the steps over which the temperature falls; afterwards it stays at its final value.

@@ -68,7 +68,8 @@ class RowNetwork(TableNetwork):
         super().__init__(readout, generator=generator, **of_encoder, **sizes)
         self.encoder = ClassTokenEncoder(generator=generator, **of_encoder)
 
-    def say(self, zhat: Tensor, direct_logits: Tensor, reading: Reading) -> Output:
+    def say(self, zhat: Tensor, reading: Reading) -> Output:
         """All columns, and the whole decision, read off the one mixture ``(B, 1, D)``, see ``Output``."""
-        contributions = functional.linear(zhat, self.head.weight)
-        return Output(self.head(reading.summary), direct_logits, reading, contributions, self.decoder(zhat[:, 0]))
+        direct = self.head(reading.z[:, 0])
+        parts = (functional.linear(tokens, self.head.weight) for tokens in (zhat, reading.z))
+        return Output(self.head(reading.summary), direct, reading, *parts, self.decoder(zhat[:, 0]))

@@ -114,15 +114,17 @@ class TwoLevelReadout(DDCLReadout):
 class TwoLevelNetwork(TableNetwork):
     """Our network, decided by the second level: what its columns add to the first is no part of that decision."""
 
-    def say(self, zhat: Tensor, direct_logits: Tensor, reading: Any) -> Output:
+    def say(self, zhat: Tensor, reading: Any) -> Output:
         """As that of our network, with the logits of the mixture of kinds."""
-        return super().say(zhat, direct_logits, reading)._replace(logits=self.head(reading.summary))
+        return super().say(zhat, reading)._replace(logits=self.head(reading.summary))
 
 
 class TwoLevelObjective(Objective):
     """Our objective, with the quantisation loss of the second level at the weight of the first.
 
-    As there, it pulls prototypes to what they quantise and not the other way.
+    As there, it pulls prototypes to what they quantise and not the other way. Rows, means of tokens, spread far less
+    than tokens, and a loss is a squared distance: each counts in units of its own temperature, without which kinds
+    never part.
     """
 
     def forward(
@@ -137,7 +139,8 @@ class TwoLevelObjective(Objective):
         loss = super().forward(output, batch, prototypes, temperature, exchanged)
         reading: Any = output.reading
         of_rows = quantization_loss(assign(reading.row.detach(), reading.kinds, reading.temperature), batch.weight)
-        return loss._replace(total=loss.total + self.quantization_weight * of_rows)
+        weight = self.quantization_weight * temperature / reading.temperature
+        return loss._replace(total=loss.total + weight * of_rows)
 
 
 class Form(NamedTuple):

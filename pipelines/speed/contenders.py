@@ -148,7 +148,7 @@ def _ours_batch(shape: Shape, *, training: bool) -> Callable[[], Tensor]:
 
     def loss() -> Tensor:
         output, readout = network(**batch.inputs), network.readout
-        exchanged = exchange(network, batch, torch.Generator().manual_seed(0))
+        exchanged = exchange(network, batch, output, torch.Generator().manual_seed(0))
         return objective(output, batch, readout.prototypes, readout.temperature, exchanged).total
 
     return loss if training else lambda: network(**batch.inputs).logits

@@ -53,9 +53,10 @@ def _quantize(output: Any, batch: Batch, prototypes: Tensor, temperature: Tensor
     return task + quantization_loss(assign(output.reading.z.detach(), prototypes, temperature), batch.weight)
 
 
-def _decision(network: TableNetwork, zhat: Tensor, direct_logits: Tensor, reading: Reading) -> Output:
+def _decision(network: TableNetwork, zhat: Tensor, reading: Reading) -> Output:
     nothing = zhat[:, 0, :0]
-    return Output(network.head(reading.summary), direct_logits, reading, nothing, nothing)
+    direct = network.head(reading.z.mean(dim=1))
+    return Output(network.head(reading.summary), direct, reading, nothing, nothing, nothing)
 
 
 def _readout_steps(shape: Shape, kind: type[TableNetwork], readout: Any, objective: Any = None) -> Callable[[], float]:
@@ -73,7 +74,7 @@ def _readout_steps(shape: Shape, kind: type[TableNetwork], readout: Any, objecti
             functional.cross_entropy(output.logits, batch.target).backward()
         else:
             if isinstance(objective, Objective):
-                exchanged = exchange(network, batch, generator)
+                exchanged = exchange(network, batch, output, generator)
                 objective(output, batch, readout.prototypes, readout.temperature, exchanged).total.backward()
             else:
                 objective(output, batch, readout.prototypes, readout.temperature).backward()

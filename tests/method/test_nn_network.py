@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddcl_tab.nn._network import FEW_TOKENS, ColumnTokenizer, DDCLReadout, Dropout, Encoder, TableNetwork
+from ddcl_tab.nn._network import FEW_TOKENS, ColumnTokenizer, DDCLReadout, Dropout, Encoder, Reading, TableNetwork
 
 D = 8
 
@@ -177,7 +177,7 @@ def test_each_column_is_read_off_its_own_mixture_with_its_own_rows_of_the_decode
     net, zhat = whole(), tokens(3, 4)
 
     def columns_of(mixtures: torch.Tensor) -> torch.Tensor:
-        return net.say(mixtures, mixtures[:, 0, :3], None).columns
+        return net.say(mixtures, Reading(mixtures.mean(dim=1), mixtures)).columns
 
     said = columns_of(zhat)
     assert said.shape == (3, 2 + 3 + 5)
@@ -207,9 +207,10 @@ def test_the_prototypes_decide_and_the_mean_token_beside_them():
     torch.testing.assert_close(output.logits, net.head(assignment.zhat.mean(dim=1)))
     torch.testing.assert_close(output.direct_logits, net.head(z.mean(dim=1)))
     torch.testing.assert_close(output.logits, output.contributions.sum(dim=1) + net.head.bias)
+    torch.testing.assert_close(output.direct_logits, output.direct_contributions.sum(dim=1) + net.head.bias)
     pairs = assignment.q.unsqueeze(-1) * (net.readout.prototypes @ net.head.weight.mT) / 4  # (B, T, K, C)
     torch.testing.assert_close(output.contributions, pairs.sum(dim=2))
-    again = net.say(assignment.zhat, output.direct_logits, output.reading)
+    again = net.say(assignment.zhat, output.reading)
     assert all(part.equal(other) for part, other in zip(again[:2] + again[3:], output[:2] + output[3:], strict=True))
     assert z.shape == (6, 4, D)  # a missing value is a token like any other
 

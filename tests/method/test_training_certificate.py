@@ -213,6 +213,7 @@ def test_collapse_is_a_saddle_of_the_whole_objective_below_the_joint_critical_te
     network.readout.temperature = relative * critical
     with torch.no_grad():  # where exchanging a column does nothing, and contributions are alike
         network.readout.prototypes.copy_(((weight / weight.sum()) @ z.mean(dim=1)).expand(2, 4))
+        output = network(**inputs)
     loss = loss_of_prototypes(network, objective, output, batch)
     mean = (weight / weight.sum()) @ z.mean(dim=1)
 

@@ -12,10 +12,11 @@ from sklearn.metrics import log_loss
 from ddcl_tab.nn._network import Output, Reading
 from ddcl_tab.nn._quantization import assign
 from ddcl_tab.training._net import build_network
-from ddcl_tab.training._objective import Exchange, Objective, contribution_loss, exchange
+from ddcl_tab.training._objective import Exchange, Objective, contribution_loss, draw_columns, exchange
 from ddcl_tab.training._rows import Batch
 
 B, T, C, D, K = 7, 3, 3, 4, 5
+OF_ROWS = [name for name in Output._fields if name != "reading"]
 
 
 @pytest.fixture
@@ -29,8 +30,8 @@ def parts():
     numeric[1, 0] = float("nan")
     inputs = {"numeric": numeric, "categorical": torch.arange(B)[:, None] % 3}
     summary = assignment.zhat.mean(dim=1)
-    parts = assignment.zhat @ head / T
-    output = Output(summary @ head, z.mean(dim=1) @ head, Reading(summary, z, assignment), parts, said)
+    reading = Reading(summary, z, assignment)
+    output = Output(summary @ head, z.mean(dim=1) @ head, reading, assignment.zhat @ head / T, z @ head / T, said)
     return z, prototypes, inputs, output, torch.eye(C, dtype=torch.float64)[torch.arange(B) % C]
 
 
@@ -83,7 +84,7 @@ def test_weight_zero_is_no_row(parts):
     weight[0] = 0.0
     kept = loss_of(parts, weight)
     reading = Reading(*(part[1:] for part in output.reading[:2]), None)
-    fewer = Output(output.logits[1:], output.direct_logits[1:], reading, output.contributions[1:], output.columns[1:])
+    fewer = output._replace(reading=reading, **{name: getattr(output, name)[1:] for name in OF_ROWS})
     objective = Objective(quantization_weight=0.3, column_weight=0.2, contribution_weight=0.5, cardinalities=[3])
     others = Batch({name: part[1:] for name, part in inputs.items()}, target[1:], weight[1:])
     rest = objective(fewer, others, prototypes, torch.tensor(2.0))
@@ -94,30 +95,50 @@ def test_weight_zero_is_no_row(parts):
 # --- contributions --------------------------------------------------------------------------------------------------
 
 
+def centred(x):
+    return x - x.mean(-1, keepdims=True)
+
+
 def test_contributions_are_held_to_what_exchanges_do(parts):
     *_, output, _ = parts
     rng = np.random.default_rng(0)
     weight = torch.tensor(rng.uniform(0.5, 2.0, B))
-    exchanged = Exchange(torch.tensor(rng.integers(0, T, 5)), torch.tensor(rng.normal(size=(5, C))))
-    own = output.contributions.detach().numpy()
-    own = own - own.mean(axis=2, keepdims=True)
-    own = own - np.average(own, axis=0, weights=weight)
-    error = (own[np.arange(5), exchanged.column] - exchanged.effect.numpy()) ** 2
-    expected = np.average(error.sum(axis=1), weights=weight[:5])
+    other, taken = rng.integers(0, B, 5), rng.uniform(size=(5, T)) < 0.5
+    effect = centred(rng.normal(size=(5, C)))
+    exchanged = Exchange(*(torch.tensor(part) for part in (other, taken, effect)))
+    own = centred(output.direct_contributions.detach().numpy())
+    expected = 0.0
+    for i in range(5):
+        by_columns = sum((own[i, t] - own[other[i], t] for t in range(T) if taken[i, t]), np.zeros(C))
+        expected += float(weight[i] / weight[:5].sum() * ((by_columns - effect[i]) ** 2).sum())
     with_it, without = loss_of(parts, weight, exchanged), loss_of(parts, weight)
     assert with_it.contributions.item() == pytest.approx(expected)
     assert with_it.total.item() == pytest.approx(without.total.item() + 0.5 * expected)
     assert without.contributions.item() == 0.0
 
 
-def test_contributions_that_are_what_the_columns_do_cost_nothing(parts):
+def test_holding_contributions_moves_them_between_columns_and_not_their_sum(parts):
     *_, output, _ = parts
+    rng = np.random.default_rng(0)
+    drawn = torch.arange(B).roll(1), torch.tensor(rng.uniform(size=(B, T)) < 0.5)
+    exchanged = Exchange(*drawn, torch.tensor(centred(rng.normal(size=(B, C)))))
+    said = output.direct_contributions.detach().requires_grad_()
+    contribution_loss(
+        output._replace(direct_contributions=said), exchanged, torch.ones(B, dtype=torch.float64)
+    ).backward()
+    assert said.grad.abs().max() > 0.01
+    torch.testing.assert_close(said.grad.sum(dim=1), torch.zeros(B, C, dtype=torch.float64))
+
+
+def test_contributions_that_are_what_the_columns_do_cost_nothing(network, parts, monkeypatch):
+    """A network whose tokens have not seen each other is additive, and so is its loss."""
+    _, _, inputs, _, target = parts
+    monkeypatch.setattr(network.encoder, "forward", lambda tokens: tokens)
     weight = torch.ones(B, dtype=torch.float64)
-    centred = output.contributions - output.contributions.mean(dim=2, keepdim=True)
-    centred = (centred - centred.mean(dim=0)).detach()
-    column = torch.arange(B) % T
-    exchanged = Exchange(column, centred[torch.arange(B), column])
-    assert float(contribution_loss(output.contributions, exchanged, weight).detach()) == pytest.approx(0.0, abs=1e-20)
+    output = network(**inputs)
+    exchanged = exchange(network, Batch(inputs, target, weight), output, torch.Generator().manual_seed(0))
+    assert exchanged.effect.abs().max() > 0.01
+    assert float(contribution_loss(output, exchanged, weight).detach()) == pytest.approx(0.0, abs=1e-20)
 
 
 @pytest.fixture
@@ -126,46 +147,69 @@ def network():
     return build_network(0, torch.device("cpu"), n_prototypes=4, d_token=4, **sizes).double()
 
 
-def test_the_mean_effect_of_exchanges_is_the_shapley_value(network, parts):
-    """Of two rows by all orders, the value of a column taken from either row."""
+def test_sets_of_columns_come_as_shapley_values_want_them():
+    n = 60_000
+    drawn = draw_columns(n, 5, torch.Generator().manual_seed(0)).numpy()
+    share = np.bincount(drawn.sum(axis=1), minlength=6) / n
+    wanted = np.array([0, *(1 / (s * (5 - s)) for s in range(1, 5)), 0])
+    np.testing.assert_allclose(share, wanted / wanted.sum(), atol=0.01)
+    np.testing.assert_allclose(drawn.mean(axis=0), 0.5, atol=0.01)
+    pair = drawn[drawn.sum(axis=1) == 2]  # ten pairs, all alike
+    _, count = np.unique(pair, axis=0, return_counts=True)
+    np.testing.assert_allclose(count / len(pair), 0.1, atol=0.01)
+
+
+def test_the_best_contributions_are_shapley_values(network, parts):
+    """Least squares over the exchanges of two rows, with contributions that sum to the logits."""
     _, _, inputs, _, target = parts
     two = {name: part[:2] for name, part in inputs.items()}
     batch = Batch(two, target[:2], torch.ones(2))
-    total, count = torch.zeros(2, T, C, dtype=torch.float64), torch.zeros(2, T)
+    output = network(**two)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(6000):
-        column, effect = exchange(network, batch, generator)
+    taken, effect = [], []
+    for _ in range(3000):
+        drawn = exchange(network, batch, output, generator)
         for i in range(2):
-            total[i, column[i]] += effect[i]
-            count[i, column[i]] += 1
-    measured = total / count.unsqueeze(-1)
+            if drawn.other[i] != i:  # the difference of row 0 from row 1 is that of row 1 from row 0, with other sign
+                taken.append(drawn.taken[i].double().numpy())
+                effect.append((1 - 2 * i) * drawn.effect[i].numpy())
+    whole = centred((output.direct_logits[0] - output.direct_logits[1]).detach().numpy())
+    # The last column is what the others leave of the whole.
+    X = np.array(taken)
+    y = np.array(effect) - X[:, [-1]] * whole
+    first = np.linalg.lstsq(X[:, :-1] - X[:, [-1]], y, rcond=None)[0]
+    fitted = np.concatenate([first, [whole - first.sum(axis=0)]])
 
-    def logits(keep: list[bool], row: int, other: int) -> torch.Tensor:
-        mask = torch.tensor([keep])
-        numeric = torch.where(mask[:, :2], two["numeric"][[row]], two["numeric"][[other]])
-        categorical = torch.where(mask[:, 2:], two["categorical"][[row]], two["categorical"][[other]])
+    def logits(own: list[bool]) -> torch.Tensor:
+        mask = torch.tensor([own])
+        numeric = torch.where(mask[:, :2], two["numeric"][[0]], two["numeric"][[1]])
+        categorical = torch.where(mask[:, 2:], two["categorical"][[0]], two["categorical"][[1]])
         with torch.no_grad():
-            said = network(numeric, categorical).logits[0]
-        return said - said.mean()
+            return centred(network(numeric, categorical).direct_logits[0].numpy())
 
-    for row in range(2):
-        for t in range(T):
-            value = torch.zeros(C, dtype=torch.float64)
-            for order in itertools.permutations(range(T)):
-                before = [s in order[: order.index(t)] for s in range(T)]
-                after = [b or s == t for s, b in enumerate(before)]
-                value += (logits(after, row, 1 - row) - logits(before, row, 1 - row)) / 6
-            # The other row is the row itself half of the time, and then nothing happens.
-            torch.testing.assert_close(measured[row, t], value / 2, rtol=0, atol=0.1 * float(value.abs().max()) + 1e-3)
+    for t in range(T):
+        value = np.zeros(C)
+        for order in itertools.permutations(range(T)):
+            before = [s in order[: order.index(t)] for s in range(T)]
+            value += (logits([b or s == t for s, b in enumerate(before)]) - logits(before)) / 6
+        np.testing.assert_allclose(fitted[t], value, atol=0.03 * np.abs(value).max() + 1e-3)
 
 
 def test_an_exchange_moves_contributions_and_not_its_own_target(network, parts):
     _, _, inputs, _, target = parts
-    exchanged = exchange(network, Batch(inputs, target, torch.ones(B)), torch.Generator().manual_seed(0))
+    output = network(**inputs)
+    exchanged = exchange(network, Batch(inputs, target, torch.ones(B)), output, torch.Generator().manual_seed(0))
     assert not exchanged.effect.requires_grad
     torch.testing.assert_close(exchanged.effect.sum(dim=1), torch.zeros(B, dtype=torch.float64))
-    output = network(**inputs)
-    contribution_loss(output.contributions, exchanged, torch.ones(B, dtype=torch.float64)).backward()
-    assert network.readout.prototypes.grad.abs().sum() > 0
+    contribution_loss(output, exchanged, torch.ones(B, dtype=torch.float64)).backward()
     assert network.tokenizer.bias.grad.abs().sum() > 0
+    assert network.readout.prototypes.grad is None  # they follow the tokens
     assert network.head.bias.grad is None  # it adds to no column
+
+
+def test_one_column_is_exchanged_with_nothing():
+    sizes = {"n_numeric": 1, "cardinalities": [], "n_classes": C, "n_blocks": 1, "n_heads": 1, "dropout": 0.0}
+    network = build_network(0, torch.device("cpu"), n_prototypes=4, d_token=4, **sizes)
+    inputs = {"numeric": torch.ones(B, 1), "categorical": torch.zeros(B, 0, dtype=torch.int64)}
+    batch = Batch(inputs, torch.eye(C)[torch.arange(B) % C], torch.ones(B))
+    assert exchange(network, batch, network(**inputs), torch.Generator()) is None

@@ -81,7 +81,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Final temperature relative to the critical one, ``T / T_c`` in (0, 1). Lower: fewer prototypes share a token.
     lr : float, default=0.002
         Learning rate of the encoder (AdamW).
-    lr_ratio : float, default=10
+    lr_ratio : float, default=50
         Learning rate of the prototypes over that of the encoder.
     quantization_weight : float, default=0.1
         Weight ``lambda`` of the soft quantisation loss.
@@ -203,7 +203,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         n_prototypes: int | None = None,
         temperature: float = 0.05,
         lr: float = 2e-3,
-        lr_ratio: float = 10.0,
+        lr_ratio: float = 50.0,
         quantization_weight: float = 0.1,
         column_weight: float = 0.1,
         contribution_weight: float = 0.3,

@@ -280,7 +280,8 @@ def classify(model: Path, catalog: Path, elsets: Path | None, only: str | None, 
     """Write the class of each object of CATALOG, the surest first: probability, runner-up, the columns that decided.
 
     Each column stands with the object's own value and what it adds to the log-odds against the runner-up [nats], and a
-    similar typed object of the class is named. Doubts need held_out.csv, which train writes beside MODEL.
+    similar typed object of the class is named. Doubts need held_out.csv, which train writes beside MODEL. Values are
+    numbers and texts mixed: polars.read_csv wants infer_schema_length=None for the file.
 
     Example: ddcl-tab classify run/model.ddcl satcat.csv --out classes.csv
     """

@@ -91,7 +91,7 @@ def test_families_are_used_unless_the_user_wants_none(trained, tmp_path):
     assert metrics["settings"]["family"] is None
     classified = run("classify", tmp_path / "run" / "model.ddcl", command[1], "--out", tmp_path / "x.csv")
     assert classified.exit_code == 0
-    assert "siblings" in pl.read_csv(tmp_path / "x.csv").columns  # a fact of the catalog, whatever the model sees
+    assert "siblings" in pl.read_csv(tmp_path / "x.csv", infer_schema_length=None).columns  # a fact of the catalog, whatever the model sees
     config.write_text('family = "auto"\n')
     for name in ("train", "tune"):
         assert "says family = 'auto' and --no-family says none" in fails(run(name, *command[1:]))
@@ -180,7 +180,7 @@ def test_prototypes_never_speak_of_columns_without_any_value(tmp_path):
     assert not spoken & {"RCS", "SITE"}
     done = run("classify", tmp_path / "run" / "model.ddcl", catalog, "--out", tmp_path / "x.csv")
     assert done.exit_code == 0, done.output
-    named = pl.read_csv(tmp_path / "x.csv").select([f"column_{place}" for place in range(1, 6)])
+    named = pl.read_csv(tmp_path / "x.csv", infer_schema_length=None).select([f"column_{place}" for place in range(1, 6)])
     assert not {name for column in named for name in column} & {"RCS", "SITE"}
 
 
@@ -268,13 +268,13 @@ def test_classify_reads_the_held_out_rows_beside_the_model(trained, tmp_path):
     command = ("classify", folder / "model.ddcl", SYNTHETIC, "--only", "UNKNOWN", "--out", tmp_path / "x.csv")
     beside = run(*command)
     assert "stay" not in beside.stdout
-    table = pl.read_csv(tmp_path / "x.csv")
+    table = pl.read_csv(tmp_path / "x.csv", infer_schema_length=None)
     assert set(table["unlike the typed objects"]) <= {"yes", "no"}
     (tmp_path / "alone.ddcl").write_bytes((folder / "model.ddcl").read_bytes())
     alone = run(command[0], tmp_path / "alone.ddcl", *command[2:])
     assert alone.exit_code == 0, alone.output
     assert '"could also be" and "unlike the typed objects" stay empty: no held_out.csv beside the model' in alone.stdout
-    again = pl.read_csv(tmp_path / "x.csv")
+    again = pl.read_csv(tmp_path / "x.csv", infer_schema_length=None)
     doubts = ["could also be", "unlike the typed objects"]
     assert again.select(doubts).null_count().row(0) == (100, 100)
     assert again.drop(doubts).equals(table.drop(doubts))
@@ -295,7 +295,7 @@ def test_only_takes_a_class_in_any_case_of_letters(trained, tmp_path, typed):
     folder, _ = trained
     result = run("classify", folder / "model.ddcl", SYNTHETIC, "--only", typed, "--out", tmp_path / "x.csv")
     assert result.exit_code == 0, result.output
-    assert set(pl.read_csv(tmp_path / "x.csv")["recorded"]) == {"ROCKET BODY"}
+    assert set(pl.read_csv(tmp_path / "x.csv", infer_schema_length=None)["recorded"]) == {"ROCKET BODY"}
 
 
 def test_classes_that_differ_in_case_alone_are_told_apart_and_labels_may_be_numbers(small_model):

@@ -245,7 +245,7 @@ def test_every_epoch_is_certified(fitted):
     assert stability.verdict == STABLE
     for epoch, row in zip(stability.epochs, fitted.history_, strict=True):
         assert epoch.identity_residual == row["identity_residual"] < 1e-5
-        assert epoch.lr_ratio == pytest.approx(10.0)
+        assert epoch.lr_ratio == pytest.approx(50.0)
         assert 0 < epoch.min_separation <= epoch.mean_separation
     taus = [e.tau for e in stability.epochs]
     assert taus[0] > taus[-1] > 0

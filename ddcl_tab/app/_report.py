@@ -170,7 +170,7 @@ def _cards(inputs: Inputs) -> list[Card]:
     table, classes = inputs.classifier._prototype_table, inputs.classes
     typical = [card.typical for card in cards_of(FittedModel(inputs.classifier), inputs.frame, inputs.said)]
     used = in_use(np.array(table["share"]))
-    places = [f"column_{place}" for place in range(1, N_NAMED + 1)]
+    places = [f"column_{place}" for place in range(1, N_NAMED + 1) if f"column_{place}" in table]  # earlier: four
     return [
         Card(
             prototype=k,

@@ -153,7 +153,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         One row a prototype, largest first: ``name`` (columns, their values among its members, the class it votes for),
         ``share`` of all column tokens of the training rows, ``share CLASS`` of its rows, ``votes CLASS`` (what a column
         there adds to the log-odds of the class, in nats, more than columns do on average), ``medoid`` (the training row
-        of that class that is most made of it), and up to four columns that it speaks of: ``column_1``,
+        of that class that is most made of it), and up to five columns that it speaks of: ``column_1``,
         ``column_1_share`` of its members, ``column_1_values`` (true of 95 % of those), and so on. polars if fitted on
         polars, else pandas.
     stability_ : Stability

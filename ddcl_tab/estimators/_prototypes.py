@@ -15,7 +15,7 @@ from ddcl_tab.estimators._domain import Domain
 #: What is said of the values of a column is true of this share of the members, as narrowly as can be said.
 SAID_OF = 0.95
 #: Columns are named, largest first, until they hold this share of the members; at most so many, and categories.
-NAMED_SHARE, N_NAMED, N_CATEGORIES = 0.95, 4, 4
+NAMED_SHARE, N_NAMED, N_CATEGORIES = 0.95, 5, 4
 #: Prototypes a column where nobody says how many, and how few and how many there are at least and at most.
 PER_COLUMN, FEWEST, MOST = 4, 32, 128
 #: How a missing value is called.

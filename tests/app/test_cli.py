@@ -149,7 +149,7 @@ def test_train_writes_model_metrics_and_prototypes(trained):
         assert sum(share) == pytest.approx(1.0)
         assert sum(votes) == pytest.approx(0.0, abs=1e-5)  # against the mean of the classes
         assert row["name"].split(" (prototype")[0].endswith(f": {model.classes_[votes.index(max(votes))]}")
-        for place in range(1, 5):
+        for place in range(1, 6):
             assert (row[f"column_{place}"] in metrics["features"]) == (float(row[f"column_{place}_share"]) > 0.0)
 
 
@@ -175,7 +175,7 @@ def test_prototypes_never_speak_of_columns_without_any_value(tmp_path):
     result = run("train", catalog, "--config", tmp_path / "quick.toml", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
     table = pl.read_csv(tmp_path / "run" / "prototypes.csv")
-    spoken = {name for place in range(1, 5) for name in table[f"column_{place}"].drop_nulls()}
+    spoken = {name for place in range(1, 6) for name in table[f"column_{place}"].drop_nulls()}
     assert spoken
     assert not spoken & {"RCS", "SITE"}
     done = run("classify", tmp_path / "run" / "model.ddcl", catalog, "--out", tmp_path / "x.csv")

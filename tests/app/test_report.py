@@ -188,7 +188,7 @@ def test_the_page_and_prototypes_csv_say_the_same_of_a_prototype(made):
         assert card.share == pytest.approx(row["share"], abs=1e-5)
         assert card.votes == pytest.approx({name: row[f"votes {name}"] for name in card.votes}, rel=1e-5)
         assert card.members == pytest.approx({name: row[f"share {name}"] for name in card.members}, abs=1e-5)
-        said = [(row[f"column_{i}"], row[f"column_{i}_share"], row[f"column_{i}_values"]) for i in range(1, 5)]
+        said = [(row[f"column_{i}"], row[f"column_{i}_share"], row[f"column_{i}_values"]) for i in range(1, 6)]
         assert card.columns == [(name, pytest.approx(share, rel=1e-5), text) for name, share, text in said if name]
         assert card.medoid == row["medoid"]
         assert {typed[name] for name in card.typical} <= {card.votes_for}

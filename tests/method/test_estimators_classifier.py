@@ -146,7 +146,7 @@ def test_prototype_table_adds_up(fitted):
     for kind, total in (("share", 1.0), ("votes", 0.0)):
         rows = table.select([f"{kind} {name}" for name in fitted.classes_]).sum_horizontal()
         np.testing.assert_allclose(rows, total, atol=1e-6)
-    shares = table.select([f"column_{i}_share" for i in range(1, 5)]).to_numpy()
+    shares = table.select([f"column_{i}_share" for i in range(1, 6)]).to_numpy()
     assert (np.diff(shares, axis=1) <= 0).all()
     assert (shares.sum(axis=1) <= 1.0 + 1e-9).all()
     assert set(table["column_1"]) <= {*fitted.encoder_.feature_names_, ""}

@@ -1,4 +1,4 @@
-"""Whether the explanations are true: hiding columns, deletion and insertion, SHAP, prototypes taken away, seeds, dates.
+"""Whether explanations are true: hiding columns, deletion and insertion, SHAP, prototypes, their names, seeds, dates.
 
     python pipelines/faithfulness_study.py ../shared/data pipelines/results/
 
@@ -27,13 +27,14 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
-from study_tools import REPORT, commit, study_folder
+from study_tools import REPORT, commit, mean_std, study_folder
 
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.app._catalog import has_known_class
 from ddcl_tab.app._evaluation import split_catalog
 from ddcl_tab.app._tables import SYNTHETIC_NOTE, as_markdown
 from ddcl_tab.errors import LeakWarning, StabilityWarning
+from ddcl_tab.interpret._cards import name_truth, prototype_cards
 from ddcl_tab.interpret._model import FittedModel, shapley_values, take
 from ddcl_tab.space._gp import read_elsets
 from ddcl_tab.space._join import join_elsets
@@ -231,6 +232,17 @@ def stability_tables(material: Material) -> tuple[list[dict[str, Any]], list[dic
     return seeds, dates
 
 
+def names_table(material: Material) -> list[dict[str, Any]]:
+    """Per seed: of what share of tokens the names of prototypes are true, median over the prototypes."""
+    rows = []
+    for seed, model in enumerate(material.models):
+        cards = prototype_cards(model.classifier, material.train)
+        for name, part in (("training", material.train), ("held out", material.test)):
+            members, others = np.nanmedian(name_truth(model.classifier, part, cards), axis=0)
+            rows.append({"seed": seed, "rows": name, "of members": float(members), "of others": float(others)})
+    return rows
+
+
 def rounded(rows: list[dict[str, Any]]) -> str:
     """Markdown table of figures to three decimals."""
     return as_markdown(
@@ -240,9 +252,7 @@ def rounded(rows: list[dict[str, Any]]) -> str:
 
 def mean_of(rows: list[dict[str, Any]], name: str) -> str:
     """Mean and standard deviation of one column of a table."""
-    values = [row[name] for row in rows]
-    spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
-    return f"{np.mean(values):.3f} ± {spread:.3f}"
+    return mean_std(row[name] for row in rows)
 
 
 def report(figures: dict[str, Any], notes: list[str]) -> str:
@@ -278,9 +288,19 @@ def report(figures: dict[str, Any], notes: list[str]) -> str:
         f"Area under the curve of the decided class's probability as up to {N_REMOVED} prototypes go; lower is truer.",
         rounded(figures["prototypes"]),
         "## The same prototypes from other seeds",
-        rounded(seeds),
-        f"ARI of all tokens {mean_of(seeds, 'ARI')}, of those of one column {mean_of(seeds, 'ARI within columns')} "
-        f"(goal: {ARI_GOAL}).",
+        *(
+            [
+                rounded(seeds),
+                f"ARI of all tokens {mean_of(seeds, 'ARI')}, of those of one column "
+                f"{mean_of(seeds, 'ARI within columns')} (goal: {ARI_GOAL}).",
+            ]
+            if seeds
+            else ["Not measured: it needs two trainings."]
+        ),
+        "## Names of prototypes",
+        "Share of the tokens that the name of a prototype is true of: of its members, and of the other tokens of the "
+        "columns that it names; median over the prototypes (goals: at least 0.9, and at most half as much).",
+        rounded(figures["names"]),
     ]
     if figures["dates"]:
         parts += [
@@ -334,6 +354,7 @@ def main() -> None:
     figures = {
         "hiding": hiding_table(material),
         "removal": removal_table(material),
+        "names": names_table(material),
         "prototypes": prototype_table(material),
         "columns": columns,
         "alike": alike,
@@ -344,7 +365,7 @@ def main() -> None:
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     notes = [
         f"Made by `{shlex.join(['python', 'pipelines/faithfulness_study.py', *sys.argv[1:]])}` (python "
-        f"{platform.python_version()}, {versions}); {len(material.models)} trainings on "
+        f"{platform.python_version()}, {versions}); trainings: {len(material.models)}, on "
         f"the same {len(material.train)} rows, all figures on the {len(material.test)} rows of launches held out.",
         *([f"{SYNTHETIC_NOTE}. Small networks: this shows that the command works, nothing else."] * args.short),
     ]

@@ -91,7 +91,8 @@ def test_families_are_used_unless_the_user_wants_none(trained, tmp_path):
     assert metrics["settings"]["family"] is None
     classified = run("classify", tmp_path / "run" / "model.ddcl", command[1], "--out", tmp_path / "x.csv")
     assert classified.exit_code == 0
-    assert "siblings" in pl.read_csv(tmp_path / "x.csv", infer_schema_length=None).columns  # a fact of the catalog, whatever the model sees
+    # A fact of the catalog, whatever the model sees.
+    assert "siblings" in pl.read_csv(tmp_path / "x.csv", infer_schema_length=None).columns
     config.write_text('family = "auto"\n')
     for name in ("train", "tune"):
         assert "says family = 'auto' and --no-family says none" in fails(run(name, *command[1:]))
@@ -180,7 +181,8 @@ def test_prototypes_never_speak_of_columns_without_any_value(tmp_path):
     assert not spoken & {"RCS", "SITE"}
     done = run("classify", tmp_path / "run" / "model.ddcl", catalog, "--out", tmp_path / "x.csv")
     assert done.exit_code == 0, done.output
-    named = pl.read_csv(tmp_path / "x.csv", infer_schema_length=None).select([f"column_{place}" for place in range(1, 6)])
+    written = pl.read_csv(tmp_path / "x.csv", infer_schema_length=None)
+    named = written.select([f"column_{place}" for place in range(1, 6)])
     assert not {name for column in named for name in column} & {"RCS", "SITE"}
 
 

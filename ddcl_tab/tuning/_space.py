@@ -44,7 +44,7 @@ class Window:
     sharpness : float
         Worst of the reference fit: the prototypes' step over the largest stable one.
     lag : float
-        At the end of the reference fit: the share of their way that the prototypes still had to go.
+        In the epoch of the reference fit that was kept: the share of their way that the prototypes still had to go.
     """
 
     low: float
@@ -76,7 +76,7 @@ def measure_window(stability: Stability, lr_ratio: float) -> Window:
     """
     epochs = stability.epochs[1:] or stability.epochs
     sharpness = _worst([epoch.sharpness for epoch in epochs])
-    lag = _worst([epoch.lag for epoch in epochs[-1:]])
+    lag = stability.worst(CONDITIONS["tracking"]).lag if epochs else math.nan
     floor, ceiling = RATIO_LIMITS
     high = lr_ratio / sharpness if 0.0 < sharpness < math.inf else ceiling
     low = lr_ratio * lag / WANTED_LAG if lag < math.inf else floor

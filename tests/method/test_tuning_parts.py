@@ -120,6 +120,12 @@ def test_window_holds_the_ratio_of_a_stable_fit():
     assert measure_window(stability(sharpness=0.5), 2000.0).high == 2000.0
 
 
+def test_window_reads_the_lag_of_the_epoch_that_was_kept():
+    epochs = tuple(replace(SOUND, epoch=i + 1, lag=lag) for i, lag in enumerate((0.9, 0.2, 0.4)))
+    assert measure_window(Stability(epochs, kept=2), 10.0).lag == 0.2
+    assert measure_window(Stability(epochs), 10.0).lag == 0.4
+
+
 def test_window_moves_down_with_an_overshooting_step():
     overshooting = stability(sharpness=5.0, lag=0.01)
     assert not overshooting.is_stable

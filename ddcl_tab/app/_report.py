@@ -35,7 +35,7 @@ from ddcl_tab.app._train import HELD_OUT_FILE, read_run
 from ddcl_tab.errors import InputError
 from ddcl_tab.estimators._classifier import DDCLClassifier
 from ddcl_tab.estimators._explain import N_WRITTEN, WORTH_NAMING, written_cells
-from ddcl_tab.estimators._prototypes import N_NAMED, without_number
+from ddcl_tab.estimators._prototypes import without_number
 from ddcl_tab.interpret._cards import cards_of
 from ddcl_tab.interpret._model import FittedModel
 from ddcl_tab.training._certificate import in_use
@@ -170,7 +170,7 @@ def _cards(inputs: Inputs) -> list[Card]:
     table, classes = inputs.classifier._prototype_table, inputs.classes
     typical = [card.typical for card in cards_of(FittedModel(inputs.classifier), inputs.frame, inputs.said)]
     used = in_use(np.array(table["share"]))
-    places = [f"column_{place}" for place in range(1, N_NAMED + 1) if f"column_{place}" in table]  # earlier: four
+    places = [name.removesuffix("_values") for name in table if name.startswith("column_") and name.endswith("_values")]
     return [
         Card(
             prototype=k,

@@ -358,6 +358,6 @@ def search_summary(search: DDCLSearchCV) -> str:
         lines.append(
             f"lr_ratio searched from {number(search.window_.low)} to {number(search.window_.high)}: with the initial "
             f"parameters, the prototypes' step was {number(search.window_.sharpness)} of the largest stable one, and "
-            f"their lag at the end {number(search.window_.lag)}"
+            f"their lag in the epoch kept {number(search.window_.lag)}"
         )
     return "\n".join(lines)

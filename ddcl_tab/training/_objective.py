@@ -115,7 +115,7 @@ class Objective(torch.nn.Module):
     ``L_con`` makes a column's contribution what the column does. Tokens have seen each other, and left alone they share
     the decision evenly, whichever column it hangs on. Its target is taken from the network as it is, so that only the
     contributions move (as in ViaSHAP, arXiv:2505.04775). It holds the tokens alone: prototypes follow them, and held
-    themselves would not part in a short training.
+    themselves did not part in short trainings at a low ``lr_ratio``.
 
     Parameters
     ----------

@@ -74,9 +74,10 @@ def measure_window(stability: Stability, lr_ratio: float) -> Window:
     >>> measure_window(Stability(()), 10.0)
     Window(low=0.1, high=1000.0, sharpness=nan, lag=nan)
     """
-    epochs = stability.epochs[1:] or stability.epochs
-    sharpness = _worst([epoch.sharpness for epoch in epochs])
-    lag = stability.worst(CONDITIONS["tracking"]).lag if epochs else math.nan
+    sharpness = lag = math.nan
+    if stability.epochs:
+        sharpness = stability.worst(CONDITIONS["fast_step"]).sharpness
+        lag = stability.worst(CONDITIONS["tracking"]).lag
     floor, ceiling = RATIO_LIMITS
     high = lr_ratio / sharpness if 0.0 < sharpness < math.inf else ceiling
     low = lr_ratio * lag / WANTED_LAG if lag < math.inf else floor
@@ -85,10 +86,6 @@ def measure_window(stability: Stability, lr_ratio: float) -> Window:
     if stability.is_stable:
         low, high = min(low, lr_ratio), max(high, lr_ratio)
     return Window(low, high, sharpness, lag)
-
-
-def _worst(figures: list[float]) -> float:
-    return math.nan if not figures or any(map(math.isnan, figures)) else max(figures)
 
 
 def default_space(parameters: dict[str, Any], window: Window | None) -> dict[str, BaseDistribution]:

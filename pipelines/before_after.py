@@ -138,8 +138,8 @@ def report(file: Path, folder: Path, command: str) -> None:
     ]
     parts = [
         "# Before and after: prototypes of rows, prototypes of columns",
-        f"Made by `{command}`. One fit a figure (five for novelty, five for label errors): differences of a few "
-        "thousandths are noise.",
+        f"Made by `{command}`. One fit for histories, five for novelty, five for label errors, 24 for verdicts: small "
+        "differences are noise.",
         *([f"{SYNTHETIC_NOTE}. Small networks: figures mean nothing."] if folder.name.endswith("_short") else []),
         as_markdown(pl.DataFrame(rows)),
     ]

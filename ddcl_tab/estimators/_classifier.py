@@ -585,7 +585,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             seed,
             torch.device(self.device),
             n_prototypes=self.n_prototypes or default_prototypes(len(self.encoder_.feature_names_)),
-            n_numeric=len(self.encoder_.numeric_),
+            edges=self.encoder_.edges_,
             cardinalities=self.encoder_.cardinalities_,
             n_classes=len(self.classes_),
             d_token=self.d_token,

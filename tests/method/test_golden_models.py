@@ -66,7 +66,7 @@ def test_golden_models_hold_families_and_interruptions():
 
 
 @pytest.mark.parametrize("path", [path for path in GOLDEN if path not in READ], ids=lambda path: path.stem)
-def test_models_with_a_class_token_are_refused_with_both_versions(path):
+def test_models_of_earlier_networks_are_refused_with_both_versions(path):
     writer = "another ddcl-tab" if FORMATS[path] == 1 else f"ddcl-tab {__version__}"
     words = rf"{path.name}: written by {writer} (format {FORMATS[path]}), which this version cannot read: "
     words += f"ddcl-tab {__version__} reads format {VERSION}. Update ddcl-tab if it is older than that. "

@@ -184,7 +184,7 @@ def test_collapse_is_a_saddle_of_the_whole_objective_below_the_joint_critical_te
         CPU,
         n_prototypes=2,
         d_token=4,
-        n_numeric=3,
+        edges=[(-1.0, 0.0, 1.0)] * 3,
         cardinalities=[3],
         n_classes=2,
         n_blocks=1,

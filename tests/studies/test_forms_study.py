@@ -94,8 +94,8 @@ def test_the_second_level_adds_its_quantisation_loss_and_pulls_no_tokens():
 def two_levels() -> tuple[TableNetwork, dict[str, torch.Tensor]]:
     torch.manual_seed(0)
     network = TwoLevelNetwork(
-        TwoLevelReadout(6, 4, D), n_numeric=3, cardinalities=[], n_classes=3, d_token=D, n_blocks=1, n_heads=2,
-        dropout=0.0, generator=torch.Generator(),
+        TwoLevelReadout(6, 4, D), edges=[(-1.0, 0.0, 1.0)] * 3, cardinalities=[], n_classes=3, d_token=D,
+        n_blocks=1, n_heads=2, dropout=0.0, generator=torch.Generator(),
     )  # fmt: skip
     return network, {"numeric": torch.randn(40, 3), "categorical": torch.zeros(40, 0, dtype=torch.int64)}
 

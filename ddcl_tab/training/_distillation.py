@@ -16,9 +16,12 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 
 from ddcl_tab.training._rows import UNSEEN, Rows, RowsDataset
 
-#: Rounds of gradient boosting and number of randomised trees; the teacher's probabilities are the mean of both.
-N_ROUNDS = 150
-N_TREES = 200
+#: Rounds of gradient boosting, and the weight of the squares of its leaves; number of randomised trees, and the share of
+#: the columns that each of their cuts may choose from.
+N_ROUNDS, L2 = 150, 10.0
+N_TREES, TRIED = 100, 0.5
+#: Probabilities are at least this before their geometric mean: one model that is sure must not silence the other.
+FLOOR = 1e-4
 #: Of larger tables each randomised tree sees as many rows, drawn anew: fully grown trees of all would fill the memory.
 MAX_TREE_ROWS = 50_000
 #: Fewer rows are too few to learn from twice.
@@ -37,8 +40,9 @@ def hard_targets(rows: Rows, n_classes: int) -> NDArray[np.float32]:
 class Teacher:
     """The model that is distilled: gradient boosting and extremely randomised trees, fitted on the training rows.
 
-    On held-out launches boosting has the better probabilities and randomised trees the better borders; their mean keeps
-    most of both (docs/notes/recipe.md).
+    On held-out launches boosting has the better probabilities and randomised trees the better borders. Their geometric
+    mean keeps most of both, and says what it knows as surely as it knows it; the arithmetic mean, and trees that may
+    not choose among many columns, are too unsure (docs/notes/recipe.md).
 
     Parameters
     ----------
@@ -55,10 +59,18 @@ class Teacher:
         is_category = np.arange(columns.shape[1]) >= rows.numeric.shape[1]
         self.models = (
             HistGradientBoostingClassifier(
-                max_iter=N_ROUNDS, categorical_features=is_category, early_stopping=False, random_state=seed
+                max_iter=N_ROUNDS,
+                l2_regularization=L2,
+                categorical_features=is_category,
+                early_stopping=False,
+                random_state=seed,
             ),
             ExtraTreesClassifier(
-                N_TREES, bootstrap=drawn, max_samples=MAX_TREE_ROWS if drawn else None, random_state=seed
+                N_TREES,
+                max_features=TRIED,
+                bootstrap=drawn,
+                max_samples=MAX_TREE_ROWS if drawn else None,
+                random_state=seed,
             ),
         )
         for model in self.models:
@@ -67,7 +79,9 @@ class Teacher:
     def predict_proba(self, numeric: NDArray[np.float32], categorical: NDArray[np.int64]) -> NDArray[np.float32]:
         """Class probabilities of encoded rows, shape (n, n_classes)."""
         columns = _columns(numeric, categorical)
-        return np.mean([model.predict_proba(columns) for model in self.models], axis=0, dtype=np.float32)
+        probability = np.stack([model.predict_proba(columns) for model in self.models])
+        geometric = np.exp(np.log(probability.clip(FLOOR)).mean(axis=0))
+        return (geometric / geometric.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def can_distil(rows: Rows, n_classes: int) -> bool:

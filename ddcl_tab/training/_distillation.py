@@ -16,8 +16,8 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 
 from ddcl_tab.training._rows import UNSEEN, Rows, RowsDataset
 
-#: Rounds of gradient boosting, and the weight of the squares of its leaves; number of randomised trees, and the share of
-#: the columns that each of their cuts may choose from.
+#: Rounds of gradient boosting, and the weight of the squares of its leaves; number of randomised trees, and the share
+#: of the columns that each of their cuts may choose from.
 N_ROUNDS, L2 = 150, 10.0
 N_TREES, TRIED = 100, 0.5
 #: Probabilities are at least this before their geometric mean: one model that is sure must not silence the other.

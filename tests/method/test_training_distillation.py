@@ -49,6 +49,16 @@ def test_the_teacher_knows_rows_that_it_has_not_seen(teacher):
     assert (probability.argmax(axis=1) == unseen.label).mean() > 0.98
 
 
+def test_the_teacher_says_the_geometric_mean_of_its_models(teacher):
+    unseen = rows_of(200, seed=2)
+    columns = np.concatenate([unseen.numeric, np.where(unseen.categorical < MAX_CODE, unseen.categorical, 1)], axis=1)
+    boosting, randomised = (model.predict_proba(columns).clip(1e-4) for model in teacher.models)
+    odds = np.sqrt(boosting[:, 1] * randomised[:, 1] / (boosting[:, 0] * randomised[:, 0]))
+    said = teacher.predict_proba(unseen.numeric, unseen.categorical)
+    np.testing.assert_allclose(said[:, 1] / said[:, 0], odds, rtol=1e-4)
+    assert 0.0 < said.min()
+
+
 def test_trees_of_large_tables_see_a_part_each(monkeypatch):
     whole = Teacher(rows_of(), 2, seed=0).models[1]
     monkeypatch.setattr("ddcl_tab.training._distillation.MAX_TREE_ROWS", 100)

@@ -56,7 +56,7 @@ def test_the_teacher_says_the_geometric_mean_of_its_models(teacher):
     odds = np.sqrt(boosting[:, 1] * randomised[:, 1] / (boosting[:, 0] * randomised[:, 0]))
     said = teacher.predict_proba(unseen.numeric, unseen.categorical)
     np.testing.assert_allclose(said[:, 1] / said[:, 0], odds, rtol=1e-4)
-    assert 0.0 < said.min()
+    assert said.min() > 0.0
 
 
 def test_trees_of_large_tables_see_a_part_each(monkeypatch):

@@ -16,7 +16,7 @@ from ddcl_tab.training._distillation import (
     hard_targets,
     training_rows,
 )
-from ddcl_tab.training._rows import Batches, Rows, RowsDataset
+from ddcl_tab.training._rows import Batches, Late, Rows, RowsDataset
 
 CPU = torch.device("cpu")
 
@@ -35,7 +35,7 @@ def teacher() -> Teacher:
 
 
 def augmented(teacher: Teacher, share: float = 0.7) -> AugmentedRows:
-    return AugmentedRows(rows_of(), teacher, share, CPU)
+    return AugmentedRows(rows_of(), 2, teacher, share, CPU)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -57,6 +57,40 @@ def test_the_teacher_says_the_geometric_mean_of_its_models(teacher):
     said = teacher.predict_proba(unseen.numeric, unseen.categorical)
     np.testing.assert_allclose(said[:, 1] / said[:, 0], odds, rtol=1e-4)
     assert said.min() > 0.0
+
+
+LATE = Late(np.array([[False, True, False], [False, True, True]]), share=0.4)
+
+
+def test_late_columns_are_hidden_in_their_share_of_the_rows_and_no_others():
+    epoch, rows = AugmentedRows(rows_of(), 2, None, 0.7, CPU, LATE).epoch(generator()), rows_of()
+    number, code = epoch.numeric[:, 1].isnan().numpy(), (epoch.categorical[:, 0] == 0).numpy()
+    assert number.mean() == pytest.approx(0.4, abs=0.05)
+    assert code.mean() == pytest.approx(0.2, abs=0.04)  # the second set of columns, never by itself
+    assert number[code].all()
+    np.testing.assert_array_equal(epoch.numeric[:, 0], rows.numeric[:, 0])
+    np.testing.assert_array_equal(epoch.numeric[~number, 1], rows.numeric[~number, 1])
+    np.testing.assert_array_equal(epoch.target, hard_targets(rows, 2))
+
+
+def test_trees_judge_augmented_rows_as_they_are_hidden():
+    dataset = training_rows(rows_of(), 2, 1.0, 0, CPU, LATE)
+    assert isinstance(dataset, AugmentedRows)
+    # They have seen each row with and without its late columns.
+    assert dataset.teacher.models[1].estimators_[0].tree_.weighted_n_node_samples[0] == 2 * MIN_ROWS
+    epoch = dataset.epoch(generator())
+    assert bool(epoch.numeric[:, 1].isnan().any())
+    said = dataset.teacher.predict_proba(epoch.numeric.numpy(), epoch.categorical.numpy())
+    np.testing.assert_allclose(epoch.target, said)
+
+
+def test_small_tables_hide_late_columns_too():
+    rows = rows_of(200)
+    assert type(training_rows(rows, 2, 0.7, 0, CPU)) is RowsDataset
+    dataset = training_rows(rows, 2, 0.7, 0, CPU, LATE)
+    assert isinstance(dataset, AugmentedRows)
+    assert dataset.teacher is None
+    assert bool(dataset.epoch(generator()).numeric[:, 1].isnan().any())
 
 
 def test_trees_of_large_tables_see_a_part_each(monkeypatch):
@@ -96,7 +130,7 @@ def test_every_epoch_is_another_one_and_the_same_seed_gives_the_same_epochs(teac
         assert torch.equal(x.numeric, y.numeric)
         assert torch.equal(x.target, y.target)
     same = Teacher(rows_of(), 2, seed=0)
-    assert torch.equal(AugmentedRows(rows_of(), same, 0.7, CPU).epoch(generator()).target, a.target)
+    assert torch.equal(AugmentedRows(rows_of(), 2, same, 0.7, CPU).epoch(generator()).target, a.target)
 
 
 def test_batches_train_on_the_epoch_and_measure_on_the_table(teacher):
@@ -111,7 +145,7 @@ def test_batches_train_on_the_epoch_and_measure_on_the_table(teacher):
 
 def test_a_augmented_row_keeps_the_weight_of_its_first_parent(teacher):
     rows = rows_of()._replace(weight=np.linspace(1.0, 3.0, MIN_ROWS))
-    epoch = AugmentedRows(rows, teacher, 1.0, CPU).epoch(generator())
+    epoch = AugmentedRows(rows, 2, teacher, 1.0, CPU).epoch(generator())
     np.testing.assert_allclose(epoch.weight.numpy(), rows.weight / rows.weight.mean(), rtol=1e-6)
 
 

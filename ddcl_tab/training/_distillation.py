@@ -28,8 +28,8 @@ MAX_TREE_ROWS = 50_000
 MIN_ROWS = 1000
 #: Gradient boosting takes categories below this code.
 MAX_CODE = 254
-#: Share of the columns that an augmented row has from its second parent.
-SWAPPED = 0.3
+#: An augmented row has one column from its second parent, and this share of the others.
+SWAPPED = 0.08
 
 
 def hard_targets(rows: Rows, n_classes: int) -> NDArray[np.float32]:
@@ -115,8 +115,9 @@ def training_rows(
 class AugmentedRows(RowsDataset):
     """Training rows of which every epoch replaces some by augmented ones, and hides late columns of some.
 
-    An augmented row is a real one (its first parent, whose weight it keeps) with :data:`SWAPPED` of its columns from
-    another, drawn anew every epoch; its label are the teacher's probabilities.
+    An augmented row is a real one (its first parent, whose weight it keeps) with few of its columns from another, drawn
+    anew every epoch; its label are the teacher's probabilities. Few, because rows unlike any real one are most of what
+    the network would learn otherwise (docs/notes/recipe.md).
 
     Parameters
     ----------
@@ -164,7 +165,9 @@ class AugmentedRows(RowsDataset):
         n, n_numeric = self.rows.numeric.shape
         n_columns = n_numeric + self.rows.categorical.shape[1]
         second = self.rows.take(torch.randint(n, (n,), generator=generator).numpy())
-        swap = (torch.rand(n, n_columns, generator=generator) < SWAPPED).numpy() & augmented[:, None]
+        one = torch.randint(n_columns, (n, 1), generator=generator).numpy() == np.arange(n_columns)
+        others = (torch.rand(n, n_columns, generator=generator) < SWAPPED).numpy()
+        swap = (one | others) & augmented[:, None]
         return self.rows._replace(
             numeric=np.where(swap[:, :n_numeric], second.numeric, self.rows.numeric),
             categorical=np.where(swap[:, n_numeric:], second.categorical, self.rows.categorical),

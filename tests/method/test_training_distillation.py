@@ -115,7 +115,7 @@ def test_augmented_rows_carry_the_teachers_opinion_and_the_others_their_label(te
 def test_share_of_augmented_rows_and_of_swapped_columns(teacher):
     epoch, rows = augmented(teacher, 0.5).epoch(generator()), rows_of()
     moved = (epoch.numeric.numpy() != rows.numeric).mean(axis=0)
-    assert moved == pytest.approx(0.5 * SWAPPED, abs=0.05)
+    assert moved == pytest.approx(0.5 * (1 / 3 + 2 / 3 * SWAPPED), abs=0.05)  # one of the three columns, or another
     # Every number stands in the column that it comes from.
     for i in range(2):
         assert set(epoch.numeric[:, i].tolist()) <= set(rows.numeric[:, i].tolist())

@@ -109,7 +109,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Share of activations dropped while training; augmented rows leave little to learn by heart.
     batch_size : int, default=256
         Rows in a step; fewer in small tables, so that an epoch has at least eight steps.
-    max_epochs : int, default=50
+    max_epochs : int, default=30
     patience : int, default=8
         Epochs in a row that are worse than the best one on the validation part before training stops (after the
         annealing); worse is by more than the standard error of the difference.
@@ -219,7 +219,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         n_heads: int = 4,
         dropout: float = 0.0,
         batch_size: int = 256,
-        max_epochs: int = 50,
+        max_epochs: int = 30,
         patience: int = 8,
         validation_fraction: float = 0.1,
         class_weight: dict[Any, float] | str | None = None,

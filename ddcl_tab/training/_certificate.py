@@ -114,7 +114,7 @@ N_LANCZOS = 8
 
 #: Name of Muon's averaged gradient in the state of an optimiser, and root mean square of the entries of its step, over
 #: the rate.
-MUON_STATE, MUON_RMS = "momentum", 0.2
+MUON_STATE, MUON_RMS = "momentum", 0.4
 
 
 class StepRule(NamedTuple):

@@ -71,7 +71,8 @@ class MuonAdamW(torch.optim.AdamW):
 
     Muon steps along the gradient's nearest semi-orthogonal matrix: all its directions move alike, those of small
     gradients too (Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024). Scaled so that the
-    entries of a step have the root mean square of one of AdamW's (Liu et al., arXiv:2502.16982), both share one rate.
+    entries of a step have a root mean square of :data:`MUON_RMS` rates, both share one rate. That is twice what Liu et
+    al. (arXiv:2502.16982) found for AdamW's steps, and learned the catalog better (docs/notes/recipe.md).
 
     In float32, unlike :class:`torch.optim.Muon`: products in bfloat16 take nine times as long on processors that
     only emulate it.

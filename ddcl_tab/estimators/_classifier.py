@@ -108,7 +108,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     dropout : float, default=0
         Share of activations dropped while training; augmented rows leave little to learn by heart.
     batch_size : int, default=256
-        Rows in a step; fewer in small tables, so that an epoch has at least eight steps.
+        Rows in a step; fewer in small tables, so that an epoch has at least sixteen steps.
     max_epochs : int, default=30
     patience : int, default=8
         Epochs in a row that are worse than the best one on the validation part before training stops (after the

@@ -56,7 +56,7 @@ PROBE_ROWS = 1024
 #: so that the annealing splits them.
 START_SPREAD = 0.1
 #: An epoch has at least this many steps, small tables included.
-MIN_STEPS = 8
+MIN_STEPS = 16
 MIN_BATCH = 16
 #: AdamW's decay of weight matrices.
 WEIGHT_DECAY = 1e-4

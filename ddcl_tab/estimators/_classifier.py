@@ -81,7 +81,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     temperature : float, default=0.05
         Final temperature relative to the critical one, ``T / T_c`` in (0, 1). Lower: fewer prototypes share a token.
     lr : float, default=0.002
-        Learning rate of the encoder (AdamW).
+        Learning rate of the encoder (AdamW, and Muon for the matrices of its blocks).
     lr_ratio : float, default=50
         Learning rate of the prototypes over that of the encoder.
     quantization_weight : float, default=0.1

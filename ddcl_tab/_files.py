@@ -101,7 +101,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 FORMAT = "ddcl-tab model"
-VERSION = 3
+VERSION = 4
 _MANIFEST, _STATE, _WEIGHTS = "manifest.json", "state.json", "weights.safetensors"
 #: No part of a model of this package comes near this size in bytes; a larger claim is an attack or damage.
 MAX_PART_BYTES = 1 << 30

@@ -43,7 +43,7 @@ from ddcl_tab.space import ELSET_COLUMNS, FAMILY_COLUMNS, SATCAT_COLUMNS, family
 
 UNKNOWN, N_TYPED, N_SHOWN = "UNKNOWN", 2000, 10
 COLUMNS, SENTENCES = "columns of the table", "words of the sentences"
-SMALL = {"n_prototypes": 24, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 3, "augmented_share": 0.0}
+SMALL = {"n_prototypes": 24, "d_token": 16, "n_heads": 2, "n_blocks": 1, "max_epochs": 8, "augmented_share": 0.0}
 
 
 class Count(NamedTuple):

@@ -184,7 +184,7 @@ def prepare(frame: pl.DataFrame, seed: int, n_rows: int) -> tuple[int, Start]:
         encoder = TableEncoder().fit(features[index[0]])
     train, test = (Rows(*encoder.transform(features[i]), label[i], np.ones(len(i)), np.arange(len(i))) for i in index)
     sizes = SIZES | {
-        "n_numeric": len(encoder.numeric_),
+        "edges": encoder.edges_,
         "cardinalities": encoder.cardinalities_,
         "n_classes": int(label.max()) + 1,
     }

@@ -53,6 +53,7 @@ from ddcl_tab.training._distillation import hard_targets, training_rows
 from ddcl_tab.training._net import build_network, train_network
 from ddcl_tab.training._objective import Objective
 from ddcl_tab.training._rows import (
+    Late,
     Prediction,
     Rows,
     RowsDataset,
@@ -80,7 +81,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     temperature : float, default=0.05
         Final temperature relative to the critical one, ``T / T_c`` in (0, 1). Lower: fewer prototypes share a token.
     lr : float, default=0.002
-        Learning rate of the encoder (AdamW).
+        Learning rate of the encoder (AdamW, and Muon for the matrices of its blocks).
     lr_ratio : float, default=50
         Learning rate of the prototypes over that of the encoder.
     quantization_weight : float, default=0.1
@@ -96,6 +97,10 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Share of the rows of an epoch that are augmented: mixed from two training rows each and labelled by distillation
         from trees (gradient boosting and randomised trees, fitted on the training rows first). 0 trains on the table
         alone, and so do tables under 1,000 rows.
+    hidden_share : float, default=0.3
+        Share of the rows of an epoch, and of the validation part, that lack columns which the frame's domain knows to
+        be filled late, such as RCS_SIZE of new objects in a catalog. 0 hides nothing; where the domain knows none,
+        nothing is hidden.
     d_token : int, default=64
         Width of a token; a multiple of ``n_heads``.
     n_blocks, n_heads : int, default=2, 4
@@ -103,8 +108,8 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     dropout : float, default=0
         Share of activations dropped while training; augmented rows leave little to learn by heart.
     batch_size : int, default=256
-        Rows in a step; fewer in small tables, so that an epoch has at least eight steps.
-    max_epochs : int, default=50
+        Rows in a step; fewer in small tables, so that an epoch has at least sixteen steps.
+    max_epochs : int, default=30
     patience : int, default=8
         Epochs in a row that are worse than the best one on the validation part before training stops (after the
         annealing); worse is by more than the standard error of the difference.
@@ -208,12 +213,13 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         column_weight: float = 0.1,
         contribution_weight: float = 0.3,
         augmented_share: float = 0.7,
+        hidden_share: float = 0.3,
         d_token: int = 64,
         n_blocks: int = 2,
         n_heads: int = 4,
         dropout: float = 0.0,
         batch_size: int = 256,
-        max_epochs: int = 50,
+        max_epochs: int = 30,
         patience: int = 8,
         validation_fraction: float = 0.1,
         class_weight: dict[Any, float] | str | None = None,
@@ -234,6 +240,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.column_weight = column_weight
         self.contribution_weight = contribution_weight
         self.augmented_share = augmented_share
+        self.hidden_share = hidden_share
         self.d_token = d_token
         self.n_blocks = n_blocks
         self.n_heads = n_heads
@@ -553,6 +560,10 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             settings, encoder = self.get_params(deep=False), self.encoder_.to_json()
             checkpoint.identify(training_fingerprint(settings, self.classes_.tolist(), encoder, rows, seed))
         train, validation = split_validation(rows, self.validation_fraction, np.random.default_rng(seed))
+        late = self._late()
+        if late is not None and validation is not None:
+            n = len(validation.label)
+            validation = late.hide(validation, np.random.default_rng(seed).permutation(n) / n)
         device = torch.device(self.device)
         self.network_ = self._build_network(seed)
         n_classes = len(self.classes_)
@@ -564,7 +575,7 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 contribution_weight=self.contribution_weight,
                 cardinalities=self.encoder_.cardinalities_,
             ),
-            training_rows(train, n_classes, self.augmented_share, seed, device),
+            training_rows(train, n_classes, self.augmented_share, seed, device, late),
             None if validation is None else RowsDataset(validation, hard_targets(validation, n_classes), device),
             lr=self.lr,
             lr_ratio=self.lr_ratio,
@@ -580,12 +591,19 @@ class DDCLClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         )
         self.n_iter_ = len(self.history_)
 
+    def _late(self) -> Late | None:
+        """Columns of fit that new rows lack; None where there are none, or none are to be hidden."""
+        names = self.encoder_.feature_names_
+        sets = [[name in late for name in names] for late in self.domain_.late]
+        sets = [there for there in sets if any(there)]
+        return Late(np.array(sets), float(self.hidden_share)) if sets and self.hidden_share > 0 else None
+
     def _build_network(self, seed: int) -> TableNetwork:
         return build_network(
             seed,
             torch.device(self.device),
             n_prototypes=self.n_prototypes or default_prototypes(len(self.encoder_.feature_names_)),
-            n_numeric=len(self.encoder_.numeric_),
+            edges=self.encoder_.edges_,
             cardinalities=self.encoder_.cardinalities_,
             n_classes=len(self.classes_),
             d_token=self.d_token,

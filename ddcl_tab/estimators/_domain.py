@@ -60,6 +60,8 @@ class Domain:
         evidence, such as objects of one launch.
     families : type, optional
         What is counted of the rows of a table, and the columns that follow for each row.
+    late : tuple of tuples of str
+        Sets of columns that a new row lacks together, because they are filled some time after it is made.
     say : callable, optional
         Column, its values as numbers (one, or both ends of an interval; none for texts and missing values) and as text
         with the unit, to a phrase such as ``"96 % of its launch small"``; None where the domain has no own words.
@@ -82,6 +84,7 @@ class Domain:
     group_columns: tuple[str, ...] = ()
     group: Callable[[Any], NDArray[Any]] | None = None
     families: type[DomainFamilies] | None = None
+    late: tuple[tuple[str, ...], ...] = ()
     say: Callable[[str, tuple[float, ...], str], str | None] | None = None
 
     def recognises(self, columns: Iterable[str]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import asdict, fields
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -20,7 +21,7 @@ from ddcl_tab.estimators._columns import unit_of
 from ddcl_tab.estimators._domain import UnknownDomainError, domain_named
 from ddcl_tab.estimators._families import Families, GroupFamilies
 from ddcl_tab.estimators._prototypes import default_prototypes
-from ddcl_tab.estimators._table import NumericScale, TableEncoder
+from ddcl_tab.estimators._table import N_PIECES, NARROWEST, NumericScale, TableEncoder
 from ddcl_tab.estimators._validation import Requirement, check_parameters
 from ddcl_tab.training._certificate import EpochCertificate
 from ddcl_tab.training._rows import N_RESERVED
@@ -62,10 +63,19 @@ _LABEL_TYPE = Requirement(
     lambda v: isinstance(v, str) and v[:1] in "|<>=" and v[1:2] in ("b", "i", "u", "f", "U", "O"),
     "a type of labels such as '<U6'",
 )
+_EDGES = Requirement(
+    lambda v: (
+        isinstance(v, list)
+        and 3 <= len(v) <= N_PIECES + 1
+        and all(_FINITE.holds(edge) and abs(edge) <= _LARGEST_WEIGHT for edge in v)
+        and all(b - a >= NARROWEST / 2 for a, b in pairwise(v))
+    ),
+    f"3 to {N_PIECES + 1} increasing numbers",
+)
 _OBJECT = Requirement(lambda v: isinstance(v, dict), "an object")
 
 _SCALE = {f.name: _FINITE for f in fields(NumericScale)}
-_SCALE |= {"name": _TEXT, "unit": _TEXT, "heavy": _FLAG, "iqr": _FINITE, "std": _WIDTH}
+_SCALE |= {"name": _TEXT, "unit": _TEXT, "heavy": _FLAG, "iqr": _FINITE, "std": _WIDTH, "edges": _EDGES}
 _EPOCH = {f.name: _COUNT if f.type == "int" else _NUMBER for f in fields(EpochCertificate)}
 _STATE = {
     "parameters": _OBJECT,
@@ -188,7 +198,9 @@ def _check_shapes(state: dict[str, Any], weights: dict[str, NDArray[Any]]) -> No
         shapes[f"encoder.blocks.{i}.attention.out.weight"] = (width, width)
         shapes[f"encoder.blocks.{i}.feed_forward.1.weight"] = (2 * width, width)
     if n_numeric:
+        n_pieces = max(len(column["edges"]) for column in encoder["numeric"]) - 1
         shapes["tokenizer.missing"] = (n_numeric, width)
+        shapes["tokenizer.numeric.linear.weight"] = (n_numeric, n_pieces, width)
     if encoder["categorical"]:
         n_codes = sum(len(column["categories"]) + N_RESERVED for column in encoder["categorical"])
         shapes["tokenizer.categorical.weight"] = (n_codes, width)

@@ -31,6 +31,9 @@ HEAVY_TAIL = 6.0
 CLIP = 8.0
 #: Values beyond this count as this: files write the largest float for "unknown", and differences must not overflow.
 LARGEST = 1e300
+#: Pieces of the embedding of a column: as many as there are quantiles, none narrower than this many standard deviations
+#: (its slope is one over its width, and float32 has seven digits).
+N_PIECES, NARROWEST = 48, 1e-4
 #: Two different categories are 0.2 sqrt(2) standard deviations apart: at a full one, a rare site outweighs any orbit.
 CATEGORY_WEIGHT = 0.2
 #: Scaled numbers are held here in coordinates, in standard deviations.
@@ -59,7 +62,8 @@ class NumericScale:
     ``t = asinh(2 (x - median) / iqr)`` for a heavy-tailed column, else ``t = x - median``, then ``(t - mean) / std``.
     The inverse hyperbolic sine is linear inside the bulk and logarithmic outside it, so altitudes of 500 and 550 km
     stay apart while 36,000 km stays in range. Values beyond the training range (``low`` to ``high``, scaled) count as
-    its ends, as they do for trees: out there the network has seen nothing and would only extrapolate.
+    its ends, as they do for trees: out there the network has seen nothing and would only extrapolate. ``edges`` are
+    quantiles of the scaled values, between which the embedding of the column is linear.
     """
 
     name: str
@@ -71,6 +75,7 @@ class NumericScale:
     std: float
     low: float
     high: float
+    edges: tuple[float, ...]
 
     def squash(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values before they are centred and divided by ``std``."""
@@ -126,7 +131,16 @@ def _fit_scale(column: NumericColumn, weight: NDArray[np.float64]) -> NumericSca
     iqr, width = third / 2 - first / 2, high / 2 - low / 2
     heavy = bool(0.0 < HEAVY_TAIL * iqr < width) or bool(iqr == 0.0 < width)
     raw = NumericScale(
-        column.name, column.unit, median, 2 * iqr if iqr > 0 else max(abs(width), 1e-300), heavy, 0.0, 1.0, -CLIP, CLIP
+        column.name,
+        column.unit,
+        median,
+        2 * iqr if iqr > 0 else max(abs(width), 1e-300),
+        heavy,
+        mean=0.0,
+        std=1.0,
+        low=-CLIP,
+        high=CLIP,
+        edges=(),
     )
     squashed = raw.squash(distinct)
     largest = float(np.abs(squashed).max()) or 1.0
@@ -137,7 +151,30 @@ def _fit_scale(column: NumericColumn, weight: NDArray[np.float64]) -> NumericSca
     std = std if std > 1e-9 * abs(largest) else largest
     scale = replace(raw, mean=mean, std=std)
     low, high = (float(end) for end in scale(distinct[[0, -1]]))
-    return replace(scale, low=low, high=high)
+    return replace(scale, low=low, high=high, edges=_edges(scale(distinct), count))
+
+
+def _edges(scaled: NDArray[np.float64], count: NDArray[np.float64]) -> tuple[float, ...]:
+    """Quantiles of increasing values with their weights, at least three of them and :data:`NARROWEST` apart.
+
+    Examples
+    --------
+    >>> _edges(np.array([-1.0, 0.5, 2.0]), np.array([98.0, 1.0, 1.0]))
+    (-1.0, 0.5, 2.0)
+    >>> _edges(np.array([0.0]), np.array([10.0]))
+    (0.0, 0.5, 1.0)
+    """
+    reached = np.cumsum(count)
+    levels = np.arange(N_PIECES + 1) / N_PIECES * reached[-1]
+    place = np.minimum(np.searchsorted(reached, levels), len(scaled) - 1)
+    place[-1] = len(scaled) - 1
+    edges: list[float] = []
+    for value in scaled[np.unique(place)].tolist():
+        if not edges or value - edges[-1] >= NARROWEST:
+            edges.append(value)
+    if len(edges) == 1:
+        edges.append(edges[0] + 1.0)
+    return tuple(edges if len(edges) > 2 else (edges[0], (edges[0] + edges[1]) / 2, edges[1]))
 
 
 def _fit_codes(column: CategoricalColumn, weight: NDArray[np.float64]) -> CategoryCodes | None:
@@ -258,6 +295,11 @@ class TableEncoder(BaseEstimator):
         """Number of codes of each categorical column, the two reserved ones included."""
         return [len(column.categories) + N_RESERVED for column in self.categorical_]
 
+    @property
+    def edges_(self) -> list[tuple[float, ...]]:
+        """Edges of the pieces of the embedding of each numeric column, scaled."""
+        return [scale.edges for scale in self.numeric_]
+
     def read(self, X: Any) -> dict[str, NumericColumn | CategoricalColumn]:
         """Columns of ``X`` as they are, in their units, by name."""
         return {column.name: column for column in to_columns(X, self.columns_, self.domain_.units)}
@@ -333,7 +375,7 @@ class TableEncoder(BaseEstimator):
         encoder = cls(domain=domain)
         encoder.domain_ = domain
         encoder.columns_, encoder.empty_ = list(state["columns"]), list(state["empty"])
-        encoder.numeric_ = [NumericScale(**scale) for scale in state["numeric"]]
+        encoder.numeric_ = [NumericScale(**(s | {"edges": tuple(s["edges"])})) for s in state["numeric"]]
         encoder.categorical_ = [CategoryCodes(c["name"], tuple(c["categories"])) for c in state["categorical"]]
         return encoder
 

@@ -79,6 +79,7 @@ PARAMETERS: dict[str, Requirement] = {
     "column_weight": _NOT_NEGATIVE,
     "contribution_weight": _NOT_NEGATIVE,
     "augmented_share": number(lambda v: 0.0 <= v <= 1.0, "in [0, 1]"),
+    "hidden_share": number(lambda v: 0.0 <= v <= 1.0, "in [0, 1]"),
     "d_token": integer(1),
     "n_blocks": integer(1),
     "n_heads": integer(1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,23 +11,20 @@ from torch.nn import functional
 
 from ddcl_tab.nn._quantization import Assignment, PreciseBuffers, assign, precise
 
-#: Frequencies per numeric column and the standard deviation of their initial values. The library's default scale,
-#: 0.01, suits smooth targets; orbital shells are narrow, and 1.0 lifted held-out macro-F1 (see pipelines/results).
-N_FREQUENCIES = 32
-FREQUENCY_SCALE = 1.0
-
 
 class ColumnTokenizer(nn.Module):
     """Turn the columns of a table into tokens.
 
-    Numeric columns go through periodic embeddings (Gorishniy et al., "On Embeddings for Numerical Features in Tabular
-    Deep Learning", arXiv:2203.05556); categorical columns look up one vector per category. A missing number has a
-    learned token of its own per column; missing and unseen categories are categories 0 and 1 of every column.
+    Numeric columns go through piecewise-linear embeddings (Gorishniy et al., "On Embeddings for Numerical Features in
+    Tabular Deep Learning", arXiv:2203.05556; started as linear ones, arXiv:2410.24210): they bend at quantiles of the
+    column, so they are as fine as its values lie, and no finer. Categorical columns look up one vector per category. A
+    missing number has a learned token of its own per column; missing and unseen categories are categories 0 and 1 of
+    every column.
 
     Parameters
     ----------
-    n_numeric : int
-        Number of numeric columns.
+    edges : list of sequence of float
+        Edges of the pieces of each numeric column, at least three, increasing.
     cardinalities : list of int
         Number of categories of each categorical column, the two reserved ones included.
     d_token : int
@@ -38,20 +36,16 @@ class ColumnTokenizer(nn.Module):
     result ``(B, n_numeric + n_categorical, D)``.
     """
 
-    def __init__(self, n_numeric: int, cardinalities: list[int], d_token: int) -> None:
+    def __init__(self, edges: Sequence[Sequence[float]], cardinalities: list[int], d_token: int) -> None:
         super().__init__()
-        self.n_numeric, self.cardinalities = n_numeric, list(cardinalities)
+        self.n_numeric = n_numeric = len(edges)
+        self.cardinalities = list(cardinalities)
         if n_numeric:
             # Imported here: it brings scikit-learn, which takes as long to import as torch and no codebook needs.
-            from rtdl_num_embeddings import PeriodicEmbeddings
+            from rtdl_num_embeddings import PiecewiseLinearEmbeddings
 
-            self.numeric = PeriodicEmbeddings(
-                n_numeric,
-                d_token,
-                n_frequencies=N_FREQUENCIES,
-                frequency_init_scale=FREQUENCY_SCALE,
-                activation=False,
-                lite=False,
+            self.numeric = PiecewiseLinearEmbeddings(
+                [torch.tensor(column) for column in edges], d_token, activation=False, version="B"
             )
             self.missing = nn.Parameter(torch.empty(n_numeric, d_token))
             nn.init.normal_(self.missing, std=d_token**-0.5)
@@ -296,7 +290,7 @@ class TableNetwork(nn.Module):
     ----------
     readout : nn.Module
         Maps encoded tokens ``(B, T, D)`` to a :class:`Reading`: a :class:`DDCLReadout`, or a peer to compare it with.
-    n_numeric, cardinalities, d_token, n_blocks, n_heads, dropout, generator
+    edges, cardinalities, d_token, n_blocks, n_heads, dropout, generator
         See :class:`ColumnTokenizer` and :class:`Encoder`.
     n_classes : int
         ``C``.
@@ -310,7 +304,7 @@ class TableNetwork(nn.Module):
         self,
         readout: nn.Module,
         *,
-        n_numeric: int,
+        edges: Sequence[Sequence[float]],
         cardinalities: list[int],
         n_classes: int,
         d_token: int,
@@ -320,13 +314,13 @@ class TableNetwork(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.tokenizer = ColumnTokenizer(n_numeric, cardinalities, d_token)
+        self.tokenizer = ColumnTokenizer(edges, cardinalities, d_token)
         self.encoder = Encoder(
             d_token=d_token, n_blocks=n_blocks, n_heads=n_heads, dropout=dropout, generator=generator
         )
         self.readout: Any = readout
         self.head = nn.Linear(d_token, n_classes)
-        self.decoder = nn.Linear(d_token, n_numeric + sum(cardinalities))
+        self.decoder = nn.Linear(d_token, len(edges) + sum(cardinalities))
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Output:
         """Read rows."""

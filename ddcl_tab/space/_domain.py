@@ -96,6 +96,9 @@ def _plain(column: str) -> str:
     return {"DECAYED_LIFE": "mean life of the decayed ones of its launch"}.get(name, name.lower().replace("_", " "))
 
 
+#: The size comes from radars that see an object for some time first. A launch that is new as a whole lacks all sizes.
+_LATE = (("RCS_SIZE",), ("RCS_SIZE", "FAMILY_SMALL_SHARE", "FAMILY_MEDIUM_SHARE", "FAMILY_LARGE_SHARE"))
+
 SPACE = Domain(
     name="space",
     columns=frozenset(column.name for column in _COLUMNS),
@@ -113,6 +116,7 @@ SPACE = Domain(
     group_columns=("OBJECT_ID", "NORAD_CAT_ID"),
     group=_launches,
     families=Families,
+    late=_LATE,
     say=_say,
 )
 """The domain of SATCAT, GP and other catalogs with their columns."""

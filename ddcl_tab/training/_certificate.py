@@ -112,6 +112,11 @@ TOLERANCE = 1e-2
 N_LANCZOS = 8
 
 
+#: Name of Muon's averaged gradient in the state of an optimiser, and root mean square of the entries of its step, over
+#: the rate.
+MUON_STATE, MUON_RMS = "momentum", 0.4
+
+
 class StepRule(NamedTuple):
     """How an optimiser steps on one parameter, right now.
 
@@ -147,10 +152,10 @@ def step_rule(optimizer: torch.optim.Optimizer, parameter: Tensor) -> StepRule:
     ------
     ConfigurationError
         The optimiser is of another kind, or has an option with another limit or none: ``nesterov``, ``dampening``,
-        ``amsgrad``, ``maximize``.
+        ``amsgrad``, ``maximize``, ``orthogonal``.
     """
-    group = next(g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
-    unknown = [name for name in ("nesterov", "dampening", "amsgrad", "maximize") if group.get(name)]
+    group = _group_of(optimizer, parameter)
+    unknown = [name for name in ("nesterov", "dampening", "amsgrad", "maximize", "orthogonal") if group.get(name)]
     if unknown:
         kind = type(optimizer).__name__
         raise ConfigurationError(f"no stability limit is known for {kind} with {' and '.join(unknown)}: leave it off.")
@@ -165,6 +170,10 @@ def step_rule(optimizer: torch.optim.Optimizer, parameter: Tensor) -> StepRule:
         second = state["exp_avg_sq"] / (1.0 - beta2 ** float(state["step"]))
         return StepRule(group["lr"], second.sqrt() + group["eps"], limit)
     raise ConfigurationError(f"no stability limit is known for {type(optimizer).__name__}: use SGD, Adam or AdamW.")
+
+
+def _group_of(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Any]:
+    return next(group for group in optimizer.param_groups if any(p is parameter for p in group["params"]))
 
 
 def top_curvature(loss: Callable[[Tensor], Tensor], parameter: Tensor, scale: Tensor) -> float:
@@ -388,8 +397,13 @@ def _mean_step(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -
     """
     steps, gradients = [], []
     for parameter in parameters:
-        rule = step_rule(optimizer, parameter)
-        gradient = optimizer.state[parameter].get("exp_avg", parameter.grad)
-        steps.append(rule.lr * gradient / rule.scale)
+        state = optimizer.state[parameter]
+        if MUON_STATE in state:  # its step is of one length, whatever the gradient's
+            gradient = state[MUON_STATE]
+            length = _group_of(optimizer, parameter)["lr"] * MUON_RMS * parameter.numel() ** 0.5
+            steps.append(length * gradient / gradient.norm().clamp_min(torch.finfo(gradient.dtype).tiny))
+        else:
+            rule, gradient = step_rule(optimizer, parameter), state.get("exp_avg", parameter.grad)
+            steps.append(rule.lr * gradient / rule.scale)
         gradients.append(gradient)
     return _norm(steps) / max(_norm(gradients), torch.finfo(torch.float32).tiny)

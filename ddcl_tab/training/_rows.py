@@ -50,6 +50,53 @@ class Rows(NamedTuple):
         )
 
 
+def both(rows: Rows, more: Rows) -> Rows:
+    """Rows and more rows after them."""
+    parts: list[NDArray[Any]] = [np.concatenate([a, b]) for a, b in zip(tuple(rows), tuple(more), strict=True)]
+    return Rows(*parts)
+
+
+class Late(NamedTuple):
+    """Columns that new rows lack, because they are filled some time after a row is made.
+
+    Attributes
+    ----------
+    columns : ndarray of bool, shape (S, T)
+        Sets of columns, numbers first, that are missing together; one of them in each row that lacks any.
+    share : float
+        Share of the rows that lack one of the sets, in (0, 1].
+    """
+
+    columns: NDArray[np.bool_]
+    share: float
+
+    def hide(self, rows: Rows, draw: NDArray[np.floating]) -> Rows:
+        """Rows of which ``share`` lack a set of columns.
+
+        Parameters
+        ----------
+        rows : Rows
+        draw : ndarray, shape (n,)
+            Uniform in [0, 1): a row below ``share`` lacks a set, and where it falls below it says which.
+
+        Examples
+        --------
+        >>> numeric, label = np.ones((3, 2), np.float32), np.zeros(3, np.int64)
+        >>> rows = Rows(numeric, np.full((3, 1), 5), label, np.ones(3), np.arange(3))
+        >>> late = Late(np.array([[False, False, True], [True, False, True]]), share=0.5)
+        >>> hidden = late.hide(rows, np.array([0.1, 0.3, 0.6]))
+        >>> hidden.numeric[:, 0], hidden.categorical[:, 0]
+        (array([ 1., nan,  1.], dtype=float32), array([0, 0, 5]))
+        """
+        which = np.minimum(draw / self.share * len(self.columns), len(self.columns) - 1).astype(np.intp)
+        gone = self.columns[which] & (draw < self.share)[:, None]
+        n_numeric = rows.numeric.shape[1]
+        return rows._replace(
+            numeric=np.where(gone[:, :n_numeric], np.float32(np.nan), rows.numeric),
+            categorical=np.where(gone[:, n_numeric:], MISSING, rows.categorical),
+        )
+
+
 def merge_equal(rows: Rows, *, grouped: bool) -> Rows:
     """Merge rows that are equal in columns, class and group into one that carries their weight, and sort them.
 

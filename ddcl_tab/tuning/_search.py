@@ -109,7 +109,7 @@ class DDCLSearchCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     >>> from ddcl_tab import DDCLClassifier
     >>> X, y = load_iris(return_X_y=True, as_frame=True)
     >>> tiny = DDCLClassifier(
-    ...     n_prototypes=6, temperature=0.3, lr=0.02, lr_ratio=100, d_token=8, n_heads=2, n_blocks=1, max_epochs=5
+    ...     n_prototypes=6, temperature=0.3, lr=0.01, lr_ratio=100, d_token=8, n_heads=2, n_blocks=1, max_epochs=12
     ... )
     >>> fixed = dict.fromkeys(["n_prototypes", "d_token", "n_blocks"])
     >>> search = DDCLSearchCV(tiny, n_trials=1, storage=None, space=fixed, random_state=0).fit(X, y)

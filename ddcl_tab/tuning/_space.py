@@ -28,6 +28,9 @@ from ddcl_tab.tuning._study import is_url
 
 #: Lag wanted at the smallest ``lr_ratio``: where the certificate calls it too large.
 WANTED_LAG = CONDITIONS["tracking"].limit
+#: Step wanted at the largest ``lr_ratio``, over the largest stable one: other rows and sizes have other curvatures, and
+#: the best trial is fitted again on all rows.
+WANTED_SHARPNESS = 0.5
 #: Whatever was measured, ``lr_ratio`` is searched inside this window.
 RATIO_LIMITS = (0.1, 1000.0)
 #: The window of ``lr_ratio`` is at least this factor wide.
@@ -56,10 +59,11 @@ class Window:
 def measure_window(stability: Stability, lr_ratio: float) -> Window:
     """Window of ``lr_ratio`` from the certificate of one fit.
 
-    Sharpness is proportional to the prototypes' rate, so the largest stable ratio is ``lr_ratio / sharpness``. The
-    lag goes like one over the ratio, so the smallest ratio is ``lr_ratio * lag / WANTED_LAG`` (docs/theory.md, sections
-    e and f). Both hold at the curvatures and the encoder's rate of this fit: the window says where to look,
-    and every trial is still judged by its own certificate. The ratio of a fit that was stable is always inside.
+    Sharpness is proportional to the prototypes' rate, so the largest stable ratio is ``lr_ratio / sharpness``; half of
+    it is searched. The lag goes like one over the ratio, so the smallest ratio is ``lr_ratio * lag / WANTED_LAG``
+    (docs/theory.md, sections e and f). Both hold at the curvatures and the encoder's rate of this fit: the window says
+    where to look, and every trial is still judged by its own certificate. The ratio of a fit that was stable is always
+    inside.
 
     Parameters
     ----------
@@ -79,7 +83,7 @@ def measure_window(stability: Stability, lr_ratio: float) -> Window:
         sharpness = stability.worst(CONDITIONS["fast_step"]).sharpness
         lag = stability.worst(CONDITIONS["tracking"]).lag
     floor, ceiling = RATIO_LIMITS
-    high = lr_ratio / sharpness if 0.0 < sharpness < math.inf else ceiling
+    high = lr_ratio * WANTED_SHARPNESS / sharpness if 0.0 < sharpness < math.inf else ceiling
     low = lr_ratio * lag / WANTED_LAG if lag < math.inf else floor
     high = min(max(high, floor * LEAST_WIDTH), ceiling)
     low = min(max(low, floor), high / LEAST_WIDTH)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,9 +75,9 @@ def photos(seed: int, shared: Path) -> Task:
 class RowEncoder(nn.Module):
     """Feature tokenizer and transformer; the class token becomes the numbers to quantise."""
 
-    def __init__(self, n_numeric: int, cardinalities: list[int], d_token: int = 32) -> None:
+    def __init__(self, edges: Sequence[Sequence[float]], cardinalities: list[int], d_token: int = 32) -> None:
         super().__init__()
-        self.tokenizer = ColumnTokenizer(n_numeric, cardinalities, d_token)
+        self.tokenizer = ColumnTokenizer(edges, cardinalities, d_token)
         self.encoder = ClassTokenEncoder(
             d_token=d_token, n_blocks=1, n_heads=4, dropout=0.0, generator=torch.Generator()
         )
@@ -115,7 +115,7 @@ def catalog(seed: int, shared: Path) -> Task:
     return Task(
         batches[0],
         batches[1],
-        lambda: RowEncoder(n_numeric, cardinalities),
+        lambda: RowEncoder(encoder.edges_, cardinalities),
         lambda: _mlp(N_CODES * DIM, n_numeric + sum(cardinalities)),
         error,
     )

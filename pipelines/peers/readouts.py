@@ -208,7 +208,7 @@ class ReadoutPeer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = self._make(
-                n_numeric=len(self.encoder_.numeric_),
+                edges=self.encoder_.edges_,
                 cardinalities=self.encoder_.cardinalities_,
                 n_classes=n_classes,
                 generator=torch.Generator().manual_seed(seed),

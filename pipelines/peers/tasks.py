@@ -54,12 +54,32 @@ class Task(NamedTuple):
         The class is the launch that a fragment comes from, else OBJECT_TYPE.
     left_out : tuple of str
         Columns that this task withholds from every model.
+    hidden : bool
+        RCS_SIZE is hidden in :data:`HIDDEN_SHARE` of the test rows: what is catalogued first gets its size later.
+    copies : bool
+        Models train on every row twice, the second time without RCS_SIZE.
     """
 
     title: str
     split: str
     cloud: bool
     left_out: tuple[str, ...]
+    hidden: bool = False
+    copies: bool = False
+
+
+#: The column that newly catalogued objects lack, and the share of the test rows that lack it in the hidden forms.
+LATE, HIDDEN_SHARE = "RCS_SIZE", 0.4
+
+
+def _hidden_forms(name: str, task: Task) -> dict[str, Task]:
+    title = f"{task.title}; {LATE} hidden in {100 * HIDDEN_SHARE:.0f} % of the test rows"
+    return {
+        f"{name}-hidden": task._replace(title=title, hidden=True),
+        f"{name}-hidden-copies": task._replace(
+            title=f"{title}, trained on copies without it too", hidden=True, copies=True
+        ),
+    }
 
 
 TASKS = {
@@ -74,6 +94,8 @@ TASKS = {
     "cloud": Task("parent cloud of a fragment, random folds", "random", True, LAUNCH_COLUMNS),
     "cloud-time": Task("parent cloud, first 70 % catalogued / the rest", "catalogued", True, LAUNCH_COLUMNS),
 }
+for _name in ("object", "object-time", "cloud"):
+    TASKS |= _hidden_forms(_name, TASKS[_name])
 
 
 class Fold(NamedTuple):
@@ -133,8 +155,17 @@ def make_fold(catalog: pl.DataFrame, name: str, number: int) -> Fold:
     features = frame.select(_columns(frame[train], task.left_out))
     names = frame["OBJECT_NAME"].fill_null("")[test].str.to_uppercase()
     ordinary = ~names.str.contains_any(list(CONSTELLATIONS)).to_numpy()
+    X_train, X_test, y_train = features[train], features[test], y[train]
     groups = None if task.cloud else launch[train]
-    return Fold(name, number, features[train], y[train], groups, features[test], y[test], ordinary)
+    if task.hidden:
+        hidden = np.random.default_rng(number).random(len(test)) < HIDDEN_SHARE
+        X_test = X_test.with_columns(pl.when(~pl.Series(hidden)).then(pl.col(LATE)))
+    if task.copies:
+        X_train = pl.concat([X_train, X_train.with_columns(pl.lit(None, X_train.schema[LATE]).alias(LATE))])
+        y_train = np.tile(y_train, 2)
+        # A row and its copy are no independent evidence: where launches do not say what belongs together, rows do.
+        groups = np.tile(np.arange(len(train)) if groups is None else groups, 2)
+    return Fold(name, number, X_train, y_train, groups, X_test, y[test], ordinary)
 
 
 def _typed(catalog: pl.DataFrame) -> pl.DataFrame:

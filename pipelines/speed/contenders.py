@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
-from statistics import median
+from statistics import NormalDist, median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.estimators._prototypes import default_prototypes
+from ddcl_tab.estimators._table import N_PIECES
 from ddcl_tab.nn._network import TableNetwork
 from ddcl_tab.training._net import build_network, train_network
 from ddcl_tab.training._objective import Objective, exchange
@@ -34,6 +35,8 @@ CPU = torch.device("cpu")
 DEFAULTS = DDCLClassifier().get_params()
 BATCH = DEFAULTS["batch_size"]
 N_CLASSES = 3
+#: Of the normal numbers that the columns hold.
+QUANTILES = NormalDist().quantiles(N_PIECES + 2)
 #: Codes of COUNTRY, SITE and RCS_SIZE on the real catalog; more categorical columns repeat them.
 CODES = (63, 30, 5)
 #: FT-Transformer comes with the extra ``bench``; without it our own figures remain.
@@ -93,7 +96,7 @@ def network_of(shape: Shape, kind: type[TableNetwork], readout: nn.Module) -> Ta
 def _sizes(shape: Shape) -> dict[str, Any]:
     return {
         "d_token": shape.width,
-        "n_numeric": shape.n_numeric,
+        "edges": [QUANTILES] * shape.n_numeric,
         "cardinalities": shape.cardinalities,
         "n_classes": N_CLASSES,
     } | {name: DEFAULTS[name] for name in ("n_blocks", "n_heads", "dropout")}

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 
 from ddcl_tab import DDCLClassifier, DDCLClusterer
 from ddcl_tab.errors import FamilyContextWarning, InputError, LeakWarning, ModelFileError
@@ -98,6 +99,25 @@ def test_groups_of_the_domain_stay_together_in_the_validation_part(wine, monkeyp
     monkeypatch.setattr(_classifier, "split_validation", lambda rows, *a: seen.append(rows.group) or split(rows, *a))
     DDCLClassifier(**QUICK, allow_leaks=True).fit(wine)
     assert len(np.unique(seen[0])) == len(np.unique(wine["vineyard"][9:]))
+
+
+def test_columns_that_the_domain_knows_to_be_late_are_hidden_in_training_and_validation(wine, monkeypatch):
+    late = dataclasses.replace(WINE, late=(("ash",), ("barrel", "unheard of")))
+    monkeypatch.setattr(_domain, "_installed", lambda: (late,))
+    seen = []
+    train = _classifier.train_network
+    monkeypatch.setattr(_classifier, "train_network", lambda *a, **k: seen.append(a[2:4]) or train(*a, **k))
+    frame = wine.drop(columns="label")
+    DDCLClassifier(**QUICK, validation_fraction=0.3).fit(frame)
+    rows, validation = seen[0]
+    hidden = rows.epoch(torch.Generator().manual_seed(0)).numeric.isnan().numpy()
+    assert hidden[:, 0].sum() == 0
+    assert 0.15 < hidden[:, 1].mean() < 0.45  # ash; of the other set the model has no column
+    assert bool(validation.numeric[:, 1].isnan().any())
+    DDCLClassifier(**QUICK, validation_fraction=0.3, hidden_share=0.0).fit(frame)
+    rows, validation = seen[1]
+    assert not bool(rows.epoch(torch.Generator().manual_seed(0)).numeric.isnan().any())
+    assert not bool(validation.numeric.isnan().any())
 
 
 class Neighbours:

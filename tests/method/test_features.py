@@ -24,7 +24,7 @@ from ddcl_tab.estimators._columns import (
     is_frame,
     to_columns,
 )
-from ddcl_tab.estimators._table import TableEncoder
+from ddcl_tab.estimators._table import N_PIECES, NARROWEST, TableEncoder
 from ddcl_tab.space._domain import SPACE
 from ddcl_tab.space._schema import LEAKS
 
@@ -507,3 +507,27 @@ def test_values_beyond_the_training_range_count_as_its_ends(frame):
     encoder = TableEncoder(columns=["YEAR"]).fit(frame({"YEAR": np.linspace(1957.0, 2014.0, 58)}))
     years = encoder.transform(frame({"YEAR": [1900.0, 1957.0, 2014.0, 2025.0, 1e300]})).numeric[:, 0]
     assert years[0] == years[1] < years[2] == years[3] == years[4]
+
+
+# Edges of the pieces of the embedding
+
+
+@given(st.lists(st.one_of(finite, st.none(), st.integers(-3, 3).map(float)), min_size=1, max_size=150))
+@settings(max_examples=200, deadline=None)
+def test_edges_increase_within_the_training_range(values):
+    X = pl.DataFrame({"x": pl.Series(values, dtype=pl.Float64), "y": 1.0})
+    for scale in TableEncoder().fit(X).numeric_:
+        assert 3 <= len(scale.edges) <= N_PIECES + 1
+        assert (np.diff(scale.edges) >= NARROWEST / 2).all()
+        assert scale.edges[0] == scale.low
+        assert scale.edges[-1] <= max(scale.high, scale.low + 1.0)
+
+
+def test_edges_are_quantiles():
+    """Oracle: ``np.quantile(scaled, np.arange(49) / 48, method="inverted_cdf")``."""
+    x = np.random.default_rng(0).normal(size=1001)
+    encoder = TableEncoder().fit(x[:, None])
+    scaled = encoder.numeric_[0](x)
+    wanted = np.quantile(scaled, np.arange(N_PIECES + 1) / N_PIECES, method="inverted_cdf")
+    np.testing.assert_allclose(encoder.edges_[0], wanted)
+    assert TableEncoder.from_json(json.loads(json.dumps(encoder.to_json())), encoder.domain_).edges_ == encoder.edges_

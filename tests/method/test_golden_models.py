@@ -66,7 +66,7 @@ def test_golden_models_hold_families_and_interruptions():
 
 
 @pytest.mark.parametrize("path", [path for path in GOLDEN if path not in READ], ids=lambda path: path.stem)
-def test_models_with_a_class_token_are_refused_with_both_versions(path):
+def test_models_of_earlier_networks_are_refused_with_both_versions(path):
     writer = "another ddcl-tab" if FORMATS[path] == 1 else f"ddcl-tab {__version__}"
     words = rf"{path.name}: written by {writer} (format {FORMATS[path]}), which this version cannot read: "
     words += f"ddcl-tab {__version__} reads format {VERSION}. Update ddcl-tab if it is older than that. "
@@ -127,13 +127,14 @@ def test_integer_labels_above_what_a_float_holds_come_back_from_the_file(labels,
     assert loaded.predict(X).tolist() == clf.predict(X).tolist()
 
 
-@pytest.mark.parametrize(("family", "recorded"), [("auto", 0.960), (None, 0.904)])
+@pytest.mark.parametrize(("family", "recorded"), [("auto", 0.935), (None, 0.910)])
 @pytest.mark.filterwarnings("ignore::ddcl_tab.errors.LeakWarning")
 def test_training_on_the_synthetic_catalog_gives_the_recorded_score(family, recorded):
     """A change beyond 0.03 is no rounding.
 
-    Recorded 2026-11-28 with seeds 0, 1, 2: 0.961, 0.964, 0.956 with family columns, which are the default, siblings
-    counted in the whole catalog; 0.913, 0.892, 0.907 without. (A class token gave 0.957 and 0.885 after four epochs.)
+    Recorded 2026-11-28 with seeds 0, 1: 0.921, 0.947 with family columns, which are the default, siblings counted in
+    the whole catalog; 0.904, 0.922 without. Sizes are hidden in training; where they are not (``hidden_share=0``), six
+    epochs give 0.964, 0.963 and 0.918, 0.927.
     """
     frame = read_satcat(ROOT / "data" / "synthetic_satcat.csv.gz").filter(pl.col("OBJECT_TYPE") != "UNKNOWN")
     folds = StratifiedGroupKFold(4, shuffle=True, random_state=0)

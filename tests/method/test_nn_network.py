@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from ddcl_tab.nn._network import FEW_TOKENS, ColumnTokenizer, DDCLReadout, Dropout, Encoder, Reading, TableNetwork
 
 D = 8
+#: Of the pieces of numeric columns.
+EDGES = [(-1.0, 0.0, 1.0), (-2.0, -0.5, 0.5, 2.0), (0.0, 0.5, 1.0)]
 
 
 @pytest.fixture(autouse=True)
@@ -168,7 +170,7 @@ def test_every_token_has_seen_every_column(n_columns):
 
 
 def whole(n_numeric: int = 2, cardinalities: tuple[int, ...] = (3, 5)) -> TableNetwork:
-    sizes = {"n_numeric": n_numeric, "cardinalities": list(cardinalities), "n_classes": 3, "d_token": D}
+    sizes = {"edges": EDGES[:n_numeric], "cardinalities": list(cardinalities), "n_classes": 3, "d_token": D}
     generator = torch.Generator().manual_seed(1)
     return TableNetwork(DDCLReadout(4, D), **sizes, n_blocks=1, n_heads=2, dropout=0.0, generator=generator).double()
 
@@ -253,7 +255,7 @@ def test_evaluation_draws_nothing():
 
 
 def test_every_column_becomes_a_token_numeric_ones_first():
-    tokenizer = ColumnTokenizer(2, [3, 5], D)
+    tokenizer = ColumnTokenizer(EDGES[:2], [3, 5], D)
     numeric, categorical = torch.zeros(4, 2), torch.zeros(4, 2, dtype=torch.int64)
     before = tokenizer(numeric, categorical)
     assert before.shape == (4, 4, D)
@@ -267,7 +269,7 @@ def test_every_column_becomes_a_token_numeric_ones_first():
 
 
 def test_missing_is_not_zero_and_gives_no_nan():
-    tokenizer = ColumnTokenizer(2, [], D)
+    tokenizer = ColumnTokenizer(EDGES[:2], [], D)
     none = torch.zeros(2, 0, dtype=torch.int64)
     numeric = torch.tensor([[float("nan"), 0.0], [0.0, 0.0]], requires_grad=True)
     token = tokenizer(numeric, none)
@@ -283,7 +285,7 @@ def test_missing_is_not_zero_and_gives_no_nan():
 
 @pytest.mark.parametrize(("n_numeric", "cardinalities"), [(0, [2]), (0, [2, 7, 3]), (1, []), (3, [])])
 def test_one_kind_of_column_is_enough(n_numeric, cardinalities):
-    tokenizer = ColumnTokenizer(n_numeric, cardinalities, D)
+    tokenizer = ColumnTokenizer(EDGES[:n_numeric], cardinalities, D)
     categorical = torch.tensor([[c - 1 for c in cardinalities]] * 2, dtype=torch.int64).reshape(2, -1)
     token = tokenizer(torch.zeros(2, n_numeric), categorical)
     assert token.shape == (2, n_numeric + len(cardinalities), D)
@@ -291,7 +293,7 @@ def test_one_kind_of_column_is_enough(n_numeric, cardinalities):
 
 
 def test_categories_of_different_columns_share_nothing():
-    tokenizer = ColumnTokenizer(0, [2, 3, 4], D)
+    tokenizer = ColumnTokenizer([], [2, 3, 4], D)
     with torch.no_grad():
         tokenizer.bias.zero_()
     codes = [(a, b, c) for a in range(2) for b in range(3) for c in range(4)]

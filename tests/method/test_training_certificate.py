@@ -184,7 +184,7 @@ def test_collapse_is_a_saddle_of_the_whole_objective_below_the_joint_critical_te
         CPU,
         n_prototypes=2,
         d_token=4,
-        n_numeric=3,
+        edges=[(-1.0, 0.0, 1.0)] * 3,
         cardinalities=[3],
         n_classes=2,
         n_blocks=1,
@@ -275,7 +275,7 @@ def test_the_last_certificate_is_the_same_at_the_end(arrays, fitted):
 
 def test_an_overshooting_ratio_warns_once_with_the_verdict(arrays):
     with pytest.warns(StabilityWarning, match="lower lr_ratio below") as caught:
-        clf = DDCLClassifier(**(QUICK | {"lr_ratio": 1e4, "batch_size": 64})).fit(*arrays)
+        clf = DDCLClassifier(**(QUICK | {"lr_ratio": 1e5, "batch_size": 64})).fit(*arrays)
     assert len(caught) == 1
     assert str(caught[0].message) == clf.stability_.verdict
     assert caught[0].filename == __file__

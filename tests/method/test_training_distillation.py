@@ -16,7 +16,7 @@ from ddcl_tab.training._distillation import (
     hard_targets,
     training_rows,
 )
-from ddcl_tab.training._rows import Batches, Rows, RowsDataset
+from ddcl_tab.training._rows import Batches, Late, Rows, RowsDataset
 
 CPU = torch.device("cpu")
 
@@ -35,7 +35,7 @@ def teacher() -> Teacher:
 
 
 def augmented(teacher: Teacher, share: float = 0.7) -> AugmentedRows:
-    return AugmentedRows(rows_of(), teacher, share, CPU)
+    return AugmentedRows(rows_of(), 2, teacher, share, CPU)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -47,6 +47,50 @@ def test_the_teacher_knows_rows_that_it_has_not_seen(teacher):
     probability = teacher.predict_proba(unseen.numeric, unseen.categorical)
     np.testing.assert_allclose(probability.sum(axis=1), 1.0, atol=1e-6)
     assert (probability.argmax(axis=1) == unseen.label).mean() > 0.98
+
+
+def test_the_teacher_says_the_geometric_mean_of_its_models(teacher):
+    unseen = rows_of(200, seed=2)
+    columns = np.concatenate([unseen.numeric, np.where(unseen.categorical < MAX_CODE, unseen.categorical, 1)], axis=1)
+    boosting, randomised = (model.predict_proba(columns).clip(1e-4) for model in teacher.models)
+    odds = np.sqrt(boosting[:, 1] * randomised[:, 1] / (boosting[:, 0] * randomised[:, 0]))
+    said = teacher.predict_proba(unseen.numeric, unseen.categorical)
+    np.testing.assert_allclose(said[:, 1] / said[:, 0], odds, rtol=1e-4)
+    assert said.min() > 0.0
+
+
+LATE = Late(np.array([[False, True, False], [False, True, True]]), share=0.4)
+
+
+def test_late_columns_are_hidden_in_their_share_of_the_rows_and_no_others():
+    epoch, rows = AugmentedRows(rows_of(), 2, None, 0.7, CPU, LATE).epoch(generator()), rows_of()
+    number, code = epoch.numeric[:, 1].isnan().numpy(), (epoch.categorical[:, 0] == 0).numpy()
+    assert number.mean() == pytest.approx(0.4, abs=0.05)
+    assert code.mean() == pytest.approx(0.2, abs=0.04)  # the second set of columns, never by itself
+    assert number[code].all()
+    np.testing.assert_array_equal(epoch.numeric[:, 0], rows.numeric[:, 0])
+    np.testing.assert_array_equal(epoch.numeric[~number, 1], rows.numeric[~number, 1])
+    np.testing.assert_array_equal(epoch.target, hard_targets(rows, 2))
+
+
+def test_trees_judge_augmented_rows_as_they_are_hidden():
+    dataset = training_rows(rows_of(), 2, 1.0, 0, CPU, LATE)
+    assert isinstance(dataset, AugmentedRows)
+    # They have seen each row with and without its late columns.
+    assert dataset.teacher.models[1].estimators_[0].tree_.weighted_n_node_samples[0] == 2 * MIN_ROWS
+    epoch = dataset.epoch(generator())
+    assert bool(epoch.numeric[:, 1].isnan().any())
+    said = dataset.teacher.predict_proba(epoch.numeric.numpy(), epoch.categorical.numpy())
+    np.testing.assert_allclose(epoch.target, said)
+
+
+def test_small_tables_hide_late_columns_too():
+    rows = rows_of(200)
+    assert type(training_rows(rows, 2, 0.7, 0, CPU)) is RowsDataset
+    dataset = training_rows(rows, 2, 0.7, 0, CPU, LATE)
+    assert isinstance(dataset, AugmentedRows)
+    assert dataset.teacher is None
+    assert bool(dataset.epoch(generator()).numeric[:, 1].isnan().any())
 
 
 def test_trees_of_large_tables_see_a_part_each(monkeypatch):
@@ -71,7 +115,7 @@ def test_augmented_rows_carry_the_teachers_opinion_and_the_others_their_label(te
 def test_share_of_augmented_rows_and_of_swapped_columns(teacher):
     epoch, rows = augmented(teacher, 0.5).epoch(generator()), rows_of()
     moved = (epoch.numeric.numpy() != rows.numeric).mean(axis=0)
-    assert moved == pytest.approx(0.5 * SWAPPED, abs=0.05)
+    assert moved == pytest.approx(0.5 * (1 / 3 + 2 / 3 * SWAPPED), abs=0.05)  # one of the three columns, or another
     # Every number stands in the column that it comes from.
     for i in range(2):
         assert set(epoch.numeric[:, i].tolist()) <= set(rows.numeric[:, i].tolist())
@@ -86,7 +130,7 @@ def test_every_epoch_is_another_one_and_the_same_seed_gives_the_same_epochs(teac
         assert torch.equal(x.numeric, y.numeric)
         assert torch.equal(x.target, y.target)
     same = Teacher(rows_of(), 2, seed=0)
-    assert torch.equal(AugmentedRows(rows_of(), same, 0.7, CPU).epoch(generator()).target, a.target)
+    assert torch.equal(AugmentedRows(rows_of(), 2, same, 0.7, CPU).epoch(generator()).target, a.target)
 
 
 def test_batches_train_on_the_epoch_and_measure_on_the_table(teacher):
@@ -101,7 +145,7 @@ def test_batches_train_on_the_epoch_and_measure_on_the_table(teacher):
 
 def test_a_augmented_row_keeps_the_weight_of_its_first_parent(teacher):
     rows = rows_of()._replace(weight=np.linspace(1.0, 3.0, MIN_ROWS))
-    epoch = AugmentedRows(rows, teacher, 1.0, CPU).epoch(generator())
+    epoch = AugmentedRows(rows, 2, teacher, 1.0, CPU).epoch(generator())
     np.testing.assert_allclose(epoch.weight.numpy(), rows.weight / rows.weight.mean(), rtol=1e-6)
 
 

@@ -143,7 +143,14 @@ def test_contributions_that_are_what_the_columns_do_cost_nothing(network, parts,
 
 @pytest.fixture
 def network():
-    sizes = {"n_numeric": 2, "cardinalities": [3], "n_classes": C, "n_blocks": 1, "n_heads": 1, "dropout": 0.0}
+    sizes = {
+        "edges": [(-1.0, 0.0, 1.0)] * 2,
+        "cardinalities": [3],
+        "n_classes": C,
+        "n_blocks": 1,
+        "n_heads": 1,
+        "dropout": 0.0,
+    }
     return build_network(0, torch.device("cpu"), n_prototypes=4, d_token=4, **sizes).double()
 
 
@@ -208,7 +215,14 @@ def test_an_exchange_moves_contributions_and_not_its_own_target(network, parts):
 
 
 def test_one_column_is_exchanged_with_nothing():
-    sizes = {"n_numeric": 1, "cardinalities": [], "n_classes": C, "n_blocks": 1, "n_heads": 1, "dropout": 0.0}
+    sizes = {
+        "edges": [(-1.0, 0.0, 1.0)],
+        "cardinalities": [],
+        "n_classes": C,
+        "n_blocks": 1,
+        "n_heads": 1,
+        "dropout": 0.0,
+    }
     network = build_network(0, torch.device("cpu"), n_prototypes=4, d_token=4, **sizes)
     inputs = {"numeric": torch.ones(B, 1), "categorical": torch.zeros(B, 0, dtype=torch.int64)}
     batch = Batch(inputs, torch.eye(C)[torch.arange(B) % C], torch.ones(B))

@@ -250,7 +250,7 @@ def network(seed: int = 0) -> TableNetwork:
     torch.manual_seed(seed)
     return TableNetwork(
         DDCLReadout(5, 16),
-        n_numeric=3,
+        edges=[(-1.0, 0.0, 1.0)] * 3,
         cardinalities=[4, 2],
         n_classes=3,
         d_token=16,

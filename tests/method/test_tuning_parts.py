@@ -109,7 +109,7 @@ def stability(**figures) -> Stability:
 
 def test_window_is_bounded_by_the_stable_step_and_the_wanted_lag():
     window = measure_window(stability(sharpness=0.1, lag=WANTED_LAG / 4), 10.0)
-    assert window.high == pytest.approx(100.0)
+    assert window.high == pytest.approx(50.0)
     assert window.low == pytest.approx(2.5)
     assert (window.sharpness, window.lag) == (0.1, WANTED_LAG / 4)
 
@@ -130,7 +130,7 @@ def test_window_moves_down_with_an_overshooting_step():
     overshooting = stability(sharpness=5.0, lag=0.01)
     assert not overshooting.is_stable
     window = measure_window(overshooting, 10.0)
-    assert window.high == pytest.approx(2.0)
+    assert window.high == pytest.approx(1.0)
     assert window.low < window.high
 
 

@@ -30,7 +30,7 @@ TINY = DDCLClassifier(
     n_prototypes=6,
     temperature=0.3,
     lr=0.02,
-    lr_ratio=60.0,
+    lr_ratio=50.0,
     d_token=8,
     n_heads=2,
     n_blocks=1,
@@ -42,13 +42,13 @@ SPACE = {
     "n_prototypes": IntDistribution(5, 7),
     "temperature": FloatDistribution(0.1, 0.3, log=True),
     "lr": FloatDistribution(0.015, 0.03, log=True),
-    "lr_ratio": FloatDistribution(50.0, 100.0, log=True),
+    "lr_ratio": FloatDistribution(40.0, 80.0, log=True),
     "quantization_weight": FloatDistribution(0.05, 0.2, log=True),
     "d_token": None,
     "n_blocks": None,
 }
 #: The second choice overshoots: its step is far beyond the largest stable one.
-SOUND_OR_NOT = CategoricalDistribution((60.0, 1e5))
+SOUND_OR_NOT = CategoricalDistribution((100.0, 1e5))
 ONLY_RATIO = dict.fromkeys(["n_prototypes", "lr", "temperature", "quantization_weight", "n_blocks", "d_token"])
 
 
@@ -240,7 +240,7 @@ def test_an_infeasible_trial_is_never_the_best(half_sound):
     assert set(infeasible["param_lr_ratio"]) == {1e5}
     assert (infeasible["mean_test_score"] > half_sound.best_score_).all()
     assert not infeasible["feasible"].any()
-    assert half_sound.best_params_ == {"lr_ratio": 60.0}
+    assert half_sound.best_params_ == {"lr_ratio": 100.0}
     assert (infeasible["rank_test_score"] > results.loc[half_sound.best_index_, "rank_test_score"]).all()
 
 
@@ -411,7 +411,7 @@ def test_the_bar_tells_trials_best_and_infeasible(iris, capsys):
     search(n_trials=5, space=space, scoring=by_ratio, refit=False, verbose=1).fit(*iris)
     shown = capsys.readouterr().err
     assert "5/5" in shown
-    assert "best=60" in shown
+    assert "best=100" in shown
     assert "infeasible=1" in shown
 
 

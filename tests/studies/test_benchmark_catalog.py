@@ -150,6 +150,26 @@ def test_tables_without_boosting_or_constellations_say_so_by_leaving_out(bench):
     assert "minus" not in bench.tables.markdown(summary, [], []).split("ECE.")[1]
 
 
+@pytest.mark.parametrize("name", ["object", "object-time", "cloud"])
+def test_hidden_forms_differ_in_sizes_alone(bench, synthetic, name):
+    open_, hidden, copies = (
+        bench.tasks.make_fold(synthetic, task, 1) for task in (name, f"{name}-hidden", f"{name}-hidden-copies")
+    )
+    gone = hidden.X_test["RCS_SIZE"].is_null() & open_.X_test["RCS_SIZE"].is_not_null()
+    there = open_.X_test["RCS_SIZE"].is_not_null().sum()
+    assert 0.3 < gone.sum() / there < 0.5
+    assert hidden.X_test["RCS_SIZE"].filter(~gone).equals(open_.X_test["RCS_SIZE"].filter(~gone))
+    assert hidden.X_test.drop("RCS_SIZE").equals(open_.X_test.drop("RCS_SIZE"))
+    assert hidden.X_train.equals(open_.X_train)
+    assert copies.X_test.equals(hidden.X_test)
+    n = len(open_.X_train)
+    assert copies.X_train[:n].equals(open_.X_train)
+    assert copies.X_train[n:].drop("RCS_SIZE").equals(open_.X_train.drop("RCS_SIZE"))
+    assert copies.X_train["RCS_SIZE"][n:].null_count() == n
+    np.testing.assert_array_equal(copies.groups[:n], copies.groups[n:])
+    np.testing.assert_array_equal(copies.y_train, np.tile(open_.y_train, 2))
+
+
 @pytest.mark.parametrize("task", ["object", "object-time", "orbit", "cloud", "cloud-time"])
 def test_every_model_sees_the_columns_that_ours_would_choose(bench, synthetic, task):
     fold = bench.tasks.make_fold(synthetic, task, 0)
@@ -233,7 +253,7 @@ def test_networks_train_and_validate_on_the_rows_of_ours(bench, synthetic, monke
     fold = bench.tasks.make_fold(synthetic, task, 1)
     monkeypatch.setattr(classifier, "train_network", train_network)
     with pytest.raises(Seen) as seen:
-        DDCLClassifier(random_state=1, augmented_share=0.0).fit(fold.X_train, fold.y_train, groups=fold.groups)
+        DDCLClassifier(random_state=1, augmented_share=0.0, hidden_share=0.0).fit(fold.X_train, fold.y_train, groups=fold.groups)
     theirs = bench.networks.encode(fold.X_train, fold.y_train, fold.groups, 1)
     for ours, rows in zip(seen.value.args, (theirs.train, theirs.validation), strict=True):
         np.testing.assert_array_equal(ours.numeric.numpy(), rows.numeric)

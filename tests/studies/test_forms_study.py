@@ -32,7 +32,7 @@ def test_the_token_form_is_the_product(rows):
     X, y, groups = rows
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # two epochs need not be sound
-        clf = DDCLClassifier(random_state=3, family=None, certify=False, **SMALL).fit(X, y, groups=groups)
+        clf = DDCLClassifier(random_state=3, family=None, hidden_share=0.0, certify=False, **SMALL).fit(X, y, groups=groups)
     peer = FormPeer(TOKENS, 3, **SMALL).fit(X, y, groups)
     np.testing.assert_allclose(peer.predict_proba(X), clf.predict_proba(X), atol=1e-5)
 
@@ -94,8 +94,8 @@ def test_the_second_level_adds_its_quantisation_loss_and_pulls_no_tokens():
 def two_levels() -> tuple[TableNetwork, dict[str, torch.Tensor]]:
     torch.manual_seed(0)
     network = TwoLevelNetwork(
-        TwoLevelReadout(6, 4, D), n_numeric=3, cardinalities=[], n_classes=3, d_token=D, n_blocks=1, n_heads=2,
-        dropout=0.0, generator=torch.Generator(),
+        TwoLevelReadout(6, 4, D), edges=[(-1.0, 0.0, 1.0)] * 3, cardinalities=[], n_classes=3, d_token=D,
+        n_blocks=1, n_heads=2, dropout=0.0, generator=torch.Generator(),
     )  # fmt: skip
     return network, {"numeric": torch.randn(40, 3), "categorical": torch.zeros(40, 0, dtype=torch.int64)}
 

@@ -122,8 +122,8 @@ def test_the_class_token_sees_every_column_and_trains_every_weight():
 
 def test_prototypes_of_a_row_say_all_of_its_columns():
     network = RowNetwork(
-        DDCLReadout(3, D), n_numeric=2, cardinalities=[4, 3], n_classes=3, d_token=D, n_blocks=2, n_heads=2,
-        dropout=0.0, generator=torch.Generator(),
+        DDCLReadout(3, D), edges=[(-1.0, 0.0, 1.0)] * 2, cardinalities=[4, 3], n_classes=3, d_token=D,
+        n_blocks=2, n_heads=2, dropout=0.0, generator=torch.Generator(),
     )  # fmt: skip
     output = network(torch.randn(5, 2), torch.ones(5, 2, dtype=torch.int64))
     assert output.reading.z.shape == (5, 1, D)

@@ -60,11 +60,12 @@ def _row_form(seed: int, **settings: Any) -> forms.FormPeer:
 
 
 #: `DDCLClassifier` until prototypes read column tokens: its defaults of then. Lines up to commit ed8b705 are of
-#: that class itself.
+#: that class itself, with its training of then.
 ROW_FORM = DDCLClassifier().get_params() | {
     "n_prototypes": forms.N_PROTOTYPES, "temperature": 0.02, "quantization_weight": 0.1, "column_weight": 0.1,
+    "lr_ratio": 10.0, "max_epochs": 50,
 }  # fmt: skip
-del ROW_FORM["contribution_weight"]
+del ROW_FORM["contribution_weight"], ROW_FORM["hidden_share"]
 
 MODELS: dict[str, Model] = {
     OURS: Model(_ours, DDCLClassifier().get_params(), _FEW_EPOCHS),

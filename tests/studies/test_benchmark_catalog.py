@@ -253,7 +253,9 @@ def test_networks_train_and_validate_on_the_rows_of_ours(bench, synthetic, monke
     fold = bench.tasks.make_fold(synthetic, task, 1)
     monkeypatch.setattr(classifier, "train_network", train_network)
     with pytest.raises(Seen) as seen:
-        DDCLClassifier(random_state=1, augmented_share=0.0, hidden_share=0.0).fit(fold.X_train, fold.y_train, groups=fold.groups)
+        DDCLClassifier(random_state=1, augmented_share=0.0, hidden_share=0.0).fit(
+            fold.X_train, fold.y_train, groups=fold.groups
+        )
     theirs = bench.networks.encode(fold.X_train, fold.y_train, fold.groups, 1)
     for ours, rows in zip(seen.value.args, (theirs.train, theirs.validation), strict=True):
         np.testing.assert_array_equal(ours.numeric.numpy(), rows.numeric)

@@ -32,7 +32,9 @@ def test_the_token_form_is_the_product(rows):
     X, y, groups = rows
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # two epochs need not be sound
-        clf = DDCLClassifier(random_state=3, family=None, hidden_share=0.0, certify=False, **SMALL).fit(X, y, groups=groups)
+        clf = DDCLClassifier(random_state=3, family=None, hidden_share=0.0, certify=False, **SMALL).fit(
+            X, y, groups=groups
+        )
     peer = FormPeer(TOKENS, 3, **SMALL).fit(X, y, groups)
     np.testing.assert_allclose(peer.predict_proba(X), clf.predict_proba(X), atol=1e-5)
 

@@ -30,8 +30,16 @@ def test_there_are_five():
     assert len(NOTEBOOKS) == 5
 
 
-@pytest.mark.parametrize("kind", ["SYNTHETIC", pytest.param("Space-Track", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", NOTEBOOKS)
+#: Half a minute each: what they show beside the others, tests of `interpret` and `tuning` check.
+LONG = ("02_read_the_prototypes.ipynb", "04_tune_under_the_certificate.ipynb")
+KINDS = [
+    pytest.param(name, kind, marks=pytest.mark.slow if kind != "SYNTHETIC" or name in LONG else ())
+    for name in NOTEBOOKS
+    for kind in ("SYNTHETIC", "Space-Track")
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS)
 def test_runs_and_says_which_catalog(name, kind, tmp_path, request):
     data = tmp_path / "absent" if kind == "SYNTHETIC" else request.getfixturevalue("shared_data")
     notebook = execute(name, str(data), tmp_path / name)

@@ -21,8 +21,15 @@ from ddcl_tab import DDCLClassifier
 from ddcl_tab.errors import ConfigurationError, StabilityWarning, TrainingError
 from ddcl_tab.interpret._labels import likely_label_errors, out_of_fold
 from ddcl_tab.nn._quantization import critical_temperature
-from ddcl_tab.training._certificate import EpochCertificate, loss_of_prototypes, pull_of_task, relax
-from ddcl_tab.training._net import build_network
+from ddcl_tab.training._certificate import (
+    MUON_RMS,
+    EpochCertificate,
+    loss_of_prototypes,
+    pull_of_task,
+    relax,
+    step_rule,
+)
+from ddcl_tab.training._net import MuonAdamW, build_network
 from ddcl_tab.training._objective import Objective
 from ddcl_tab.training._rows import Batch
 from ddcl_tab.training._stability import CONDITIONS, STABLE, Stability
@@ -340,3 +347,25 @@ def test_relaxing_finds_the_minimum_next_door():
     target = torch.tensor([[1.0, 2.0], [-3.0, 0.5]])
     found = relax(lambda p: ((p - target).square() * torch.tensor([1.0, 10.0])).sum(), torch.zeros(2, 2))
     torch.testing.assert_close(found, target, atol=1e-3, rtol=0)
+
+
+def test_marked_matrices_step_by_muon_and_all_else_by_adamw():
+    generator = torch.Generator().manual_seed(0)
+    matrix, vector = (torch.nn.Parameter(torch.randn(size, generator=generator)) for size in ((8, 4), (4,)))
+    twin, start = torch.nn.Parameter(vector.detach().clone()), matrix.detach().clone()
+    groups = [{"params": [vector]}, {"params": [matrix], "orthogonal": True}]
+    ours, adamw = MuonAdamW(groups, lr=0.1, weight_decay=0.0), torch.optim.AdamW([twin], lr=0.1, weight_decay=0.0)
+    for parameter in (matrix, vector):
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+    twin.grad = vector.grad.clone()
+    ours.step()
+    adamw.step()
+    assert torch.equal(vector, twin)
+    assert len(ours.param_groups) == 2
+    step = (start - matrix.detach()) / 0.1
+    assert float(step.square().mean().sqrt()) == pytest.approx(MUON_RMS, rel=0.2)
+    values = torch.linalg.svdvals(step)
+    assert float(values.max() / values.min()) < 1.8  # of the gradient itself 2.2
+    assert float((step * matrix.grad).sum()) > 0.0
+    with pytest.raises(ConfigurationError, match="no stability limit is known for MuonAdamW with orthogonal"):
+        step_rule(ours, matrix)

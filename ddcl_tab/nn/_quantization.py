@@ -331,8 +331,8 @@ def loss_terms(z: Tensor, prototypes: Tensor, assignment: Assignment, weight: Te
     centre = prototypes.mean(dim=0)
     z, prototypes = z - centre, prototypes - centre
     zhat = _product(q, prototypes)
-    # By a product of matrices, which is a hundred times as fast as (K, D) differences for each token; in double, where
-    # what cancels in it is far below what is measured.
+    # By a product of matrices, not by (K, D) differences for each token; in double, where what cancels in it is far
+    # below what is measured.
     spread = squared_distances(zhat.double(), prototypes.double()).to(q.dtype)
     return LossTerms(
         quantization=quantization_loss(assignment, weight),

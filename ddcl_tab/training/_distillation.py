@@ -48,12 +48,10 @@ class Teacher:
     ----------
     rows : Rows
         At least one row of every class.
-    n_classes : int
     seed : int
     """
 
-    def __init__(self, rows: Rows, n_classes: int, seed: int) -> None:
-        self.n_classes = n_classes
+    def __init__(self, rows: Rows, seed: int) -> None:
         columns = _columns(rows.numeric, rows.categorical)
         drawn = len(columns) > MAX_TREE_ROWS
         is_category = np.arange(columns.shape[1]) >= rows.numeric.shape[1]
@@ -106,7 +104,7 @@ def training_rows(
         if late is not None:
             draw = np.random.default_rng(seed).random(len(rows.label))
             known = both(rows, late._replace(share=1.0).hide(rows, draw))
-        teacher = Teacher(known, n_classes, seed)
+        teacher = Teacher(known, seed)
     if teacher is None and late is None:
         return RowsDataset(rows, hard_targets(rows, n_classes), device)
     return AugmentedRows(rows, n_classes, teacher, share, device, late)

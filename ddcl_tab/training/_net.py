@@ -74,8 +74,7 @@ class MuonAdamW(torch.optim.AdamW):
     entries of a step have a root mean square of :data:`MUON_RMS` rates, both share one rate. That is twice what Liu et
     al. (arXiv:2502.16982) found for AdamW's steps, and learned the catalog better (docs/notes/recipe.md).
 
-    In float32, unlike :class:`torch.optim.Muon`: products in bfloat16 take nine times as long on processors that
-    only emulate it.
+    In float32, unlike :class:`torch.optim.Muon`: products in bfloat16 are slow on processors that only emulate it.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ def rows_of(n: int = MIN_ROWS, seed: int = 0) -> Rows:
 
 @pytest.fixture(scope="module")
 def teacher() -> Teacher:
-    return Teacher(rows_of(), 2, seed=0)
+    return Teacher(rows_of(), seed=0)
 
 
 def augmented(teacher: Teacher, share: float = 0.7) -> AugmentedRows:
@@ -94,9 +94,9 @@ def test_small_tables_hide_late_columns_too():
 
 
 def test_trees_of_large_tables_see_a_part_each(monkeypatch):
-    whole = Teacher(rows_of(), 2, seed=0).models[1]
+    whole = Teacher(rows_of(), seed=0).models[1]
     monkeypatch.setattr("ddcl_tab.training._distillation.MAX_TREE_ROWS", 100)
-    part = Teacher(rows_of(), 2, seed=0)
+    part = Teacher(rows_of(), seed=0)
     assert {tree.tree_.weighted_n_node_samples[0] for tree in whole.estimators_} == {MIN_ROWS}
     assert {tree.tree_.weighted_n_node_samples[0] for tree in part.models[1].estimators_} == {100}
     unseen = rows_of(seed=1)
@@ -129,7 +129,7 @@ def test_every_epoch_is_another_one_and_the_same_seed_gives_the_same_epochs(teac
     for x, y in ((a, c), (b, d)):
         assert torch.equal(x.numeric, y.numeric)
         assert torch.equal(x.target, y.target)
-    same = Teacher(rows_of(), 2, seed=0)
+    same = Teacher(rows_of(), seed=0)
     assert torch.equal(AugmentedRows(rows_of(), 2, same, 0.7, CPU).epoch(generator()).target, a.target)
 
 
@@ -154,7 +154,7 @@ def test_weights_teach_as_repetitions_do():
     n = MIN_ROWS
     label = (np.arange(n) % 4 > 0).astype(np.int64)
     rows = Rows(np.zeros((n, 1), np.float32), np.zeros((n, 0), np.int64), label, np.where(label, 1.0, 10.0), label)
-    assert Teacher(rows, 2, 0).predict_proba(rows.numeric[:1], rows.categorical[:1])[0] == pytest.approx(
+    assert Teacher(rows, 0).predict_proba(rows.numeric[:1], rows.categorical[:1])[0] == pytest.approx(
         [10 / 13, 3 / 13], abs=0.02
     )
 
@@ -171,7 +171,7 @@ def test_missing_numbers_may_be_learned_from():
     rows = rows_of()
     numeric = rows.numeric.copy()
     numeric[rows.label == 1, 1] = np.nan
-    probability = Teacher(rows._replace(numeric=numeric), 2, 0).predict_proba(
+    probability = Teacher(rows._replace(numeric=numeric), 0).predict_proba(
         np.array([[0.0, np.nan]], np.float32), rows.categorical[:1]
     )
     assert probability[0, 1] > 0.7

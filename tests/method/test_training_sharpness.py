@@ -28,6 +28,8 @@ def dense_top(loss, parameter: Tensor, scale: Tensor) -> float:
 
 
 @pytest.mark.parametrize("temperature", [0.3, 2.0, 50.0])
+@example(seed=44)  # at a temperature of 2.0 a looser iteration stops at the second eigenvalue, as at 0.3 for 30
+@example(seed=30)
 @given(seed=seeds)
 @settings(max_examples=15)
 def test_ddcl_loss_has_the_curvature_of_its_dense_hessian(temperature, seed):

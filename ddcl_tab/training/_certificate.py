@@ -215,8 +215,8 @@ def top_curvature(loss: Callable[[Tensor], Tensor], parameter: Tensor, scale: Te
     if not product(start).any():  # ARPACK fails on H = 0
         return 0.0
     operator = LinearOperator((n, n), matvec=product, dtype=np.float64)
-    # ARPACK's tolerance is of a residual: at TOLERANCE itself 2 of 1,200 small cases ended 2 and 10 % too low, beside an
-    # eigenvector to which the start was nearly orthogonal; at a tenth of it none did.
+    # ARPACK's tolerance is of a residual: at TOLERANCE itself 2 of 1,200 small cases ended 2 and 10 % too low, beside
+    # an eigenvector to which the start was nearly orthogonal; at a tenth of it none did.
     options = {"v0": start, "ncv": min(n, N_LANCZOS), "tol": TOLERANCE / 10, "return_eigenvectors": False}
     try:
         return float(eigsh(operator, k=1, which="LA", **options)[0])

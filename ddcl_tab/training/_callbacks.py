@@ -141,26 +141,31 @@ class Certify(Callback):
 
     def on_epoch_end(self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Measure and record."""
-        output, prototypes = self._read(net), net.module_.readout.prototypes.detach()
-        for name, value in measure_reading(output.reading, prototypes, self.batch.weight).items():
+        output = self._read(net)
+        measured = self._measure(net, output)
+        for name, value in measured.items():
             net.history.record(name, value)
         if self.certify == "epoch":
-            self._certify(net, output)
+            self._certify(net, output, measured)
 
     def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Certify the last epoch, before the best one's weights come back."""
         if self.certify == "end" and len(net.history):
-            self._certify(net, self._read(net))
+            output = self._read(net)
+            self._certify(net, output, self._measure(net, output))
 
     @torch.no_grad()
     def _read(self, net: NeuralNet) -> Output:
         net.module_.eval()
         return net.module_(**self.batch.inputs)
 
-    def _certify(self, net: NeuralNet, output: Output) -> None:
+    def _measure(self, net: NeuralNet, output: Output) -> dict[str, Any]:
+        return measure_reading(output.reading, net.module_.readout.prototypes, self.batch.weight)
+
+    def _certify(self, net: NeuralNet, output: Output, measured: dict[str, Any]) -> None:
         start = time.perf_counter()
         self.epochs_.append(
-            certify_epoch(len(net.history), net.module_, net.criterion_, net.optimizer_, output, self.batch)
+            certify_epoch(len(net.history), net.module_, net.criterion_, net.optimizer_, output, self.batch, measured)
         )
         net.history.record("certify_seconds", time.perf_counter() - start)
 

@@ -224,8 +224,8 @@ def top_curvature(loss: Callable[[Tensor], Tensor], parameter: Tensor, scale: Te
         return float("nan")
 
 
-#: Rows of the probe batch for what takes many passes: curvature and relaxation.
-CURVATURE_ROWS = 512
+#: Rows of the probe batch for what takes many passes, curvature and relaxation: as many as a step of training sees.
+CURVATURE_ROWS = 256
 #: Steps of L-BFGS towards the quasi-steady prototypes.
 RELAXATION_STEPS = 10
 
@@ -298,6 +298,7 @@ def certify_epoch(
     optimizer: torch.optim.Optimizer,
     output: Output,
     batch: Batch,
+    measured: dict[str, Any],
 ) -> EpochCertificate:
     """Measure everything of :class:`EpochCertificate` on a probe batch.
 
@@ -312,6 +313,8 @@ def certify_epoch(
     output : Output
         Of the network on the batch, in evaluation mode.
     batch : Batch
+    measured : dict
+        What :func:`measure_reading` says of the output.
     """
     weight = batch.weight
     readout, z = network.readout, output.reading.z
@@ -326,7 +329,6 @@ def certify_epoch(
     gap = (prototypes - settled).norm()
     spread = torch.stack([p - p.mean(dim=0) for p in (prototypes, settled)]).norm(dim=(1, 2)).max()
     pull = pull_of_task(network, objective, output, batch)
-    measured = measure_reading(output.reading, prototypes, weight)
     others = [p for p in network.parameters() if p is not readout.prototypes and p.grad is not None]
     return EpochCertificate(
         epoch=epoch,
@@ -381,8 +383,8 @@ def loss_of_prototypes(
     rows, reading = batch.first(CURVATURE_ROWS), output.reading._replace(z=z)
 
     def loss(prototypes: Tensor) -> Tensor:
-        zhat = assign(z, prototypes, temperature).zhat
-        return objective(network.say(zhat, reading), rows, prototypes, temperature).total
+        held = assign(z, prototypes, temperature)
+        return objective(network.say(held.zhat, reading), rows, prototypes, temperature, held=held).total
 
     return loss
 

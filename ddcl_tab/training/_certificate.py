@@ -324,7 +324,8 @@ def certify_epoch(
     covariance = torch.cov(z.flatten(0, 1).T, correction=0, aweights=weight.repeat_interleave(z.shape[1]))
     sigma = covariance.trace().clamp_min(tiny).sqrt()
     separation = torch.pdist(prototypes) / sigma
-    loss = loss_of_prototypes(network, objective, output, batch)
+    few = output._replace(reading=output.reading._replace(z=z[:CURVATURE_ROWS]))
+    loss = loss_of_prototypes(network, objective, few, batch.first(CURVATURE_ROWS))
     settled = relax(loss, prototypes)
     gap = (prototypes - settled).norm()
     spread = torch.stack([p - p.mean(dim=0) for p in (prototypes, settled)]).norm(dim=(1, 2)).max()
@@ -378,13 +379,12 @@ def relax(loss: Callable[[Tensor], Tensor], prototypes: Tensor) -> Tensor:
 def loss_of_prototypes(
     network: TableNetwork, objective: Objective, output: Output, batch: Batch
 ) -> Callable[[Tensor], Tensor]:
-    """The objective on the first rows of the probe batch as a function of the prototypes alone."""
-    z, temperature = output.reading.z[:CURVATURE_ROWS], network.readout.temperature
-    rows, reading = batch.first(CURVATURE_ROWS), output.reading._replace(z=z)
+    """The objective on a batch as a function of the prototypes alone."""
+    z, temperature = output.reading.z, network.readout.temperature
 
     def loss(prototypes: Tensor) -> Tensor:
         held = assign(z, prototypes, temperature)
-        return objective(network.say(held.zhat, reading), rows, prototypes, temperature, held=held).total
+        return objective(network.say(held.zhat, output.reading), batch, prototypes, temperature, held=held).total
 
     return loss
 

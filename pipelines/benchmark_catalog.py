@@ -31,6 +31,7 @@ import polars as pl
 import torch
 from joblib import Parallel, delayed
 from peers import MODELS, OURS
+from peers.paired import N_DRAWS, Judged, keep, kept, paired_difference
 from peers.tables import FIGURES, markdown, summarise
 from peers.tasks import TASKS, Fold, make_fold, n_folds
 from study_tools import LINES, REPORT, commit, study_folder
@@ -54,6 +55,8 @@ PACKAGES = (
     "ddcl-tab", "torch", "scikit-learn", "skorch", "numpy", "polars", "pandas", "rtdl_num_embeddings",
     "rtdl_revisiting_models", "tabm", "lightgbm", "xgboost-cpu", "catboost", "interpret-core",
 )  # fmt: skip
+#: What the paired bootstrap found, beside the tables.
+PAIRED = "paired.json"
 #: Table that a line belongs to. A table of tuned models, all with one budget, will be another.
 DEFAULTS = "defaults"
 
@@ -127,8 +130,16 @@ def claim(results: Path, job: Job) -> Iterator[bool]:
         yield True
 
 
-def run_job(results: Path, job: Job, fold: Fold) -> str | None:
+def run_job(results: Path, job: Job, fold: Fold, judged: Path | None = None) -> str | None:
     """Fit and score one model and append its line, unless another process has done so or is about to.
+
+    Parameters
+    ----------
+    results : Path
+    job : Job
+    fold : Fold
+    judged : Path, optional
+        Folder that keeps what models say of the test rows.
 
     Returns
     -------
@@ -137,10 +148,10 @@ def run_job(results: Path, job: Job, fold: Fold) -> str | None:
     """
     with claim(results, job) as mine:
         line = job.describe() | {"commit": commit()}
-        if not mine or is_done(read_lines(results).get(key_of(line))):
+        if not mine or is_done(read_lines(results).get(key_of(line)), job, judged):
             return None
         try:
-            line |= measure(job, fold)
+            line |= measure(job, fold, judged)
             said = f"macro-F1 {line['macro_f1']:.3f}, fit {line['fit_seconds']:.0f} s"
         except Exception as error:  # one model that fails must not end a run of hours; the table names it
             line["error"] = said = f"{type(error).__name__}: {error}"
@@ -148,12 +159,23 @@ def run_job(results: Path, job: Job, fold: Fold) -> str | None:
     return f"{job.task}, fold {job.fold}, {job.model}: {said}"
 
 
-def is_done(line: dict[str, Any] | None) -> bool:
+def has_figures(line: dict[str, Any] | None) -> bool:
     """Whether a line holds figures; a model that failed is tried again."""
     return line is not None and "error" not in line
 
 
-def measure(job: Job, fold: Fold) -> dict[str, Any]:
+def is_done(line: dict[str, Any] | None, job: Job, judged: Path | None) -> bool:
+    """Whether a job has its figures, and its probabilities where a folder keeps them."""
+    return has_figures(line) and (judged is None or file_of(judged, job).exists())
+
+
+def file_of(judged: Path, job: Job) -> Path:
+    """Where a folder keeps what a model said of the test rows."""
+    name = hashlib.sha256(key_of(job.describe()).encode()).hexdigest()[:12]
+    return judged / f"{job.task}-{job.fold}-{name}.npz"
+
+
+def measure(job: Job, fold: Fold, judged: Path | None = None) -> dict[str, Any]:
     """Figures of one model on one fold, computed on one thread; seconds are those of the processor."""
     n_threads = torch.get_num_threads()
     with warnings.catch_warnings(), threadpool_limits(1):
@@ -169,6 +191,8 @@ def measure(job: Job, fold: Fold) -> dict[str, Any]:
         finally:
             torch.set_num_threads(n_threads)
         notes = soundness(model, fold) if job.model == OURS else {}
+    if judged is not None:
+        keep(file_of(judged, job), Judged(fold.y_test.astype(str), fold.unit, probability, model.classes_.astype(str)))
     rest = fold.ordinary
     return {
         "n_train": len(fold.y_train),
@@ -229,16 +253,37 @@ def load(data: Path, short: bool) -> pl.DataFrame:
     return catalog.hstack(counted.columns(catalog))
 
 
+def compare(file: Path, judged: Path, jobs: list[Job]) -> None:
+    """Compare ours with every peer whose probabilities are kept for the same folds, and write what was found."""
+    found = json.loads(file.read_text()) if file.exists() else {}
+    for task in TASKS:
+        said: dict[str, dict[int, Judged]] = {}
+        for job in jobs:
+            if job.task == task and file_of(judged, job).exists():
+                said.setdefault(job.model, {})[job.fold] = kept(file_of(judged, job))
+        ours = said.pop(OURS, {})
+        peers = {
+            name: paired_difference([ours[fold] for fold in sorted(ours)], [folds[fold] for fold in sorted(ours)])
+            for name, folds in said.items()
+            if ours and ours.keys() <= folds.keys()
+        }
+        if peers:
+            found[task] = {"folds": sorted(ours), "draws": N_DRAWS, "commit": commit(), "peers": peers}
+    if found:
+        file.write_text(json.dumps(found, indent=2) + "\n")
+
+
 def write_tables(folder: Path, keys: set[str], notes: list[str]) -> None:
     """Write the tables of all lines that current settings would make; lines of older settings are passed over."""
     lines = [line for key, line in read_lines(folder / LINES).items() if key in keys]
-    done = [line for line in lines if is_done(line)]
+    done = [line for line in lines if has_figures(line)]
     machines = sorted({line["machine"] for line in done})
     found = {", ".join(f"{k} {v}" for k, v in line["versions"].items()) for line in done}
     header = [*notes, f"Machine: {'; '.join(machines)}; one thread a fit. Versions: {'; or '.join(sorted(found))}."]
     summary = summarise(done)
-    failures = [line for line in lines if not is_done(line)]
-    (folder / REPORT).write_text(markdown(summary, header, failures))
+    failures = [line for line in lines if not has_figures(line)]
+    paired = json.loads((folder / PAIRED).read_text()) if (folder / PAIRED).exists() else {}
+    (folder / REPORT).write_text(markdown(summary, header, failures, paired))
     tables = {"header": header, "table": DEFAULTS, "tasks": summary}
     (folder / "tables.json").write_text(json.dumps(tables, indent=2) + "\n")
 
@@ -256,12 +301,12 @@ def main(arguments: list[str]) -> None:
     todo = [
         job
         for job in plan(args.tasks, [model for model in args.models if model not in absent], n_seeds, args.short)
-        if not is_done(done.get(key_of(job.describe())))
+        if not is_done(done.get(key_of(job.describe())), job, args.judged)
     ]
     print(f"{len(todo)} fits to do", flush=True)
     if todo:
         catalog = load(args.data, args.short)
-        work = (delayed(run_job)(results, job, make_fold(catalog, job.task, job.fold)) for job in todo)
+        work = (delayed(run_job)(results, job, make_fold(catalog, job.task, job.fold), args.judged) for job in todo)
         for said in Parallel(args.jobs, return_as="generator_unordered", pre_dispatch=args.jobs)(work):
             print(said or "done by another process", flush=True)
     notes = [
@@ -269,8 +314,10 @@ def main(arguments: list[str]) -> None:
     ]
     if args.short:
         notes.append(f"{SYNTHETIC_NOTE}. Few rows and epochs: this shows that the command works, nothing else.")
-    every = {key_of(job.describe()) for job in plan(list(TASKS), list(MODELS), n_seeds, args.short)}
-    write_tables(folder, every, notes + skipped)
+    every = plan(list(TASKS), list(MODELS), n_seeds, args.short)
+    if args.judged is not None:
+        compare(folder / PAIRED, args.judged, every)
+    write_tables(folder, {key_of(job.describe()) for job in every}, notes + skipped)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -284,6 +331,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=int, default=5, help="folds, or seeds where a split has no folds")
     parser.add_argument("--jobs", type=int, default=1, help="fits at the same time")
+    parser.add_argument(
+        "--judged",
+        type=Path,
+        metavar="FOLDER",
+        help="keep what models say of the test rows here, make fits again that have no file, and compare ours with "
+        "each peer by a paired bootstrap over the launches",
+    )
     parser.add_argument("--short", action="store_true", help="the synthetic catalog, one fold, few rows and epochs")
     return parser.parse_args(arguments)
 

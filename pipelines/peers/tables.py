@@ -91,7 +91,7 @@ def _say(spread: dict[str, float | None], pattern: str = ".3f") -> str:
     return f"{mean:{pattern}}" if std is None else f"{mean:{pattern}} ± {std:.3f}"
 
 
-def markdown(summary: dict[str, Any], header: list[str], failures: Lines) -> str:
+def markdown(summary: dict[str, Any], header: list[str], failures: Lines, paired: dict[str, Any]) -> str:
     """Tables as text.
 
     Parameters
@@ -102,11 +102,13 @@ def markdown(summary: dict[str, Any], header: list[str], failures: Lines) -> str
         Lines above the tables.
     failures : list of dict
         Lines of models that raised.
+    paired : dict
+        By task, what :func:`peers.paired.paired_difference` found of each peer.
     """
     parts = ["# Accuracy on the catalog, all models side by side", "\n".join(header), "## Defaults", _HOW_TO_READ]
-    for task in summary.values():
+    for name, task in summary.items():
         parts += [f"### {task['title'][0].upper()}{task['title'][1:]}", f"Columns: {', '.join(task['columns'])}."]
-        parts += [_figure_table(task), _difference_table(task), *_notes(task)]
+        parts += [_figure_table(task), _difference_table(task), *_paired_table(paired.get(name)), *_notes(task)]
     if failures:
         parts.append("## Failures")
         parts += [f"- {line['task']}, fold {line['fold']}, {line['model']}: {line['error']}" for line in failures]
@@ -144,6 +146,21 @@ def _difference_table(task: dict[str, Any]) -> str:
             row["itself, no Starlink, OneWeb"] = _say(model[ORDINARY]["macro_f1"])
         rows.append(row)
     return as_markdown(pl.DataFrame(rows))
+
+
+def _paired_table(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    rows = [
+        {f"{OURS} minus": peer}
+        | {name: f"{part['difference']:+.4f} ± {part['standard_error']:.4f}" for name, part in figures.items()}
+        for peer, figures in found["peers"].items()
+    ]
+    folds = ", ".join(map(str, found["folds"]))
+    about = (
+        f"Paired bootstrap over the test launches, {found['draws']} draws, folds {folds}: difference ± standard error."
+    )
+    return [about, as_markdown(pl.DataFrame(rows))]
 
 
 def _notes(task: dict[str, Any]) -> list[str]:

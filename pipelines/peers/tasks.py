@@ -112,6 +112,8 @@ class Fold(NamedTuple):
         Launches of the training rows, which stay together in a validation split; None where the launch is the class.
     ordinary : ndarray of bool, shape (n_test,)
         Test rows that belong to neither Starlink nor OneWeb.
+    unit : ndarray of str, shape (n_test,)
+        What a bootstrap draws as a whole: the launch, or where that is the class the object.
     """
 
     task: str
@@ -122,6 +124,7 @@ class Fold(NamedTuple):
     X_test: pl.DataFrame
     y_test: NDArray[Any]
     ordinary: NDArray[np.bool_]
+    unit: NDArray[Any]
 
 
 def n_folds(task: str, n_seeds: int) -> int:
@@ -165,7 +168,8 @@ def make_fold(catalog: pl.DataFrame, name: str, number: int) -> Fold:
         y_train = np.tile(y_train, 2)
         # A row and its copy are no independent evidence: where launches do not say what belongs together, rows do.
         groups = np.tile(np.arange(len(train)) if groups is None else groups, 2)
-    return Fold(name, number, X_train, y_train, groups, X_test, y[test], ordinary)
+    unit = (frame["NORAD_CAT_ID"].to_numpy() if task.cloud else launch)[test].astype(str)
+    return Fold(name, number, X_train, y_train, groups, X_test, y[test], ordinary, unit)
 
 
 def _typed(catalog: pl.DataFrame) -> pl.DataFrame:

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from ddcl_tab import DDCLClassifier
+from ddcl_tab.app._evaluation import score
 from ddcl_tab.errors import LeakWarning
 from ddcl_tab.estimators import _classifier as classifier
 from ddcl_tab.space import family_columns
@@ -32,7 +33,7 @@ def bench():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(PIPELINES))
         names = {"script": "benchmark_catalog", "peers": "peers"}
-        names |= {name: f"peers.{name}" for name in ("networks", "readouts", "tables", "tasks")}
+        names |= {name: f"peers.{name}" for name in ("networks", "paired", "readouts", "tables", "tasks")}
         yield SimpleNamespace(**{short: importlib.import_module(name) for short, name in names.items()})
 
 
@@ -137,7 +138,7 @@ def test_differences_are_paired_by_fold_with_the_best_boosting_model(bench):
     assert minus["macro_f1"]["std"] == pytest.approx(0.02 / 2**0.5)
     assert minus["ordinary"]["mean"] == pytest.approx(0.02)
     assert minus["log_loss"]["mean"] == pytest.approx(0.05)
-    text = bench.tables.markdown({"object": task}, ["head"], [])
+    text = bench.tables.markdown({"object": task}, ["head"], [], {})
     assert "| minus XGBoost " in text
     assert "+0.020 ± 0.014" in text
 
@@ -147,7 +148,7 @@ def test_tables_without_boosting_or_constellations_say_so_by_leaving_out(bench):
     summary = bench.tables.summarise(lines)
     assert list(summary) == ["cloud"]
     assert summary["cloud"]["reference"] is None
-    assert "minus" not in bench.tables.markdown(summary, [], []).split("ECE.")[1]
+    assert "minus" not in bench.tables.markdown(summary, [], [], {}).split("ECE.")[1]
 
 
 @pytest.mark.parametrize("name", ["object", "object-time", "cloud"])
@@ -312,3 +313,65 @@ def test_logits_by_distance_prefer_the_nearest_prototype(bench):
         apart = ((torch.full((4,), 0.1) - head.prototypes) ** 2).sum(-1)
     assert near.argmax(dim=1).tolist() == [0, 1, 2]
     assert torch.allclose(near[0], (-apart / 2).logsumexp(dim=1))
+
+
+# --- paired bootstrap -----------------------------------------------------------------------------------------------
+
+
+def judged(bench, seed: int, n: int = 200) -> Any:
+    rng = np.random.default_rng(seed)
+    unit = np.sort(np.random.default_rng(0).integers(0, 40, n)).astype(str)
+    y = np.array(["a", "b", "c"])[np.random.default_rng(1).integers(0, 3, n)]
+    return bench.paired.Judged(y, unit, rng.dirichlet(np.ones(3), n), np.array(["a", "b", "c"]))
+
+
+def test_a_paired_difference_is_that_of_the_scores_and_its_spread_that_of_launches_drawn_anew(bench):
+    ours, theirs = judged(bench, 2), judged(bench, 3)
+    found = bench.paired.paired_difference([ours], [theirs])
+    names, draws = np.unique(ours.unit), []
+    rng = np.random.default_rng(9)
+    for _ in range(400):
+        rows = np.concatenate([np.flatnonzero(ours.unit == unit) for unit in rng.choice(names, len(names))])
+        draws.append(difference(ours, theirs, rows))
+    for name, part in found.items():
+        assert part["difference"] == pytest.approx(difference(ours, theirs, slice(None))[name])
+        spread = np.std([draw[name] for draw in draws], ddof=1)
+        assert part["standard_error"] == pytest.approx(spread, rel=0.15)
+        assert part["low"] < part["difference"] < part["high"]
+
+
+def difference(ours: Any, theirs: Any, rows: Any) -> dict[str, float]:
+    a, b = (score(fold.y[rows], fold.probability[rows], fold.classes) for fold in (ours, theirs))
+    return {name: a[name] - b[name] for name in ("macro_f1", "log_loss", "ece")}
+
+
+def test_units_in_several_folds_are_drawn_alike_and_other_rows_are_refused(bench):
+    ours, theirs = judged(bench, 2), judged(bench, 3)
+    once = bench.paired.paired_difference([ours], [theirs])
+    assert bench.paired.paired_difference([ours, ours], [theirs, theirs]) == once
+    swapped = bench.paired.paired_difference([ours, theirs], [theirs, ours])  # cancels in every draw, not on average
+    assert swapped["macro_f1"]["standard_error"] == pytest.approx(0.0, abs=1e-12)
+    with pytest.raises(ValueError, match="different rows"):
+        bench.paired.paired_difference([ours], [theirs._replace(y=theirs.y[::-1])])
+
+
+def test_probabilities_are_kept_compared_with_ours_and_made_again_where_they_are_lost(tmp_path, bench, capsys):
+    models = ["DDCLClassifier", "HistGradientBoosting", "random forest"]
+    arguments = ["nowhere", str(tmp_path), "--short", "--tasks", "object", "--models", *models]
+    arguments += ["--judged", str(tmp_path / "judged")]
+    bench.script.main(arguments)
+    files = sorted((tmp_path / "judged").iterdir())
+    assert len(files) == 3
+    folder = tmp_path / "benchmark_catalog_short"
+    found = json.loads((folder / "paired.json").read_text())["object"]
+    assert list(found["peers"]) == models[1:]
+    line = {line["model"]: line for line in lines_of(tmp_path)}
+    for peer, part in found["peers"].items():
+        expected = line["DDCLClassifier"]["macro_f1"] - line[peer]["macro_f1"]
+        assert part["macro_f1"]["difference"] == pytest.approx(expected)
+        assert part["macro_f1"]["standard_error"] > 0
+    assert "Paired bootstrap over the test launches, 1000 draws, folds 0" in (folder / "report.md").read_text()
+    files[0].unlink()
+    bench.script.main(arguments)
+    assert "1 fits to do" in capsys.readouterr().out
+    assert files[0].exists()

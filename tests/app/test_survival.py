@@ -26,7 +26,7 @@ from ddcl_tab.training._checkpoint import CheckpointFile, Interrupts
 
 PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 SMALL = {"n_prototypes": 6, "d_token": 16, "n_heads": 2, "n_blocks": 1, "lr": 5e-3, "random_state": 0}
-EPOCHS = 15
+EPOCHS = 10
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ lr_ratio = 30.0
 d_token = 8
 n_heads = 2
 n_blocks = 1
-max_epochs = 8
+max_epochs = 4
 """
 PICTURES = ("history.png", "contour.png", "importance.png")
 
@@ -69,7 +69,7 @@ def test_tune_writes_trials_best_parameters_model_and_pictures(tuned):
     top = trials[trials["rank_test_score"] == 1].iloc[0]
     assert top["feasible"]
     assert best["lr_ratio"] == pytest.approx(top["param_lr_ratio"])
-    assert best["max_epochs"] == 8
+    assert best["max_epochs"] == 4
     written = pd.read_csv(out / "trials.csv", dtype=str)
     measured = [name for name in written if name.startswith(("split", "mean_test", "std_test", "margin_"))]
     assert len(measured) >= 10

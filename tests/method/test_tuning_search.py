@@ -34,7 +34,7 @@ TINY = DDCLClassifier(
     d_token=8,
     n_heads=2,
     n_blocks=1,
-    max_epochs=20,
+    max_epochs=10,
     random_state=0,
 )
 #: Its surroundings; without a reference fit, since lr_ratio is named.
@@ -181,7 +181,7 @@ def test_missing_classes_are_left_out_and_classes_weighed_by_name(iris):
     X, y = iris
     hidden = np.arange(150) % 30 == 0
     names = pd.Series(np.array(["s", "v", "w"])[y], dtype="string").mask(hidden)
-    weighed = clone(TINY).set_params(class_weight={"s": 2.0}, max_epochs=40)
+    weighed = clone(TINY).set_params(class_weight={"s": 2.0}, max_epochs=20)
     X = X.convert_dtypes().mask(np.arange(600).reshape(150, 4) % 97 == 0)  # NA among the features too
     fitted = search(weighed, n_trials=1).fit(X.assign(OBJECT_TYPE=names))
     assert fitted.classes_.tolist() == ["s", "v", "w"]

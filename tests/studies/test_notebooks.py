@@ -30,8 +30,12 @@ def test_there_are_five():
     assert len(NOTEBOOKS) == 5
 
 
-#: Half a minute each: what they show beside the others, tests of `interpret` and `tuning` check.
-LONG = ("02_read_the_prototypes.ipynb", "04_tune_under_the_certificate.ipynb")
+#: Half a minute each: what they show beside the others, tests of `interpret`, `nn` and `tuning` check.
+LONG = (
+    "02_read_the_prototypes.ipynb",
+    "03_collapse_and_the_critical_temperature.ipynb",
+    "04_tune_under_the_certificate.ipynb",
+)
 KINDS = [
     pytest.param(name, kind, marks=pytest.mark.slow if kind != "SYNTHETIC" or name in LONG else ())
     for name in NOTEBOOKS

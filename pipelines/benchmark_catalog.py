@@ -220,6 +220,7 @@ def soundness(model: Any, fold: Fold) -> dict[str, Any]:
     return {
         "n_prototypes": len(share),
         "prototypes_in_use": int(in_use(share).sum()),
+        "prototypes_dead": model.history_[model.best_epoch_ - 1]["dead_prototypes"],
         "effective_prototypes": float(np.exp(entropy).mean()),
         "stable": model.stability_.is_stable,
         "epochs": model.n_iter_,

@@ -246,7 +246,7 @@ def outcome_of(
     separation = float(torch.pdist(prototypes).mean() / sigma)
     settled = float(torch.pdist(settle(network, objective, start, seed)).mean() / sigma)
     longest = max(steps.epochs_[1:]) / float(sigma)
-    dead = len(dead_prototypes(usage(q)))
+    dead = len(dead_prototypes(q))
     outcome = "healthy"
     if not longest < 0.5:
         outcome = "overshooting"

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ddcl_tab.nn._network import Output, TableNetwork
 from ddcl_tab.nn._quantization import duplicate_prototypes
-from ddcl_tab.training._certificate import EpochCertificate, certify_epoch, dead_prototypes, measure_reading, usage
+from ddcl_tab.training._certificate import EpochCertificate, certify_epoch, in_use, measure_reading, usage
 from ddcl_tab.training._objective import ANNEALING_SHARE
 from ddcl_tab.training._rows import Batch, Batches, RowsDataset
 
@@ -76,7 +76,7 @@ def is_worse(difference: NDArray[np.float64], weight: NDArray[np.float64], group
     return float(by_group.sum()) > float(np.sqrt((by_group**2).sum()))
 
 
-#: Share of the epochs in which dead prototypes are started anew; the rest is left for them to settle.
+#: Share of the epochs in which prototypes out of use are started anew; the rest is left for them to settle.
 RESEED_SHARE = 0.8
 #: Steps that a moved duplicate needs to find its place: duplicates found later stay.
 SETTLING_STEPS = 300
@@ -171,7 +171,7 @@ class Certify(Callback):
 
 
 class Reseed(Callback):
-    """Give dead and duplicate prototypes another start: at tokens of the probe batch with large quantisation errors.
+    """Give prototypes out of use and duplicates another start: at tokens of the probe batch with a large error.
 
     As the encoder moves, a prototype can be left behind where no token comes any more. It would stay there: with next
     to no membership it feels next to no gradient. Two that meet stay together: they feel the same gradient. Before the
@@ -194,21 +194,21 @@ class Reseed(Callback):
         prototypes = network.readout.prototypes
         q, distances = (part.flatten(0, 1) for part in (reading.assignment.q, reading.assignment.distances))
         z, weight = reading.z.flatten(0, 1), self.batch.weight.repeat_interleave(reading.z.shape[1])
-        dead = dead_prototypes(usage(q))
+        moved = torch.nonzero(~in_use(usage(q))).flatten()
         steps_left = (self.max_epochs - epoch) * self.epoch_steps
         if epoch > ANNEALING_SHARE * self.max_epochs and steps_left >= SETTLING_STEPS:
-            dead = torch.unique(torch.cat([dead, duplicate_prototypes(prototypes, network.readout.temperature)]))
+            moved = torch.unique(torch.cat([moved, duplicate_prototypes(prototypes, network.readout.temperature)]))
         distortion = weight * (q * distances).sum(-1)
-        if not len(dead) or not bool(distortion.sum() > 0):
+        if not len(moved) or not bool(distortion.sum() > 0):
             return
-        chosen = torch.multinomial(distortion.cpu(), len(dead), replacement=True, generator=self.generator)
-        prototypes[dead] = z[chosen.to(z.device)]
+        chosen = torch.multinomial(distortion.cpu(), len(moved), replacement=True, generator=self.generator)
+        prototypes[moved] = z[chosen.to(z.device)]
         moments = net.optimizer_.state[prototypes]
         # No momentum from the old place; an average second moment, for a zero one would make the first step huge.
         if "exp_avg" in moments:
-            moments["exp_avg"][dead] = 0.0
-            moments["exp_avg_sq"][dead] = moments["exp_avg_sq"].mean(dim=0)
-        net.history.record("reseeded", len(dead))
+            moments["exp_avg"][moved] = 0.0
+            moments["exp_avg_sq"][moved] = moments["exp_avg_sq"].mean(dim=0)
+        net.history.record("reseeded", len(moved))
 
 
 class BestEpoch(Callback):

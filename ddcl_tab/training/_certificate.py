@@ -22,7 +22,7 @@ from ddcl_tab.nn._quantization import assign, critical_temperature, loss_terms
 from ddcl_tab.training._objective import Objective
 from ddcl_tab.training._rows import Batch
 
-#: A prototype that carries at least this part of the even share 1/K is in use; else it is dead.
+#: A prototype that carries at least this part of the even share 1/K is in use.
 IN_USE = 0.25
 
 
@@ -37,6 +37,8 @@ def usage(q: Tensor) -> Tensor:
 def in_use(share: Shares) -> Shares:
     """Which prototypes are in use: those that carry at least ``1 / (4 K)`` of the assignment mass.
 
+    Those that carry less need not be dead: a rare value may have a prototype of its own.
+
     Parameters
     ----------
     share : ndarray or Tensor, shape (K,)
@@ -50,15 +52,15 @@ def in_use(share: Shares) -> Shares:
     return share >= IN_USE / len(share)
 
 
-def dead_prototypes(share: Tensor) -> Tensor:
-    """Numbers of the prototypes that are not in use, see :func:`in_use`.
+def dead_prototypes(q: Tensor) -> Tensor:
+    """Numbers of the prototypes that are the main one of no token; ``q`` is ``(N, K)``, and ties count.
 
     Examples
     --------
-    >>> dead_prototypes(torch.tensor([0.6, 0.35, 0.05]))
+    >>> dead_prototypes(torch.tensor([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1]]))
     tensor([2])
     """
-    return torch.nonzero(~in_use(share)).flatten()
+    return torch.nonzero(~(q >= q.amax(dim=1, keepdim=True)).any(dim=0)).flatten()
 
 
 def effective_prototypes(q: Tensor) -> Tensor:
@@ -102,7 +104,7 @@ def measure_reading(reading: Reading, prototypes: Tensor, weight: Tensor) -> dic
         "identity_residual": float(terms.residual),
         "token_variance": float(reading.z.flatten(0, 1).var(dim=0, correction=0).sum()),
         "usage_perplexity": float(torch.special.entr(share).sum().exp()),
-        "dead_prototypes": len(dead_prototypes(share)),
+        "dead_prototypes": len(dead_prototypes(q)),
         "effective_prototypes": float(effective_prototypes(q)),
     }
 
@@ -252,6 +254,7 @@ class EpochCertificate:
     usage_perplexity, effective_prototypes : float
         Between 1 and K: effective number of prototypes, over all rows and per row.
     dead_prototypes : int
+        Prototypes that are the main one of no token, see :func:`dead_prototypes`.
     dead_share : float
         Of all prototypes.
     lr_ratio : float

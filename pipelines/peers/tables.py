@@ -72,13 +72,13 @@ def _figures(folds: dict[int, dict[str, Any]], reference: dict[int, dict[str, An
     minus = {name: [folds[f][name] - reference[f][name] for f in both] for name in COMPARED}
     if any(line["n_ordinary"] < line["n_test"] for line in lines):
         minus["ordinary"] = [folds[f][ORDINARY]["macro_f1"] - reference[f][ORDINARY]["macro_f1"] for f in both]
-    notes = ("prototypes_in_use", "n_prototypes", "effective_prototypes", "stable", "epochs")
+    notes = ("prototypes_in_use", "n_prototypes", "prototypes_dead", "effective_prototypes", "stable", "epochs")
     return {
         "folds": sorted(folds),
         "figures": {name: _spread([line[name] for line in lines]) for name in FIGURES + SECONDS},
         ORDINARY: {name: _spread([line[ORDINARY][name] for line in lines]) for name in FIGURES},
         "minus_reference": {name: _spread(values) for name, values in minus.items() if values},
-        "notes": [{"fold": f} | {name: folds[f][name] for name in notes} for f in folds if notes[0] in folds[f]],
+        "notes": [{"fold": f} | {name: folds[f].get(name) for name in notes} for f in folds if notes[0] in folds[f]],
     }
 
 
@@ -166,7 +166,8 @@ def _paired_table(found: dict[str, Any] | None) -> list[str]:
 def _notes(task: dict[str, Any]) -> list[str]:
     return [
         f"{OURS}, fold {note['fold']}: {note['prototypes_in_use']} of {note['n_prototypes']} prototypes in use, "
-        f"{note['effective_prototypes']:.1f} effective prototypes per test row, "
+        + ("" if note["prototypes_dead"] is None else f"{note['prototypes_dead']} dead, ")
+        + f"{note['effective_prototypes']:.1f} effective prototypes per test row, "
         f"training {'stable' if note['stable'] else 'not certified as stable'} ({note['epochs']} epochs)."
         for note in task["models"].get(OURS, {}).get("notes", [])
     ]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from ddcl_tab.training._callbacks import MAX_SCALE, best_scale, is_worse, row_losses
+from ddcl_tab.training._callbacks import best_scale, is_worse, row_losses
 
 
 def draws(seed: int, n: int = 4000):
@@ -32,11 +32,21 @@ def test_the_scale_undoes_over_and_underconfidence(factor):
     assert best_scale(factor * logits, label, np.ones(len(label))) * factor == pytest.approx(1.0, rel=0.06)
 
 
-def test_all_right_asks_for_the_largest_scale_and_weights_count():
-    logits = np.array([[1.0, 0.0], [1.0, 0.0]])
-    assert best_scale(logits, np.array([0, 0]), np.ones(2)) == pytest.approx(MAX_SCALE, rel=1e-2)
-    # The wrong row weighs three times the right one: sure of the wrong class, so the logits should vanish.
-    assert best_scale(logits, np.array([0, 1]), np.array([1.0, 3.0])) < 0.06
+@pytest.mark.parametrize(("n", "n_classes"), [(2, 2), (30, 2), (30, 5)])
+def test_rows_that_are_all_right_follow_laplaces_rule_of_succession(n, n_classes):
+    logits = np.eye(n_classes)[np.arange(n) % n_classes]
+    scaled = best_scale(logits, np.arange(n) % n_classes, np.ones(n)) * logits[0]
+    said = np.exp(scaled[0]) / np.exp(scaled).sum()
+    assert said == pytest.approx((n + 1) / (n + n_classes), rel=1e-3)
+
+
+def test_weights_count():
+    logits = np.array([[1.0, 0.0]] * 200)
+    # The wrong rows weigh three times the right ones: sure of the wrong class, so the logits should vanish.
+    assert best_scale(logits, np.repeat([0, 1], 100), np.repeat([1.0, 3.0], 100)) < 0.06
+    right, wrong = np.array([[1.0, 0.0]] * 100), np.repeat([0, 1], (90, 10))
+    twice = best_scale(right, wrong, np.full(100, 2.0))
+    assert twice == pytest.approx(best_scale(right, wrong, np.ones(100)))  # weights are relative
 
 
 def test_noise_is_no_evidence_and_a_shift_is():

@@ -130,33 +130,41 @@ def claim(results: Path, job: Job) -> Iterator[bool]:
         yield True
 
 
-def run_job(results: Path, job: Job, fold: Fold, judged: Path | None = None) -> str | None:
-    """Fit and score one model and append its line, unless another process has done so or is about to.
+def run_jobs(results: Path, jobs: list[Job], folds: list[Fold], judged: Path | None = None) -> list[str]:
+    """Score one model on folds with the same training part, each unless another process has done so or is about to.
 
     Parameters
     ----------
     results : Path
-    job : Job
-    fold : Fold
+        File that gets one line a job.
+    jobs : list of Job
+        Of one model with one setting.
+    folds : list of Fold
+        One a job.
     judged : Path, optional
         Folder that keeps what models say of the test rows.
 
     Returns
     -------
-    str or None
-        What to tell the reader; None where nothing was done.
+    list of str
+        What to tell the reader, one a job that was done.
     """
-    with claim(results, job) as mine:
-        line = job.describe() | {"commit": commit()}
-        if not mine or is_done(read_lines(results).get(key_of(line)), job, judged):
-            return None
-        try:
-            line |= measure(job, fold, judged)
-            said = f"macro-F1 {line['macro_f1']:.3f}, fit {line['fit_seconds']:.0f} s"
-        except Exception as error:  # one model that fails must not end a run of hours; the table names it
-            line["error"] = said = f"{type(error).__name__}: {error}"
-        append_line(results, line | {"versions": versions(), "machine": machine()})
-    return f"{job.task}, fold {job.fold}, {job.model}: {said}"
+    fitted: Fitted | None = None
+    told = []
+    for job, fold in zip(jobs, folds, strict=True):
+        with claim(results, job) as mine:
+            line = job.describe() | {"commit": commit()}
+            if not mine or is_done(read_lines(results).get(key_of(line)), job, judged):
+                continue
+            try:
+                fitted = fitted or fit(job, fold)
+                line |= measure(job, fold, fitted, judged)
+                said = f"macro-F1 {line['macro_f1']:.3f}, fit {line['fit_seconds']:.0f} s"
+            except Exception as error:  # one model that fails must not end a run of hours; the table names it
+                line["error"] = said = f"{type(error).__name__}: {error}"
+            append_line(results, line | {"versions": versions(), "machine": machine()})
+        told.append(f"{job.task}, fold {job.fold}, {job.model}: {said}")
+    return told
 
 
 def has_figures(line: dict[str, Any] | None) -> bool:
@@ -175,21 +183,41 @@ def file_of(judged: Path, job: Job) -> Path:
     return judged / f"{job.task}-{job.fold}-{name}.npz"
 
 
-def measure(job: Job, fold: Fold, judged: Path | None = None) -> dict[str, Any]:
-    """Figures of one model on one fold, computed on one thread; seconds are those of the processor."""
+class Fitted(NamedTuple):
+    """A fitted model and the processor seconds of its fit."""
+
+    model: Any
+    seconds: float
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for all libraries, and none of their remarks: the figures say it."""
     n_threads = torch.get_num_threads()
     with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore")  # verdicts on stability and remarks of the libraries: the figures say it
+        warnings.simplefilter("ignore")
         torch.set_num_threads(1)
         try:
-            model = MODELS[job.model].make(fold.number, **job.settings)
-            start = time.process_time()
-            model.fit(fold.X_train, fold.y_train, groups=fold.groups)
-            fitted = time.process_time()
-            probability = model.predict_proba(fold.X_test)
-            predicted = time.process_time()
+            yield
         finally:
             torch.set_num_threads(n_threads)
+
+
+def fit(job: Job, fold: Fold) -> Fitted:
+    """Fit a model on the training part of a fold."""
+    with one_thread():
+        model, start = MODELS[job.model].make(fold.number, **job.settings), time.process_time()
+        model.fit(fold.X_train, fold.y_train, groups=fold.groups)
+        return Fitted(model, time.process_time() - start)
+
+
+def measure(job: Job, fold: Fold, fitted: Fitted, judged: Path | None = None) -> dict[str, Any]:
+    """Figures of a fitted model on the test part of a fold."""
+    model = fitted.model
+    with one_thread():
+        start = time.process_time()
+        probability = model.predict_proba(fold.X_test)
+        seconds = time.process_time() - start
         notes = soundness(model, fold) if job.model == OURS else {}
     if judged is not None:
         keep(file_of(judged, job), Judged(fold.y_test.astype(str), fold.unit, probability, model.classes_.astype(str)))
@@ -201,8 +229,8 @@ def measure(job: Job, fold: Fold, judged: Path | None = None) -> dict[str, Any]:
         "columns": fold.X_train.columns,
         **figures(fold.y_test, probability, model.classes_),
         "ordinary": figures(fold.y_test[rest], probability[rest], model.classes_),
-        "fit_seconds": fitted - start,
-        "predict_seconds": predicted - fitted,
+        "fit_seconds": fitted.seconds,
+        "predict_seconds": seconds,
         **notes,
     }
 
@@ -304,12 +332,18 @@ def main(arguments: list[str]) -> None:
         for job in plan(args.tasks, [model for model in args.models if model not in absent], n_seeds, args.short)
         if not is_done(done.get(key_of(job.describe())), job, args.judged)
     ]
-    print(f"{len(todo)} fits to do", flush=True)
+    print(f"{len(todo)} lines to make", flush=True)
     if todo:
         catalog = load(args.data, args.short)
-        work = (delayed(run_job)(results, job, make_fold(catalog, job.task, job.fold), args.judged) for job in todo)
-        for said in Parallel(args.jobs, return_as="generator_unordered", pre_dispatch=args.jobs)(work):
-            print(said or "done by another process", flush=True)
+        fits: dict[tuple[str, int, str], list[Job]] = {}  # hidden forms differ in their test part alone
+        for job in todo:
+            fits.setdefault((job.task.removesuffix("-hidden"), job.fold, job.model), []).append(job)
+        work = (
+            delayed(run_jobs)(results, jobs, [make_fold(catalog, job.task, job.fold) for job in jobs], args.judged)
+            for jobs in fits.values()
+        )
+        for told in Parallel(args.jobs, return_as="generator_unordered", pre_dispatch=args.jobs)(work):
+            print(*told or ["done by another process"], sep="\n", flush=True)
     notes = [
         f"Made by `{shlex.join(['python', 'pipelines/benchmark_catalog.py', *arguments])}`; seeds 0 to {n_seeds - 1}."
     ]

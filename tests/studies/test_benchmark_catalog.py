@@ -55,7 +55,7 @@ def test_command_shares_work_and_a_second_call_computes_nothing(tmp_path, bench,
     before = (tmp_path / "benchmark_catalog_short" / "data.jsonl").read_bytes()
 
     bench.script.main(arguments)
-    assert capsys.readouterr().out == "0 fits to do\n"
+    assert capsys.readouterr().out == "0 lines to make\n"
     assert (tmp_path / "benchmark_catalog_short" / "data.jsonl").read_bytes() == before
     text = (tmp_path / "benchmark_catalog_short" / "report.md").read_text()
     assert "SYNTHETIC" in text
@@ -70,11 +70,23 @@ def test_new_settings_are_computed_anew_and_old_lines_passed_over(tmp_path, benc
     old = bench.peers.MODELS["random forest"]
     monkeypatch.setitem(bench.peers.MODELS, "random forest", old._replace(short={"n_estimators": 3}))
     bench.script.main(arguments)
-    assert capsys.readouterr().out.count("1 fits to do") == 2
+    assert capsys.readouterr().out.count("1 lines to make") == 2
     tables = json.loads((tmp_path / "benchmark_catalog_short" / "tables.json").read_text())
     shown = tables["tasks"]["cloud"]["models"]["random forest"]
     assert shown["folds"] == [0]
     assert shown["figures"]["macro_f1"]["mean"] == lines_of(tmp_path)[1]["macro_f1"]
+
+
+def test_a_task_and_its_hidden_form_share_a_fit(tmp_path, bench, monkeypatch):
+    fits = []
+    monkeypatch.setattr(bench.script, "fit", lambda job, fold, fit=bench.script.fit: fits.append(job) or fit(job, fold))
+    tasks = ["object", "object-hidden", "object-hidden-copies"]
+    bench.script.main(["nowhere", str(tmp_path), "--short", "--tasks", *tasks, "--models", "random forest"])
+    assert [job.task for job in fits] == ["object", "object-hidden-copies"]  # which trains on other rows
+    lines = {line["task"]: line for line in lines_of(tmp_path)}
+    assert lines.keys() == set(tasks)
+    assert lines["object"]["fit_seconds"] == lines["object-hidden"]["fit_seconds"]
+    assert lines["object"]["log_loss"] < lines["object-hidden"]["log_loss"]
 
 
 def test_lines_of_before_a_setting_was_renamed_are_not_computed_again(bench):
@@ -98,14 +110,14 @@ def test_absent_packages_and_failing_models_are_said_and_hinder_no_other(tmp_pat
     assert "TabM is left out" in text
     assert "cloud, fold 0, EBM: InvalidParameterError" in text
     bench.script.main(["nowhere", str(tmp_path), "--short", "--tasks", "cloud", "--models", *models])
-    assert "1 fits to do" in capsys.readouterr().out  # what failed is tried again
+    assert "1 lines to make" in capsys.readouterr().out  # what failed is tried again
 
 
 def test_a_job_that_another_process_runs_is_left_to_it(tmp_path, bench):
     job = bench.script.Job("cloud", 0, "random forest", {})
     with bench.script.claim(tmp_path / "lines", job) as mine:
         assert mine
-        assert bench.script.run_job(tmp_path / "lines", job, fold=None) is None
+        assert bench.script.run_jobs(tmp_path / "lines", [job], [None]) == []
     assert not (tmp_path / "lines").exists()
     with bench.script.claim(tmp_path / "lines", job) as mine:
         assert mine
@@ -373,5 +385,5 @@ def test_probabilities_are_kept_compared_with_ours_and_made_again_where_they_are
     assert "Paired bootstrap over the test launches, 1000 draws, folds 0" in (folder / "report.md").read_text()
     files[0].unlink()
     bench.script.main(arguments)
-    assert "1 fits to do" in capsys.readouterr().out
+    assert "1 lines to make" in capsys.readouterr().out
     assert files[0].exists()

@@ -15,12 +15,13 @@ test: .venv/installed-test
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	# Two processes of one thread: the networks of the tests are small, and two threads wait for each other on a busy
-	# machine. A file stays in one process, for the sake of its fixtures.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	# machine. A file stays in one process, for the sake of its fixtures, and files come in their own order: by their
+	# numbers of tests, as is the default, the longest would come last.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # What takes more than ten seconds a test: short forms of the studies, notebooks on the real catalog, killed databases.
 slow: .venv/installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 # Short forms of both benchmarks: they show that the commands work. pipelines/README.md says what the full ones measure.
 bench: .venv/installed-bench

@@ -367,13 +367,13 @@ def peer_frame(frame: pl.DataFrame, names: list[str], train: pl.Series) -> pd.Da
     return table
 
 
-def make_peers(seed: int) -> dict[str, Pipeline]:
-    """Unfitted peers by name."""
+def make_peers(seed: int, n_rows: int) -> dict[str, Pipeline]:
+    """Unfitted peers by name, for ``n_rows`` rows to train on."""
     logistic = make_column_transformer(
         (
             make_pipeline(
                 SimpleImputer(strategy="median", add_indicator=True),
-                QuantileTransformer(output_distribution="normal", n_quantiles=200, random_state=seed),
+                QuantileTransformer(output_distribution="normal", n_quantiles=min(200, n_rows), random_state=seed),
             ),
             make_column_selector(dtype_include="number"),
         ),

@@ -269,7 +269,7 @@ def _soundness(clf: DDCLClassifier) -> dict[str, Any]:
 def _score_peers(frame: pl.DataFrame, y: NDArray[Any], names: list[str], parts: Split, seed: int) -> dict[str, Any]:
     X = peer_frame(frame, names, pl.Series(parts.train))
     result = {}
-    for name, peer in make_peers(seed).items():
+    for name, peer in make_peers(seed, len(parts.train)).items():
         start = time.perf_counter()
         peer.fit(X.iloc[parts.train], y[parts.train])
         fit_seconds = time.perf_counter() - start

@@ -481,3 +481,12 @@ def test_train_on_the_real_catalog_with_element_sets(shared_data, tmp_path):
     assert "(BSTAR, MEAN_MOTION_DOT come from there)" in fails(
         run("classify", out / "model.ddcl", satcat, "--out", out / "c.csv")
     )
+
+
+def test_a_small_catalog_is_trained_on_without_remarks_of_other_libraries(tmp_path):
+    (tmp_path / "brief.toml").write_text(BRIEF)
+    assert run("synth", "--rows", 200, "--out", tmp_path / "catalog.csv").exit_code == 0
+    result = run("train", tmp_path / "catalog.csv", "--config", tmp_path / "brief.toml", "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert "n_quantiles" not in result.output
+    assert "logistic regression" in result.stdout

@@ -33,6 +33,10 @@ class ConformalSets(BaseEstimator):
     probability of at least ``level``, whatever the classifier. It says nothing about a share of all rows, which a few
     clouds decide; see :meth:`coverage` for both and ``pipelines/results/trust`` for measurements.
 
+    New means like those that calibrate. For launches later than the training calibrate on the newest ones: with
+    probabilities from a classifier that was fitted on the launches before them
+    (``pipelines/results/coverage_in_time``).
+
     Source: Lee, Barber and Willett, arXiv:2306.06342 (groups); Vovk, Lindsay, Nouretdinov and Gammerman, "Mondrian
     confidence machine", 2003 (classes).
 

@@ -134,9 +134,10 @@ class TwoLevelObjective(Objective):
         prototypes: Tensor,
         temperature: Tensor,
         exchanged: Exchange | None = None,
+        held: Assignment | None = None,
     ) -> Loss:
         """Loss of both levels."""
-        loss = super().forward(output, batch, prototypes, temperature, exchanged)
+        loss = super().forward(output, batch, prototypes, temperature, exchanged, held)
         reading: Any = output.reading
         of_rows = quantization_loss(assign(reading.row.detach(), reading.kinds, reading.temperature), batch.weight)
         weight = self.quantization_weight * temperature / reading.temperature

@@ -140,7 +140,7 @@ def report(file: Path, folder: Path, command: str) -> None:
         f"{mean_std(line['scores']['ece'] for line in lines)}. Class sets are calibrated on a fifth of the launches of "
         "the training part, judged by a classifier that was trained on the others: launches drawn at random, or the "
         "newest fifth. `coverage` is the share of a launch's rows of the class whose set holds it, averaged over "
-        "launches (what is promised), `coverage_rows` that of all rows, `set_size` the mean number of classes in a "
+        "launches (what is promised), `standard_error` that of it over the launches, `coverage_rows` that of all rows, `set_size` the mean number of classes in a "
         "set; mean ± standard deviation over seeds.",
         as_markdown(pl.DataFrame(_coverage_rows(lines))),
         "## What flags errors there",
@@ -157,7 +157,10 @@ def _coverage_rows(lines: list[dict[str, Any]]) -> list[dict[str, str]]:
             found.setdefault((row["calibration"], row["level"], row["class"]), []).append(row)
     return [
         {"calibrated on": f"{how} launches", "level": str(level), "class": name}
-        | {figure: mean_std(row[figure] for row in rows) for figure in ("coverage", "coverage_rows", "set_size")}
+        | {
+            figure: mean_std(row[figure] for row in rows)
+            for figure in ("coverage", "standard_error", "coverage_rows", "set_size")
+        }
         for (how, level, name), rows in found.items()
     ]
 

@@ -140,8 +140,8 @@ def report(file: Path, folder: Path, command: str) -> None:
         f"{mean_std(line['scores']['ece'] for line in lines)}. Class sets are calibrated on a fifth of the launches of "
         "the training part, judged by a classifier that was trained on the others: launches drawn at random, or the "
         "newest fifth. `coverage` is the share of a launch's rows of the class whose set holds it, averaged over "
-        "launches (what is promised), `standard_error` that of it over the launches, `coverage_rows` that of all rows, `set_size` the mean number of classes in a "
-        "set; mean ± standard deviation over seeds.",
+        "launches (what is promised), `standard_error` that of it over the launches, `coverage_rows` that of all rows, "
+        "`set_size` the mean number of classes in a set; mean ± standard deviation over seeds.",
         as_markdown(pl.DataFrame(_coverage_rows(lines))),
         "## What flags errors there",
         f"Of the later objects, each measure flags the {100 * FLAGGED:.0f} % with its highest values.",

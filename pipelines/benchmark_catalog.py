@@ -283,18 +283,21 @@ def load(data: Path, short: bool) -> pl.DataFrame:
 
 
 def compare(file: Path, judged: Path, jobs: list[Job]) -> None:
-    """Compare ours with every peer whose probabilities are kept for the same folds, and write what was found."""
+    """Compare ours with every peer whose probabilities are kept for the same folds, and write what was found.
+
+    Peers that were trained on copies without late columns are compared with ours without copies: it hides them itself.
+    """
     found = json.loads(file.read_text()) if file.exists() else {}
+    said: dict[tuple[str, str], dict[int, Judged]] = {}
+    for job in jobs:
+        if file_of(judged, job).exists():
+            said.setdefault((job.task, job.model), {})[job.fold] = kept(file_of(judged, job))
     for task in TASKS:
-        said: dict[str, dict[int, Judged]] = {}
-        for job in jobs:
-            if job.task == task and file_of(judged, job).exists():
-                said.setdefault(job.model, {})[job.fold] = kept(file_of(judged, job))
-        ours = said.pop(OURS, {})
+        ours = said.get((task, OURS)) or said.get((task.removesuffix("-copies"), OURS), {})
         peers = {
             name: paired_difference([ours[fold] for fold in sorted(ours)], [folds[fold] for fold in sorted(ours)])
-            for name, folds in said.items()
-            if ours and ours.keys() <= folds.keys()
+            for (asked, name), folds in said.items()
+            if asked == task and name != OURS and ours and ours.keys() <= folds.keys()
         }
         if peers:
             found[task] = {"folds": sorted(ours), "draws": N_DRAWS, "commit": commit(), "peers": peers}

@@ -21,7 +21,7 @@ from ddcl_tab.tuning._search import DDCLSearchCV
 from ddcl_tab.tuning._study import open_study
 from tests.method.test_tuning_search import SPACE, TINY, iris  # noqa: F401 - a fixture
 
-N_TRIALS = 6
+N_TRIALS = 4
 
 
 def search(storage, **changes) -> DDCLSearchCV:

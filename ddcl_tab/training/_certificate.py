@@ -353,10 +353,10 @@ def certify_epoch(
 
 def pull_of_task(network: TableNetwork, objective: Objective, output: Output, batch: Batch) -> Tensor:
     """``G / lambda`` of :func:`ddcl_tab.nn._quantization.critical_temperature` on a batch, ``(D, D)``."""
-    z, readout = output.reading.z, network.readout
+    z = output.reading.z
     mean = (batch.weight / batch.weight.sum()) @ z.mean(dim=1)
     zhat = mean.expand_as(z).clone().requires_grad_()
-    loss = objective(network.say(zhat, output.reading), batch, readout.prototypes.detach(), readout.temperature)
+    loss = objective(network.say(zhat, output.reading), batch, output.reading.assignment)
     if not loss.total.requires_grad:  # an objective without a task on zhat
         return torch.zeros_like(z[0].mT @ z[0])
     (slope,) = torch.autograd.grad(loss.total, zhat)
@@ -387,7 +387,7 @@ def loss_of_prototypes(
 
     def loss(prototypes: Tensor) -> Tensor:
         held = assign(z, prototypes, temperature)
-        return objective(network.say(held.zhat, output.reading), batch, prototypes, temperature, held=held).total
+        return objective(network.say(held.zhat, output.reading), batch, held).total
 
     return loss
 

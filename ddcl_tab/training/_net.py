@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ddcl_tab.errors import TrainingError
 from ddcl_tab.nn._network import DDCLReadout, TableNetwork
+from ddcl_tab.nn._quantization import assign
 from ddcl_tab.training._callbacks import BestEpoch, Certify, EarlyStop, LearningRates, Progress, Reseed
 from ddcl_tab.training._certificate import MUON_RMS, MUON_STATE, EpochCertificate
 from ddcl_tab.training._checkpoint import Checkpoint, CheckpointFile, Parts
@@ -207,7 +208,8 @@ class DDCLNet(NeuralNet):
         exchanged = None
         if self.criterion_.contribution_weight:
             exchanged = exchange(self.module_, batch, output, self.generator)
-        loss: Loss = self.criterion_(output, batch, readout.prototypes, readout.temperature, exchanged)
+        held = assign(output.reading.z.detach(), readout.prototypes, readout.temperature)
+        loss: Loss = self.criterion_(output, batch, held, exchanged)
         if not bool(loss.total.isfinite()):
             raise TrainingError(
                 f"the loss is {loss.total.item()} in step {self.step_ + 1} of {self.n_steps}: training diverged. "

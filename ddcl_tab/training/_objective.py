@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ddcl_tab.nn._network import Output, TableNetwork
-from ddcl_tab.nn._quantization import Assignment, assign, critical_temperature, quantization_loss
+from ddcl_tab.nn._quantization import Assignment, critical_temperature, quantization_loss
 from ddcl_tab.training._rows import Batch
 
 
@@ -146,20 +146,13 @@ class Objective(torch.nn.Module):
         self,
         output: Output,
         batch: Batch,
-        prototypes: Tensor,
-        temperature: Tensor,
+        held: Assignment,
         exchanged: Exchange | None = None,
-        held: Assignment | None = None,
     ) -> Loss:
-        """Loss of what a network says of a batch, at prototypes ``(K, D)`` and absolute temperature ``T``.
-
-        ``held`` is the assignment of the detached tokens, for those who have computed it.
-        """
+        """Loss of what a network says of a batch; ``held`` is the assignment of its tokens, detached, for ``L_q``."""
         inputs, target, weight = batch
         task = (weight * functional.cross_entropy(output.logits, target, reduction="none")).mean()
         direct = (weight * functional.cross_entropy(output.direct_logits, target, reduction="none")).mean()
-        if held is None:
-            held = assign(output.reading.z.detach(), prototypes, temperature)
         quantization = quantization_loss(held, weight)
         columns = self._columns(output.columns, inputs["numeric"], inputs["categorical"], weight)
         total = task + direct + self.quantization_weight * quantization + self.column_weight * columns

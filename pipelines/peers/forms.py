@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.estimators._prototypes import default_prototypes
-from ddcl_tab.nn import DDCLReadout, assign, critical_temperature, quantization_loss
+from ddcl_tab.nn import Assignment, DDCLReadout, assign, critical_temperature, quantization_loss
 from ddcl_tab.nn._network import Output, TableNetwork
-from ddcl_tab.nn._quantization import Assignment, precise
+from ddcl_tab.nn._quantization import precise
 from ddcl_tab.training._net import START_SPREAD, train_network
 from ddcl_tab.training._objective import MIN_TEMPERATURE, Exchange, Loss, Objective, TokenCovariance
 from ddcl_tab.training._rows import Batch, RowsDataset
@@ -44,8 +44,8 @@ class TwoLevelReading(NamedTuple):
         Mean of the mixtures of the first level: what the second quantises.
     kinds : Tensor, shape (L, D)
         Prototypes of rows.
-    temperature : Tensor, scalar
-        Of the second level.
+    temperature, temperature_of_tokens : Tensor, scalar
+        Of the second level, and of the first.
     """
 
     summary: Tensor
@@ -54,6 +54,7 @@ class TwoLevelReading(NamedTuple):
     row: Tensor
     kinds: Tensor
     temperature: Tensor
+    temperature_of_tokens: Tensor
 
 
 class TwoLevelReadout(DDCLReadout):
@@ -89,7 +90,8 @@ class TwoLevelReadout(DDCLReadout):
             self._follow(z.detach(), row.detach().unsqueeze(1))
         temperature = self.kind_temperature.clone()
         mixture = assign(row, self.kinds, temperature).zhat
-        return TwoLevelReading(mixture.to(row.dtype), z, assignment, row, self.kinds, temperature)
+        summary = mixture.to(row.dtype)
+        return TwoLevelReading(summary, z, assignment, row, self.kinds, temperature, self.temperature.clone())
 
     @torch.no_grad()
     def _follow(self, z: Tensor, row: Tensor) -> None:
@@ -131,16 +133,14 @@ class TwoLevelObjective(Objective):
         self,
         output: Output,
         batch: Batch,
-        prototypes: Tensor,
-        temperature: Tensor,
+        held: Assignment,
         exchanged: Exchange | None = None,
-        held: Assignment | None = None,
     ) -> Loss:
         """Loss of both levels."""
-        loss = super().forward(output, batch, prototypes, temperature, exchanged, held)
+        loss = super().forward(output, batch, held, exchanged)
         reading: Any = output.reading
         of_rows = quantization_loss(assign(reading.row.detach(), reading.kinds, reading.temperature), batch.weight)
-        weight = self.quantization_weight * temperature / reading.temperature
+        weight = self.quantization_weight * reading.temperature_of_tokens / reading.temperature
         return loss._replace(total=loss.total + weight * of_rows)
 
 

@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.estimators._prototypes import default_prototypes
 from ddcl_tab.estimators._table import N_PIECES
+from ddcl_tab.nn import assign
 from ddcl_tab.nn._network import TableNetwork
 from ddcl_tab.training._net import build_network, train_network
 from ddcl_tab.training._objective import Objective, exchange
@@ -152,7 +153,8 @@ def _ours_batch(shape: Shape, *, training: bool) -> Callable[[], Tensor]:
     def loss() -> Tensor:
         output, readout = network(**batch.inputs), network.readout
         exchanged = exchange(network, batch, output, torch.Generator().manual_seed(0))
-        return objective(output, batch, readout.prototypes, readout.temperature, exchanged).total
+        held = assign(output.reading.z.detach(), readout.prototypes, readout.temperature)
+        return objective(output, batch, held, exchanged).total
 
     return loss if training else lambda: network(**batch.inputs).logits
 

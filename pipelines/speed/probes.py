@@ -25,6 +25,7 @@ import torch
 
 from ddcl_tab import DDCLClassifier
 from ddcl_tab.errors import LeakWarning, StabilityWarning
+from ddcl_tab.nn import assign
 from ddcl_tab.space._satcat import read_satcat
 from ddcl_tab.training._rows import predict_rows
 from speed.contenders import (
@@ -226,7 +227,8 @@ def compare_compiled(shape: Shape) -> dict[str, Any]:
             optimizer.zero_grad()
             readout = network.readout
             said = forward(**batch.inputs)
-            objective(said, batch, readout.prototypes, readout.temperature).total.backward()
+            held = assign(said.reading.z.detach(), readout.prototypes, readout.temperature)
+            objective(said, batch, held).total.backward()
             optimizer.step()
 
         return step, torch.inference_mode()(lambda i: forward.eval()(**batches[i % len(batches)].inputs))

@@ -12,7 +12,7 @@ from peers.readouts import MeanReadout
 from torch import Tensor
 from torch.nn import functional
 
-from ddcl_tab.nn import DDCLReadout, Reading, assign, quantization_loss
+from ddcl_tab.nn import Assignment, DDCLReadout, Reading, assign, quantization_loss
 from ddcl_tab.nn._network import Output, TableNetwork
 from ddcl_tab.training._objective import Objective, TokenCovariance, exchange
 from ddcl_tab.training._rows import Batch, Batches
@@ -47,10 +47,10 @@ def readouts(shape: Shape) -> dict[str, Callable[[], float]]:
     }
 
 
-def _quantize(output: Any, batch: Batch, prototypes: Tensor, temperature: Tensor) -> Any:
+def _quantize(output: Any, batch: Batch, held: Assignment) -> Any:
     """The readout's part of our objective: its decision, and the loss that moves the prototypes."""
     task = functional.cross_entropy(output.logits, batch.target)
-    return task + quantization_loss(assign(output.reading.z.detach(), prototypes, temperature), batch.weight)
+    return task + quantization_loss(held, batch.weight)
 
 
 def _decision(network: TableNetwork, zhat: Tensor, reading: Reading) -> Output:
@@ -73,12 +73,13 @@ def _readout_steps(shape: Shape, kind: type[TableNetwork], readout: Any, objecti
         if objective is None:
             functional.cross_entropy(output.logits, batch.target).backward()
         else:
+            z = output.reading.z.detach()
+            held = assign(z, readout.prototypes, readout.temperature)
             if isinstance(objective, Objective):
                 exchanged = exchange(network, batch, output, generator)
-                objective(output, batch, readout.prototypes, readout.temperature, exchanged).total.backward()
+                objective(output, batch, held, exchanged).total.backward()
             else:
-                objective(output, batch, readout.prototypes, readout.temperature).backward()
-            z = output.reading.z.detach()
+                objective(output, batch, held).backward()
             if not moments:
                 moments.append(TokenCovariance(z, batch.weight))
             moments[0].update(z, batch.weight)

@@ -40,7 +40,8 @@ def loss_of(parts, weight=None, exchanged=None, **weights):
     standard = {"quantization_weight": 0.3, "column_weight": 0.2, "contribution_weight": 0.5, "cardinalities": [3]}
     objective = Objective(**(standard | weights))
     weight = torch.ones(B, dtype=torch.float64) if weight is None else weight
-    return objective(output, Batch(inputs, target, weight), prototypes, torch.tensor(2.0), exchanged)
+    held = assign(output.reading.z.detach(), prototypes, 2.0)
+    return objective(output, Batch(inputs, target, weight), held, exchanged)
 
 
 def test_terms_are_scikit_learns_and_add_up(parts):
@@ -87,7 +88,7 @@ def test_weight_zero_is_no_row(parts):
     fewer = output._replace(reading=reading, **{name: getattr(output, name)[1:] for name in OF_ROWS})
     objective = Objective(quantization_weight=0.3, column_weight=0.2, contribution_weight=0.5, cardinalities=[3])
     others = Batch({name: part[1:] for name, part in inputs.items()}, target[1:], weight[1:])
-    rest = objective(fewer, others, prototypes, torch.tensor(2.0))
+    rest = objective(fewer, others, assign(reading.z.detach(), prototypes, 2.0))
     assert kept.task.item() == pytest.approx(rest.task.item() * (B - 1) / B)
     assert kept.quantization.item() == pytest.approx(rest.quantization.item())
 

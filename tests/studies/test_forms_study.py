@@ -11,7 +11,7 @@ import torch
 from peers.forms import FORMS, ROWS, TOKENS, TWO_LEVELS, FormPeer, TwoLevelNetwork, TwoLevelObjective, TwoLevelReadout
 
 from ddcl_tab import DDCLClassifier
-from ddcl_tab.nn import critical_temperature
+from ddcl_tab.nn import assign, critical_temperature
 from ddcl_tab.nn._network import TableNetwork
 from ddcl_tab.space._join import launch_of
 from ddcl_tab.training._objective import Objective
@@ -79,9 +79,10 @@ def test_the_second_level_adds_its_quantisation_loss_and_pulls_no_tokens():
     network, inputs = two_levels()
     batch = Batch(inputs, torch.eye(3)[torch.arange(40) % 3], torch.ones(40))
     output, readout = network.train()(**inputs), network.readout
+    held = assign(output.reading.z.detach(), readout.prototypes, readout.temperature)
     losses = [
         kind(quantization_weight=0.1, column_weight=0.0, contribution_weight=0.0, cardinalities=[])(
-            output, batch, readout.prototypes, readout.temperature
+            output, batch, held
         ).total
         for kind in (TwoLevelObjective, Objective)
     ]

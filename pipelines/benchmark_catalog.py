@@ -177,10 +177,14 @@ def is_done(line: dict[str, Any] | None, job: Job, judged: Path | None) -> bool:
     return has_figures(line) and (judged is None or file_of(judged, job).exists())
 
 
+def name_of(job: Job) -> str:
+    """Name of what a model said of the test rows; another one once its settings change."""
+    return f"{job.task}-{job.fold}-{hashlib.sha256(key_of(job.describe()).encode()).hexdigest()[:12]}"
+
+
 def file_of(judged: Path, job: Job) -> Path:
     """Where a folder keeps what a model said of the test rows."""
-    name = hashlib.sha256(key_of(job.describe()).encode()).hexdigest()[:12]
-    return judged / f"{job.task}-{job.fold}-{name}.npz"
+    return judged / f"{name_of(job)}.npz"
 
 
 class Fitted(NamedTuple):
@@ -288,25 +292,40 @@ def compare(file: Path, judged: Path, jobs: list[Job]) -> None:
     Peers that were trained on copies without late columns are compared with ours without copies: it hides them itself.
     """
     found = json.loads(file.read_text()) if file.exists() else {}
-    said: dict[tuple[str, str], dict[int, Judged]] = {}
+    there: dict[tuple[str, str], dict[int, Job]] = {}
     for job in jobs:
         if file_of(judged, job).exists():
-            said.setdefault((job.task, job.model), {})[job.fold] = kept(file_of(judged, job))
-    for task in TASKS:
-        ours = said.get((task, OURS)) or said.get((task.removesuffix("-copies"), OURS), {})
-        peers = {
-            name: paired_difference([ours[fold] for fold in sorted(ours)], [folds[fold] for fold in sorted(ours)])
-            for (asked, name), folds in said.items()
-            if asked == task and name != OURS and ours and ours.keys() <= folds.keys()
-        }
-        if peers:
-            found[task] = {"folds": sorted(ours), "draws": N_DRAWS, "commit": commit(), "peers": peers}
+            there.setdefault((job.task, job.model), {})[job.fold] = job
+    for (task, model), theirs in there.items():
+        ours = there.get((task, OURS)) or there.get((task.removesuffix("-copies"), OURS), {})
+        if model != OURS and ours and ours.keys() <= theirs.keys():
+            pairs = [[ours[fold], theirs[fold]] for fold in sorted(ours)]
+            said = [[kept(file_of(judged, job)) for job in pair] for pair in pairs]
+            found.setdefault(task, {})[model] = {
+                "folds": sorted(ours),
+                "draws": N_DRAWS,
+                "judged": [name_of(job) for pair in pairs for job in pair],
+                "commit": commit(),
+                "figures": paired_difference(*map(list, zip(*said, strict=True))),
+            }
     if found:
         file.write_text(json.dumps(found, indent=2) + "\n")
 
 
-def write_tables(folder: Path, keys: set[str], notes: list[str]) -> None:
-    """Write the tables of all lines that current settings would make; lines of older settings are passed over."""
+def comparisons(file: Path, jobs: list[Job]) -> dict[str, dict[str, Any]]:
+    """What :func:`compare` found of jobs, by task and peer; comparisons of older settings are passed over."""
+    found = json.loads(file.read_text()) if file.exists() else {}
+    names = {name_of(job) for job in jobs}
+    current = {
+        task: {peer: part for peer, part in peers.items() if names.issuperset(part["judged"])}
+        for task, peers in found.items()
+    }
+    return {task: peers for task, peers in current.items() if peers}
+
+
+def write_tables(folder: Path, jobs: list[Job], notes: list[str]) -> None:
+    """Write the tables of all lines that jobs would make; lines of older settings are passed over."""
+    keys = {key_of(job.describe()) for job in jobs}
     lines = [line for key, line in read_lines(folder / LINES).items() if key in keys]
     done = [line for line in lines if has_figures(line)]
     machines = sorted({line["machine"] for line in done})
@@ -314,7 +333,7 @@ def write_tables(folder: Path, keys: set[str], notes: list[str]) -> None:
     header = [*notes, f"Machine: {'; '.join(machines)}; one thread a fit. Versions: {'; or '.join(sorted(found))}."]
     summary = summarise(done)
     failures = [line for line in lines if not has_figures(line)]
-    paired = json.loads((folder / PAIRED).read_text()) if (folder / PAIRED).exists() else {}
+    paired = comparisons(folder / PAIRED, jobs)
     (folder / REPORT).write_text(markdown(summary, header, failures, paired))
     tables = {"header": header, "table": DEFAULTS, "tasks": summary}
     (folder / "tables.json").write_text(json.dumps(tables, indent=2) + "\n")
@@ -355,7 +374,7 @@ def main(arguments: list[str]) -> None:
     every = plan(list(TASKS), list(MODELS), n_seeds, args.short)
     if args.judged is not None:
         compare(folder / PAIRED, args.judged, every)
-    write_tables(folder, {key_of(job.describe()) for job in every}, notes + skipped)
+    write_tables(folder, every, notes + skipped)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
 from benchmark_catalog import load
 from numpy.typing import NDArray
 from peers import MODELS, OURS
+from peers.paired import Judged
 from peers.tasks import Fold, make_fold
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
@@ -36,14 +37,6 @@ LEVELS = (0.8, 0.9, 0.95)
 SHARE = 0.2
 #: A flag is raised for this share of the later objects, whichever measure raises it.
 FLAGGED = 0.1
-
-
-class Calibration(NamedTuple):
-    """Rows of the training part that calibrate, and what a classifier that has not seen them says of them."""
-
-    probability: NDArray[np.float64]
-    y: NDArray[Any]
-    launch: NDArray[Any]
 
 
 def held_out(fold: Fold, how: str, seed: int) -> NDArray[np.bool_]:
@@ -75,24 +68,23 @@ def measure(fold: Fold, seed: int, short: bool) -> dict[str, Any]:
     for how in ("random", "newest"):
         kept = held_out(fold, how, seed)
         part = fitted(fold.X_train.filter(~kept), fold.y_train[~kept], launch[~kept], seed, short)
-        calibration = Calibration(part.predict_proba(fold.X_train.filter(kept)), fold.y_train[kept], launch[kept])
-        line["coverage"] += coverage(how, calibration, whole, fold, probability)
+        unseen = part.predict_proba(fold.X_train.filter(kept))
+        calibrates = Judged(fold.y_train[kept], launch[kept], unseen, part.classes_)
+        tested = Judged(fold.y_test, fold.unit, probability, whole.classes_)
+        line["coverage"] += [{"calibration": how} | row for row in coverage(calibrates, tested)]
     return line | {"flags": flags(whole, fold, probability)}
 
 
-def coverage(
-    how: str, calibration: Calibration, whole: DDCLClassifier, fold: Fold, probability: NDArray[np.float64]
-) -> list[dict[str, Any]]:
+def coverage(calibrates: Judged, tested: Judged) -> list[dict[str, Any]]:
     """Coverage of the later launches at each level, by class; none at levels for which a class has too few launches."""
     rows = []
     for level in LEVELS:
-        sets = ConformalSets(Told(whole.classes_), level)
+        sets = ConformalSets(Told(tested.classes), level)
         try:
-            sets.fit(calibration.probability, calibration.y, groups=calibration.launch)
+            sets.fit(calibrates.probability, calibrates.y, groups=calibrates.unit)
         except InputError:
             continue
-        table = pl.DataFrame(sets.coverage(probability, fold.y_test, groups=fold.unit))
-        rows += [{"calibration": how} | row for row in table.to_dicts()]
+        rows += pl.DataFrame(sets.coverage(tested.probability, tested.y, groups=tested.unit)).to_dicts()
     return rows
 
 

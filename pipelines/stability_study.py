@@ -234,7 +234,8 @@ def outcome_of(
 
     - ``overshooting``: in an epoch after the first, their mean step was longer than half of the tokens' standard
       deviation.
-    - ``dead``: more than a quarter carries less than ``1 / (4 K)`` of the held-out tokens.
+    - ``dead``: more than a quarter is the main one of no held-out token. (In lines up to commit 19f5bfb: carries less
+      than ``1 / (4 K)`` of them.)
     - ``collapsed``: their mean distance is under a quarter of that deviation, or gets there when the same prototypes
       are trained on alone at the same encoder, with another optimiser, or is under half of what it becomes then.
     """

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddcl_tab.app._evaluation import _aligned, _scores_of, _sums
+from peers.tables import COMPARED
 
-#: What is compared.
-COMPARED = ("macro_f1", "log_loss", "ece")
 N_DRAWS = 1000
 
 
@@ -62,7 +61,8 @@ def paired_difference(ours: list[Judged], theirs: list[Judged], seed: int = 0) -
     Returns
     -------
     dict
-        By figure of :data:`COMPARED`: ``difference``, ``standard_error``, ``low`` and ``high`` (95 % interval).
+        By figure of :data:`peers.tables.COMPARED`: ``difference``, ``standard_error``, ``low`` and ``high`` of the 95 %
+        interval.
 
     Raises
     ------

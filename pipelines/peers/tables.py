@@ -103,12 +103,17 @@ def markdown(summary: dict[str, Any], header: list[str], failures: Lines, paired
     failures : list of dict
         Lines of models that raised.
     paired : dict
-        By task, what :func:`peers.paired.paired_difference` found of each peer.
+        By task and peer: ``folds``, and as ``figures`` what :func:`peers.paired.paired_difference` found.
     """
     parts = ["# Accuracy on the catalog, all models side by side", "\n".join(header), "## Defaults", _HOW_TO_READ]
     for name, task in summary.items():
         parts += [f"### {task['title'][0].upper()}{task['title'][1:]}", f"Columns: {', '.join(task['columns'])}."]
-        parts += [_figure_table(task), _difference_table(task), *_paired_table(paired.get(name)), *_notes(task)]
+        parts += [
+            _figure_table(task),
+            _difference_table(task),
+            *_paired_table(name, paired.get(name, {})),
+            *_notes(task),
+        ]
     if failures:
         parts.append("## Failures")
         parts += [f"- {line['task']}, fold {line['fold']}, {line['model']}: {line['error']}" for line in failures]
@@ -148,18 +153,19 @@ def _difference_table(task: dict[str, Any]) -> str:
     return as_markdown(pl.DataFrame(rows))
 
 
-def _paired_table(found: dict[str, Any] | None) -> list[str]:
-    if found is None:
+def _paired_table(task: str, found: dict[str, Any]) -> list[str]:
+    if not found:
         return []
     rows = [
-        {f"{OURS} minus": peer}
-        | {name: f"{part['difference']:+.4f} ± {part['standard_error']:.4f}" for name, part in figures.items()}
-        for peer, figures in found["peers"].items()
+        {f"{OURS} minus": peer, "folds": str(len(part["folds"]))}
+        | {name: f"{of['difference']:+.4f} ± {of['standard_error']:.4f}" for name, of in part["figures"].items()}
+        for peer, part in found.items()
     ]
-    folds = ", ".join(map(str, found["folds"]))
-    about = (
-        f"Paired bootstrap over the test launches, {found['draws']} draws, folds {folds}: difference ± standard error."
-    )
+    (draws,) = {part["draws"] for part in found.values()}
+    units = "fragments" if TASKS[task].cloud else "launches"
+    about = f"Paired bootstrap over the test {units}, {draws} draws: difference ± standard error."
+    if task.endswith("-copies"):
+        about += f" {OURS} is the one trained without copies: it hides columns itself."
     return [about, as_markdown(pl.DataFrame(rows))]
 
 

@@ -127,6 +127,12 @@ class Fold(NamedTuple):
     unit: NDArray[Any]
 
 
+def hide_late(X: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Rows of which :data:`HIDDEN_SHARE`, drawn at random, lack the late column."""
+    hidden = np.random.default_rng(seed).random(len(X)) < HIDDEN_SHARE
+    return X.with_columns(pl.when(~pl.Series(hidden)).then(pl.col(LATE)))
+
+
 def n_folds(task: str, n_seeds: int) -> int:
     """Folds of a task: one a seed, as many as its split has."""
     return min(n_seeds, {"launch": N_FOLDS, "random": N_CLOUD_FOLDS}.get(TASKS[task].split, n_seeds))
@@ -161,8 +167,7 @@ def make_fold(catalog: pl.DataFrame, name: str, number: int) -> Fold:
     X_train, X_test, y_train = features[train], features[test], y[train]
     groups = None if task.cloud else launch[train]
     if task.hidden:
-        hidden = np.random.default_rng(number).random(len(test)) < HIDDEN_SHARE
-        X_test = X_test.with_columns(pl.when(~pl.Series(hidden)).then(pl.col(LATE)))
+        X_test = hide_late(X_test, number)
     if task.copies:
         X_train = pl.concat([X_train, X_train.with_columns(pl.lit(None, X_train.schema[LATE]).alias(LATE))])
         y_train = np.tile(y_train, 2)

@@ -367,7 +367,9 @@ def test_units_in_several_folds_are_drawn_alike_and_other_rows_are_refused(bench
         bench.paired.paired_difference([ours], [theirs._replace(y=theirs.y[::-1])])
 
 
-def test_probabilities_are_kept_compared_with_ours_and_made_again_where_they_are_lost(tmp_path, bench, capsys):
+def test_probabilities_are_kept_compared_with_ours_and_made_again_where_they_are_lost(
+    tmp_path, bench, capsys, monkeypatch
+):
     models = ["DDCLClassifier", "HistGradientBoosting", "random forest"]
     arguments = ["nowhere", str(tmp_path), "--short", "--tasks", "object", "--models", *models]
     arguments += ["--judged", str(tmp_path / "judged")]
@@ -376,14 +378,22 @@ def test_probabilities_are_kept_compared_with_ours_and_made_again_where_they_are
     assert len(files) == 3
     folder = tmp_path / "benchmark_catalog_short"
     found = json.loads((folder / "paired.json").read_text())["object"]
-    assert list(found["peers"]) == models[1:]
+    assert list(found) == models[1:]
     line = {line["model"]: line for line in lines_of(tmp_path)}
-    for peer, part in found["peers"].items():
-        expected = line["DDCLClassifier"]["macro_f1"] - line[peer]["macro_f1"]
-        assert part["macro_f1"]["difference"] == pytest.approx(expected)
-        assert part["macro_f1"]["standard_error"] > 0
-    assert "Paired bootstrap over the test launches, 1000 draws, folds 0" in (folder / "report.md").read_text()
+    for peer, part in found.items():
+        figures = part["figures"]["macro_f1"]
+        assert figures["difference"] == pytest.approx(line["DDCLClassifier"]["macro_f1"] - line[peer]["macro_f1"])
+        assert figures["standard_error"] > 0
+    text = (folder / "report.md").read_text()
+    assert text.count("Paired bootstrap over the test launches") == 1
     files[0].unlink()
     bench.script.main(arguments)
     assert "1 lines to make" in capsys.readouterr().out
     assert files[0].exists()
+    # A comparison with other settings is no longer shown.
+    forest = bench.peers.MODELS["random forest"]
+    monkeypatch.setitem(bench.peers.MODELS, "random forest", forest._replace(short={"n_estimators": 3}))
+    bench.script.main(arguments[:-2])
+    section = (folder / "report.md").read_text().split("Paired bootstrap")[1].split("DDCLClassifier, fold")[0]
+    assert "| HistGradientBoosting " in section
+    assert "| random forest " not in section
